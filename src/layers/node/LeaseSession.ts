@@ -1,0 +1,202 @@
+/**
+ * What a node keeps for the client that holds it: the computations it opened and
+ * the outbox of what it is still to be told. The executor pushes replies in from
+ * its own loop, the client's `Events` stream pulls messages out; per job there is
+ * no fiber and no Effect.
+ */
+import { Cause, Deferred, Effect, Exit, Fiber, type Pull, Scope } from "effect"
+import type { Computation } from "../../domain/Computation.ts"
+import * as Outbox from "../../domain/node/Outbox.ts"
+import type { ComputationRefused } from "../../domain/NodeError.ts"
+import type { NodeEvent } from "../../domain/NodeRpcs.ts"
+import { countReplies } from "../../domain/wire/Entries.ts"
+import type { ExecutorSession, JobExecutor } from "../../services/JobExecutor.ts"
+
+/** A computation that is being opened, open, or being closed. */
+interface OpenComputation {
+  readonly scope: Scope.Closeable
+  readonly opened: Deferred.Deferred<ExecutorSession, ComputationRefused>
+  /** There once the executor is ready. */
+  executor: ExecutorSession | undefined
+  opening: Fiber.Fiber<unknown, unknown> | undefined
+  /** There once closing began. */
+  closed: Deferred.Deferred<void> | undefined
+  /** Jobs that got no reply yet. */
+  outstanding: number
+}
+
+/** What a node keeps for a lease. */
+export interface LeaseSession {
+  readonly leaseId: string
+  readonly scope: Scope.Closeable
+  readonly outbox: Outbox.Outbox
+  readonly computations: Map<string, OpenComputation>
+  /** Number of the `Events` stream that is served; older ones end. */
+  stream: number
+  /** Resumes the stream that waits for something to tell. */
+  waiter: (() => void) | undefined
+  /** Told whenever the session may have become idle. */
+  onQuiet: (() => void) | undefined
+}
+
+/** What a node keeps for a new lease; closing `parent` ends it too. */
+export const make = (leaseId: string, parent: Scope.Scope): LeaseSession => ({
+  leaseId,
+  scope: Scope.forkUnsafe(parent, "parallel"),
+  outbox: Outbox.make(),
+  computations: new Map(),
+  stream: 0,
+  waiter: undefined,
+  onQuiet: undefined
+})
+
+/** Has the stream look into the outbox. */
+export const wake = (session: LeaseSession): void => {
+  const waiter = session.waiter
+  session.waiter = undefined
+  waiter?.()
+}
+
+/** Jobs that got no reply yet. */
+export const outstanding = (session: LeaseSession): number => {
+  let count = 0
+  for (const computation of session.computations.values()) count += computation.outstanding
+  return count
+}
+
+/** Whether every job is done and every reply with the client. */
+export const isIdle = (session: LeaseSession): boolean =>
+  outstanding(session) === 0 && Outbox.isDelivered(session.outbox) &&
+  (session.stream === 0 || session.waiter !== undefined)
+
+/**
+ * Starts a new `Events` stream, which ends the one before and begins with what
+ * was not acknowledged.
+ */
+export const subscribe = (
+  session: LeaseSession
+): Pull.Pull<[NodeEvent, ...Array<NodeEvent>]> => {
+  const stream = ++session.stream
+  Outbox.rewind(session.outbox)
+  wake(session)
+  const pull: Pull.Pull<[NodeEvent, ...Array<NodeEvent>]> = Effect.suspend(() => {
+    if (session.stream !== stream) return Cause.done()
+    const events = Outbox.take(session.outbox)
+    if (events !== undefined) return Effect.succeed(events)
+    return Effect.callback<[NodeEvent, ...Array<NodeEvent>], Cause.Done>((resume) => {
+      const waiter = () => resume(pull)
+      session.waiter = waiter
+      session.onQuiet?.()
+      return Effect.sync(() => {
+        if (session.waiter === waiter) session.waiter = undefined
+      })
+    })
+  })
+  return pull
+}
+
+/** Opens a computation, or waits for it where that was asked before (a client that reconnected asks again). */
+export const open = (
+  session: LeaseSession,
+  executor: JobExecutor["Service"],
+  computation: Computation
+): Effect.Effect<ExecutorSession, ComputationRefused> =>
+  Effect.suspend(() => {
+    const known = session.computations.get(computation.id)
+    if (known !== undefined) return Deferred.await(known.opened)
+    const opening: OpenComputation = {
+      scope: Scope.forkUnsafe(session.scope),
+      opened: Deferred.makeUnsafe(),
+      executor: undefined,
+      opening: undefined,
+      closed: undefined,
+      outstanding: 0
+    }
+    session.computations.set(computation.id, opening)
+    // Forked into the session: the client's connection may break while the computation is made ready.
+    return executor.open({ computation, onReplies: receive(session, computation.id, opening) }).pipe(
+      Scope.provide(opening.scope),
+      Effect.onExit((exit) => {
+        if (Exit.isSuccess(exit)) {
+          opening.executor = exit.value
+          return Effect.void
+        }
+        if (session.computations.get(computation.id) === opening && opening.closed === undefined) {
+          session.computations.delete(computation.id)
+        }
+        return Scope.close(opening.scope, exit)
+      }),
+      Deferred.into(opening.opened),
+      Effect.forkIn(session.scope),
+      Effect.tap((fiber) => Effect.sync(() => opening.opening = fiber)),
+      Effect.andThen(Deferred.await(opening.opened))
+    )
+  })
+
+/**
+ * Queues jobs of a well-formed batch. False when the computation is not open; jobs
+ * for one that is being closed are dropped.
+ */
+export const dispatch = (session: LeaseSession, computationId: string, batch: Uint8Array, count: number): boolean => {
+  const computation = session.computations.get(computationId)
+  if (computation === undefined || computation.executor === undefined) return false
+  if (computation.closed !== undefined) return true
+  computation.outstanding += count
+  computation.executor.dispatch(batch)
+  return true
+}
+
+/** Cancels jobs; a computation that is not open has none. */
+export const cancel = (session: LeaseSession, computationId: string, jobIds: ReadonlyArray<number>): void =>
+  session.computations.get(computationId)?.executor?.cancel(jobIds)
+
+/** Gives back every job that has not started. */
+export const returnQueued = (session: LeaseSession): void => {
+  for (const computation of session.computations.values()) computation.executor?.returnQueued()
+}
+
+/** Puts in replies that the node itself makes. */
+export const reply = (session: LeaseSession, computationId: string, entries: Uint8Array): void => {
+  Outbox.push(session.outbox, computationId, entries)
+  wake(session)
+}
+
+/** Ends a computation; succeeds when everything of it is gone, also for the second who asks. */
+export const closeComputation = (session: LeaseSession, computationId: string): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const computation = session.computations.get(computationId)
+    if (computation === undefined) return Effect.void
+    if (computation.closed !== undefined) return Deferred.await(computation.closed)
+    const closed = computation.closed = Deferred.makeUnsafe<void>()
+    Outbox.drop(session.outbox, computationId)
+    return Effect.gen(function*() {
+      if (computation.opening !== undefined) yield* Fiber.interrupt(computation.opening)
+      yield* Scope.close(computation.scope, Exit.void)
+      session.computations.delete(computationId)
+      Outbox.drop(session.outbox, computationId)
+      session.onQuiet?.()
+      yield* Deferred.succeed(closed, undefined)
+    })
+  }).pipe(Effect.uninterruptible)
+
+/** Ends everything under the lease. */
+export const close = (session: LeaseSession): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    session.stream++
+    wake(session)
+    return Scope.close(session.scope, Exit.void)
+  }).pipe(
+    Effect.andThen(Effect.sync(() => {
+      session.computations.clear()
+      session.onQuiet?.()
+    })),
+    Effect.uninterruptible
+  )
+
+const receive =
+  (session: LeaseSession, computationId: string, computation: OpenComputation) => (entries: Uint8Array): void => {
+    if (computation.closed !== undefined) return
+    computation.outstanding -= Math.max(0, countReplies(entries))
+    Outbox.push(session.outbox, computationId, entries)
+    wake(session)
+  }

@@ -1,0 +1,52 @@
+/** How a node is set up. Flags, environment and defaults are merged in `programs`; nothing below reads them itself. */
+import { Context, type Duration, Layer } from "effect"
+
+/** The settings of a node. */
+export interface NodeSettings {
+  /** Name the node tells clients. */
+  readonly name: string
+  /** Unique per start, so that a client tells a restarted node from the one before. */
+  readonly incarnation: string
+  /** Addresses to listen on. */
+  readonly addresses: ReadonlyArray<string>
+  /** TCP port, the same for all addresses; 0 takes a free one. Default 51348, dispy's. */
+  readonly port: number
+  /** Listen on this unix socket instead of addresses and port; for a node embedded in a client. Default none. */
+  readonly socketPath: string | undefined
+  /** Directory of the node's files; its disk is the one whose free space the node tells. */
+  readonly directory: string
+  /** How long a lease outlives the last connection of its client. Default 5 seconds. */
+  readonly leaseResume: Duration.Input
+  /** How long running jobs may go on when the node is asked to end. Default 5 seconds. */
+  readonly drainGrace: Duration.Input
+  /** How often the node tells its client what it has to spare. Default 10 seconds. */
+  readonly pulseInterval: Duration.Input
+  /** How long a new connection may take to say Hello. Default 5 seconds. */
+  readonly helloDeadline: Duration.Input
+  /** How long a connection may be silent; clients ping more often than that. Default 60 seconds. */
+  readonly silenceLimit: Duration.Input
+  /** Connections at the same time; more are closed at once. Default 256. */
+  readonly maxConnections: number
+}
+
+export class NodeConfig extends Context.Service<NodeConfig, NodeSettings>()("dispy/services/NodeConfig") {}
+
+/** What holds when nothing is said. */
+export const defaults: NodeSettings = {
+  name: "node",
+  incarnation: "",
+  addresses: ["127.0.0.1", "::1"],
+  port: 51348,
+  socketPath: undefined,
+  directory: ".",
+  leaseResume: "5 seconds",
+  drainGrace: "5 seconds",
+  pulseInterval: "10 seconds",
+  helloDeadline: "5 seconds",
+  silenceLimit: "60 seconds",
+  maxConnections: 256
+}
+
+/** The defaults with these settings in their place. */
+export const layer = (settings: Partial<NodeSettings>): Layer.Layer<NodeConfig> =>
+  Layer.succeed(NodeConfig, { ...defaults, ...settings })
