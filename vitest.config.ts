@@ -1,0 +1,39 @@
+/**
+ * Two projects: `unit` holds everything that runs inside the test process and may
+ * share the machine; `integration` starts real nodes and slots, so its files run
+ * one after the other, after the unit tests, and never compete for the cores.
+ */
+import { defineConfig } from "vitest/config"
+
+const shared = {
+  pool: "forks",
+  testTimeout: 30_000,
+  hookTimeout: 30_000,
+  retry: 0
+} as const
+
+export default defineConfig({
+  test: {
+    projects: [
+      {
+        test: {
+          ...shared,
+          name: "unit",
+          include: ["test/**/*.test.ts"],
+          exclude: ["test/integration/**"],
+          maxWorkers: 2,
+          sequence: { groupOrder: 0 }
+        }
+      },
+      {
+        test: {
+          ...shared,
+          name: "integration",
+          include: ["test/integration/**/*.test.ts"],
+          fileParallelism: false,
+          sequence: { groupOrder: 1 }
+        }
+      }
+    ]
+  }
+})
