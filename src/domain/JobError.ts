@@ -1,0 +1,96 @@
+/**
+ * What a job can end with instead of a result. Every error names the job, the
+ * node where it ran and what to do; `_tag` tells them apart in both APIs.
+ */
+import { Schema } from "effect"
+
+const where = (node: string): string => node === "" ? "" : ` on node ${node}`
+
+/** The computation threw: the job ran and ended with an error of the user's own code. */
+export class JobFailed extends Schema.TaggedError<JobFailed>("dispy/domain/JobFailed")("JobFailed", {
+  /** The user's `job.id`, or the cluster's number for the job. */
+  jobId: Schema.Unknown,
+  node: Schema.String,
+  /** `name` of what was thrown: "TypeError", say. */
+  errorName: Schema.String,
+  /** `message` of what was thrown. */
+  errorMessage: Schema.String,
+  /** Stack in the user's own sources; empty when something that is not an Error was thrown. */
+  userStack: Schema.String,
+  /** What was thrown, as far as it can be cloned. */
+  cause: Schema.Unknown
+}) {
+  override get message(): string {
+    return `job ${String(this.jobId)} failed${where(this.node)}: ${this.errorName}: ${this.errorMessage}`
+  }
+}
+
+/** The job took its slot down with it: exit, signal, out of memory. The slot was replaced and other jobs go on. */
+export class JobCrashed extends Schema.TaggedError<JobCrashed>("dispy/domain/JobCrashed")("JobCrashed", {
+  jobId: Schema.Unknown,
+  node: Schema.String,
+  /** What happened in a few words: "process.exit(3) was called", "killed by SIGSEGV", "ran out of heap". */
+  reason: Schema.String,
+  exitCode: Schema.NullOr(Schema.Number),
+  signal: Schema.NullOr(Schema.String),
+  /** Last lines that the slot wrote to stderr before it died. */
+  lastStderr: Schema.String
+}) {
+  override get message(): string {
+    const tail = this.lastStderr === "" ? "" : `; last stderr: ${this.lastStderr.trimEnd()}`
+    return `job ${String(this.jobId)} took its process down${where(this.node)}: ${this.reason}${tail}`
+  }
+}
+
+/** The job ran longer than its timeout and was killed with everything it had started. */
+export class JobTimedOut extends Schema.TaggedError<JobTimedOut>("dispy/domain/JobTimedOut")("JobTimedOut", {
+  jobId: Schema.Unknown,
+  node: Schema.String,
+  timeoutMillis: Schema.Number
+}) {
+  override get message(): string {
+    return `job ${String(this.jobId)} ran longer than its timeout of ${this.timeoutMillis} ms${where(this.node)}` +
+      " and was killed; raise `timeout` if it needs longer"
+  }
+}
+
+/** The job was cancelled: by `cancel`, an aborted signal, an interrupted fiber, or the closing of its cluster. */
+export class JobCancelled extends Schema.TaggedError<JobCancelled>("dispy/domain/JobCancelled")("JobCancelled", {
+  jobId: Schema.Unknown,
+  /** Where it was running; empty when it had not started. */
+  node: Schema.String,
+  reason: Schema.String
+}) {
+  override get message(): string {
+    const state = this.node === "" ? " before it started" : where(this.node)
+    return `job ${String(this.jobId)} was cancelled${state}: ${this.reason}`
+  }
+}
+
+/** The job's node went away while the job may have been running, so it was not started again elsewhere. */
+export class NodeLost extends Schema.TaggedError<NodeLost>("dispy/domain/NodeLost")("NodeLost", {
+  jobId: Schema.Unknown,
+  node: Schema.String,
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `job ${String(this.jobId)} was abandoned: node ${this.node} was lost (${this.reason}) while the job may have` +
+      " been running; submit it again if it may run twice, or create the cluster with `reentrant: true`"
+  }
+}
+
+/** The computation returned something that cannot be sent to the client. */
+export class ResultNotSendable
+  extends Schema.TaggedError<ResultNotSendable>("dispy/domain/ResultNotSendable")("ResultNotSendable", {
+    jobId: Schema.Unknown,
+    node: Schema.String,
+    reason: Schema.String
+  })
+{
+  override get message(): string {
+    return `job ${String(this.jobId)} ran${where(this.node)}, but its result cannot be sent: ${this.reason}`
+  }
+}
+
+/** Every way in which a job ends without a result. */
+export type JobError = JobFailed | JobCrashed | JobTimedOut | JobCancelled | NodeLost | ResultNotSendable

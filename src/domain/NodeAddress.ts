@@ -1,0 +1,51 @@
+/** Where a node listens, and how users write it down. */
+import { Result } from "effect"
+import { InvalidOption } from "./ClusterError.ts"
+
+/** Port of `dispynode` unless told otherwise. */
+export const defaultNodePort = 51348
+
+/** Where a node listens. */
+export type NodeAddress =
+  | { readonly _tag: "Tcp"; readonly host: string; readonly port: number }
+  /** A socket in the file system: the node embedded in this client. */
+  | { readonly _tag: "Unix"; readonly path: string }
+
+/** An entry of the `nodes` option: this machine, or a host. */
+export type NodeEntry = { readonly _tag: "Local" } | Extract<NodeAddress, { readonly _tag: "Tcp" }>
+
+/** The address as users write it. */
+export const format = (address: NodeAddress): string => {
+  if (address._tag === "Unix") return "local"
+  return address.host.includes(":") ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`
+}
+
+const invalid = (text: string, reason: string): Result.Result<never, InvalidOption> =>
+  Result.fail(new InvalidOption({ option: "nodes", reason: `${JSON.stringify(text)} ${reason}` }))
+
+/**
+ * Reads an entry of the `nodes` option: "local", a host name, an IPv4 or IPv6
+ * address, each but the first with an optional port ("10.0.0.7:51400",
+ * "[fe80::1]:51400").
+ */
+export const parse = (text: string, nodePort: number): Result.Result<NodeEntry, InvalidOption> => {
+  const entry = text.trim()
+  if (entry === "local") return Result.succeed({ _tag: "Local" })
+  if (entry === "") return invalid(text, "is empty; write a host name, an address, or \"local\" for this machine")
+  if (entry.includes("*")) {
+    return invalid(text, "is a wildcard, which needs discovery; list the hosts (\"192.168.3.7\"), or \"local\"")
+  }
+  const bracketed = /^\[([^\]]+)\](?::(.*))?$/.exec(entry)
+  const isBareIpv6 = bracketed === null && entry.split(":").length > 2
+  const plain = /^([^:]+)(?::(.*))?$/.exec(entry)
+  const [host, portText] = bracketed !== null
+    ? [bracketed[1]!, bracketed[2]]
+    : isBareIpv6
+    ? [entry, undefined]
+    : [plain?.[1] ?? "", plain?.[2]]
+  if (host === "" || /[\s/]/.test(host)) return invalid(text, "is not a host; write \"host\" or \"host:port\"")
+  if (portText === undefined) return Result.succeed({ _tag: "Tcp", host, port: nodePort })
+  const port = /^\d{1,5}$/.test(portText) ? Number(portText) : 0
+  if (port < 1 || port > 65535) return invalid(text, `has port ${JSON.stringify(portText)}; ports are 1 to 65535`)
+  return Result.succeed({ _tag: "Tcp", host, port })
+}

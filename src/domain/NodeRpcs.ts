@@ -1,0 +1,122 @@
+/**
+ * The control protocol between a client (or scheduler) and a node. One
+ * connection per client and node, opened by the client; work goes out in
+ * `Dispatch` batches and comes back in the `Events` stream of the same
+ * connection. A lease belongs to a client, not to a connection: a client that
+ * reconnects in time finds its replies from the last acknowledged one on.
+ *
+ * ```
+ * client                                    node
+ *   Hello {protocol, version}        ──▶      NodeInfo | VersionMismatch
+ *   AcquireLease {clientId, …}       ──▶      Lease | NodeBusy
+ *   Events {leaseId}                 ══▶      stream of NodeEvent
+ *   OpenComputation {computation}    ──▶      cpus | ComputationRefused
+ *   Dispatch {batch, acknowledged}   ──▶      (slots run the jobs)
+ *                                    ◀══      Replies {sequence, batch}
+ *   CancelJobs {jobIds}              ──▶
+ *   CloseComputation                 ──▶
+ *   ReleaseLease                     ──▶
+ * ```
+ */
+import { Schema } from "effect"
+import { Rpc, RpcGroup } from "effect/rpc"
+import { Computation } from "./Computation.ts"
+import { ComputationRefused, MalformedMessage, NodeBusy, NotLeased, VersionMismatch } from "./NodeError.ts"
+import { AvailInfo, NodeInfo } from "./NodeInfo.ts"
+
+/** What a node tells its client without being asked. */
+export const NodeEvent = Schema.Union([
+  /** Replies of a computation, in the layout of `wire/Entries.ts`. Sequence numbers count from 1 within a lease. */
+  Schema.TaggedStruct("Replies", {
+    computationId: Schema.String,
+    sequence: Schema.Number,
+    batch: Schema.Uint8Array
+  }),
+  /** The node's number of slots changed. */
+  Schema.TaggedStruct("CpusChanged", { cpus: Schema.Number }),
+  /** The node's availability, every pulse. */
+  Schema.TaggedStruct("Pulse", { availInfo: AvailInfo }),
+  /** The node is ending: it takes no more jobs and gives back those that did not start. */
+  Schema.TaggedStruct("Leaving", { reason: Schema.String })
+])
+
+/** What a node tells its client without being asked. */
+export type NodeEvent = typeof NodeEvent.Type
+
+/** First message on every connection. */
+export class Hello extends Rpc.make("Hello", {
+  payload: { protocol: Schema.Number, version: Schema.String },
+  success: NodeInfo,
+  error: VersionMismatch
+}) {}
+
+/** Takes the node for a client; the same client gets the same lease again. */
+export class AcquireLease extends Rpc.make("AcquireLease", {
+  payload: {
+    /** Unique per client process. */
+    clientId: Schema.String,
+    /** User, host and process, for messages to others. */
+    clientName: Schema.String
+  },
+  success: Schema.Struct({ leaseId: Schema.String }),
+  error: NodeBusy
+}) {}
+
+/** Everything the node has to tell under this lease, from the first reply that was not acknowledged on. */
+export class Events extends Rpc.make("Events", {
+  payload: { leaseId: Schema.String },
+  success: NodeEvent,
+  error: NotLeased,
+  stream: true
+}) {}
+
+/** Sends a computation; answers when the node is ready for its jobs. */
+export class OpenComputation extends Rpc.make("OpenComputation", {
+  payload: { leaseId: Schema.String, computation: Computation },
+  success: Schema.Struct({ cpus: Schema.Number }),
+  error: Schema.Union([NotLeased, ComputationRefused])
+}) {}
+
+/** Sends jobs, and acknowledges replies up to and including a sequence number. */
+export class Dispatch extends Rpc.make("Dispatch", {
+  payload: {
+    leaseId: Schema.String,
+    computationId: Schema.String,
+    batch: Schema.Uint8Array,
+    acknowledged: Schema.Number
+  },
+  error: Schema.Union([NotLeased, MalformedMessage])
+}) {}
+
+/** Cancels jobs, queued on the node or running; each still gets exactly one reply. */
+export class CancelJobs extends Rpc.make("CancelJobs", {
+  payload: {
+    leaseId: Schema.String,
+    computationId: Schema.String,
+    jobIds: Schema.Array(Schema.Number)
+  },
+  error: NotLeased
+}) {}
+
+/** Ends a computation: kills what still runs, removes its files, answers when all is gone. */
+export class CloseComputation extends Rpc.make("CloseComputation", {
+  payload: { leaseId: Schema.String, computationId: Schema.String },
+  error: NotLeased
+}) {}
+
+/** Gives the node back; ends the lease's computations. */
+export class ReleaseLease extends Rpc.make("ReleaseLease", {
+  payload: { leaseId: Schema.String }
+}) {}
+
+/** All messages of the control protocol. */
+export class NodeRpcs extends RpcGroup.make(
+  Hello,
+  AcquireLease,
+  Events,
+  OpenComputation,
+  Dispatch,
+  CancelJobs,
+  CloseComputation,
+  ReleaseLease
+) {}

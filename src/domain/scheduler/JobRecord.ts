@@ -1,0 +1,44 @@
+/** A job as the scheduler sees it: the part of a client's job object that scheduling reads and writes. */
+
+/**
+ * What a job is doing, in dispy's words.
+ *
+ * ```
+ * Created ──▶ Running ──▶ Finished      returned (a program: exited)
+ *    │  ▲        ├──────▶ Terminated    threw, crashed, ran too long, or was cancelled while it ran
+ *    │  └────────┤                      given back by its node without having started
+ *    │           └──────▶ Abandoned     its node was lost
+ *    └──────────────────▶ Cancelled     cancelled before it started
+ * ```
+ */
+export type JobStatus =
+  | "Created"
+  | "Running"
+  | "ProvisionalResult"
+  | "Cancelled"
+  | "Terminated"
+  | "Abandoned"
+  | "Finished"
+
+/** The scheduler's fields of a job. The scheduler alone writes the mutable ones. */
+export interface JobRecord {
+  /** Number within the computation, never used twice. */
+  readonly number: number
+  /** Encoded arguments; emptied when the job has ended. */
+  args: Uint8Array
+  /** `JobFlags` of the wire. */
+  readonly flags: number
+  /** Longest running time in milliseconds; 0 for none. */
+  readonly timeoutMillis: number
+  status: JobStatus
+  /** Counts executions; a reply of an older attempt is dropped. */
+  attempt: number
+  /** Node that has the job, or had it last; empty before the first. */
+  nodeId: string
+  /** Why the job was cancelled; empty while it was not. */
+  cancelReason: string
+}
+
+/** Whether the job has its one outcome. */
+export const hasEnded = (job: JobRecord): boolean =>
+  job.status !== "Created" && job.status !== "Running" && job.status !== "ProvisionalResult"

@@ -1,0 +1,122 @@
+/**
+ * The scheduler's state: nodes, computations, and for every computation that is
+ * open on a node a seat, which holds what that node is doing for it. One mutable
+ * value behind `Scheduler.step`; `invariants` says what must hold after every step.
+ */
+import * as Credit from "./Credit.ts"
+import * as JobQueue from "./JobQueue.ts"
+import { hasEnded, type JobRecord } from "./JobRecord.ts"
+import type { SeatHeap } from "./SeatHeap.ts"
+
+/** A node that the scheduler may use. */
+export interface NodeState {
+  readonly id: string
+  /** Order of arrival; breaks ties between equally loaded nodes. */
+  readonly sequence: number
+  cpus: number
+  /** A node that is leaving keeps its running jobs and gets no more. */
+  isLeaving: boolean
+  /** Its seats by computation. */
+  readonly seats: Map<string, Seat>
+}
+
+/** A computation that is open on a node. */
+export interface Seat {
+  readonly node: NodeState
+  readonly computation: ComputationState
+  /** Jobs of the computation that the node has and has not answered. */
+  outstanding: number
+  /** `outstanding` per cpu. */
+  load: number
+  readonly credit: Credit.Credit
+  /** Place in the computation's heap; -1 while the seat can take no job. */
+  heapIndex: number
+}
+
+/** A computation with its jobs. */
+export interface ComputationState {
+  readonly id: string
+  /** Whether a job whose node was lost may run again. */
+  readonly isReentrant: boolean
+  readonly waiting: JobQueue.JobQueue
+  /** Jobs that a node has, by number. */
+  readonly running: Map<number, JobRecord>
+  /** Seats with credit. */
+  readonly open: SeatHeap
+}
+
+/** Everything the scheduler knows. */
+export interface SchedulerState {
+  readonly nodes: Map<string, NodeState>
+  readonly computations: Map<string, ComputationState>
+  nextSequence: number
+  /** Replies that belonged to no running attempt and were dropped. */
+  droppedReplies: number
+}
+
+/** A scheduler without nodes and computations. */
+export const make = (): SchedulerState => ({
+  nodes: new Map(),
+  computations: new Map(),
+  nextSequence: 0,
+  droppedReplies: 0
+})
+
+/** A computation without jobs. */
+export const makeComputation = (id: string, isReentrant: boolean): ComputationState => ({
+  id,
+  isReentrant,
+  waiting: JobQueue.make(),
+  running: new Map(),
+  open: []
+})
+
+/** A seat without jobs. */
+export const makeSeat = (node: NodeState, computation: ComputationState): Seat => ({
+  node,
+  computation,
+  outstanding: 0,
+  load: 0,
+  credit: Credit.make(),
+  heapIndex: -1
+})
+
+/** Whether the seat's node may get another job of the seat's computation. */
+export const canTake = (seat: Seat): boolean =>
+  !seat.node.isLeaving && seat.outstanding < Credit.limit(seat.credit, seat.node.cpus)
+
+/** What is wrong with the state, in sentences; empty when all is well. */
+export const invariants = (state: SchedulerState): Array<string> => {
+  const wrong: Array<string> = []
+  for (const computation of state.computations.values()) {
+    const held = new Map<string, number>()
+    for (const [number, job] of computation.running) {
+      if (job.number !== number) wrong.push(`job ${job.number} is filed under ${number}`)
+      if (hasEnded(job)) wrong.push(`job ${number} has ended (${job.status}) and still counts as running`)
+      if (!state.nodes.has(job.nodeId)) wrong.push(`job ${number} runs on ${job.nodeId}, which is not there`)
+      held.set(job.nodeId, (held.get(job.nodeId) ?? 0) + 1)
+    }
+    const waiting = JobQueue.toArray(computation.waiting)
+    if (waiting.length !== computation.waiting.size) {
+      wrong.push(`${computation.id} counts ${computation.waiting.size} waiting jobs and has ${waiting.length}`)
+    }
+    for (const job of waiting) {
+      if (computation.running.has(job.number)) wrong.push(`job ${job.number} waits and runs at a time`)
+    }
+    for (const node of state.nodes.values()) {
+      const seat = node.seats.get(computation.id)
+      if (seat === undefined) continue
+      const count = held.get(node.id) ?? 0
+      if (seat.outstanding !== count) wrong.push(`${node.id} counts ${seat.outstanding} jobs and has ${count}`)
+      if ((seat.heapIndex >= 0) !== canTake(seat)) wrong.push(`${node.id} is open or closed for jobs by mistake`)
+      if (seat.heapIndex >= 0 && computation.open[seat.heapIndex] !== seat) wrong.push(`${node.id} is misplaced`)
+      if (seat.heapIndex >= 0 && waiting.length > 0) wrong.push(`${node.id} could take a job that waits`)
+    }
+    computation.open.forEach((seat, index) => {
+      const parent = computation.open[(index - 1) >> 1]
+      if (index > 0 && parent !== undefined && parent.load > seat.load) wrong.push("the heap is out of order")
+      if (state.nodes.get(seat.node.id) !== seat.node) wrong.push(`${seat.node.id} is gone and still open for jobs`)
+    })
+  }
+  return wrong
+}

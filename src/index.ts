@@ -1,0 +1,18 @@
+/**
+ * dispy for Effect: a function or a program on every core of every machine you
+ * have. Clusters are scoped resources, results are effects, `map` is a stream.
+ * Programs that do not use Effect import "dispy/promise".
+ */
+export * from "./domain/ClusterError.ts"
+export * from "./domain/ComputationError.ts"
+export * from "./domain/JobError.ts"
+export * from "./domain/NodeError.ts"
+export type { AvailInfo, NodeInfo } from "./domain/NodeInfo.ts"
+export type { JobStatus } from "./domain/scheduler/JobRecord.ts"
+export * as Computation from "./programs/client/Computation.ts"
+export * as Dispy from "./programs/client/Dispy.ts"
+export * as JobCluster from "./programs/client/JobCluster.ts"
+export type { ClusterOptions, JobOptions } from "./programs/client/ClusterOptions.ts"
+export type { MapOptions } from "./programs/client/MapItems.ts"
+export type { ClusterStatus } from "./programs/client/StatusTable.ts"
+export type { NodeStatus } from "./services/Scheduler.ts"

@@ -1,0 +1,53 @@
+/**
+ * The control connection over TCP, or over a socket in the file system for the
+ * node embedded in this client: `effect/rpc` in its binary form, one connection
+ * per client and node.
+ */
+import * as NodeSocket from "@effect/platform-node/NodeSocket"
+import { Duration, Effect, Layer, Schedule } from "effect"
+import { RpcClient, RpcSerialization } from "effect/rpc"
+import { Socket } from "effect/socket"
+import * as NodeAddress from "../../domain/NodeAddress.ts"
+import { NodeUnreachable } from "../../domain/NodeError.ts"
+import { maxFrameBytes, protocolVersion } from "../../domain/NodeInfo.ts"
+import { NodeRpcs } from "../../domain/NodeRpcs.ts"
+import { packageVersion } from "../../domain/Version.ts"
+import { NodeLink } from "../../services/NodeLink.ts"
+import * as NodeConnectionRpc from "./NodeConnectionRpc.ts"
+
+/** How long a node may take to accept a connection, and then to say hello. */
+const answerTimeout = Duration.seconds(5)
+
+/** A node that answers no ping for this long is taken as gone. */
+const pingInterval = Duration.seconds(10)
+
+const openSocket = (address: NodeAddress.NodeAddress) =>
+  NodeSocket.makeNet(
+    address._tag === "Unix"
+      ? { path: address.path }
+      : { host: address.host, port: address.port, noDelay: true, openTimeout: answerTimeout }
+  )
+
+const connect = Effect.fn("NodeLink.connect")(function*(address: NodeAddress.NodeAddress) {
+  const name = NodeAddress.format(address)
+  const socket = yield* openSocket(address)
+  const protocol = yield* RpcClient.makeProtocolSocket({ pingInterval, retryPolicy: Schedule.recurs(0) }).pipe(
+    Effect.provideService(Socket.Socket, socket),
+    Effect.provide(RpcSerialization.layerSchemaBinary({ maxFrameSize: maxFrameBytes }))
+  )
+  const rpc = yield* RpcClient.make(NodeRpcs, { disableTracing: true }).pipe(
+    Effect.provideService(RpcClient.Protocol, protocol)
+  )
+  const info = yield* rpc.Hello({ protocol: protocolVersion, version: packageVersion }).pipe(
+    Effect.catchTag("RpcClientError", (error) =>
+      Effect.fail(new NodeUnreachable({ address: name, reason: NodeConnectionRpc.explain(error) }))),
+    Effect.timeoutOrElse({
+      duration: answerTimeout,
+      orElse: () => Effect.fail(new NodeUnreachable({ address: name, reason: "no answer in time" }))
+    })
+  )
+  return NodeConnectionRpc.make(name, info, rpc)
+})
+
+/** The control connection over sockets. */
+export const layer: Layer.Layer<NodeLink> = Layer.succeed(NodeLink, NodeLink.of({ connect }))

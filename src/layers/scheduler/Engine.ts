@@ -1,0 +1,156 @@
+/**
+ * Carries out the scheduler core: one fiber takes the events that others post,
+ * steps the state and performs the actions. Everything per job in here is plain
+ * data; effects run per batch.
+ */
+import { Effect, FiberSet, Latch } from "effect"
+import { type Action, type Event, step } from "../../domain/scheduler/Scheduler.ts"
+import type { JobRecord } from "../../domain/scheduler/JobRecord.ts"
+import * as SchedulerState from "../../domain/scheduler/SchedulerState.ts"
+import { encodeJobs, type JobFields, noBytes } from "../../domain/wire/Entries.ts"
+import type { NodeConnection } from "../../services/NodeLink.ts"
+import type { SchedulerRequest } from "../../services/Scheduler.ts"
+
+/** A node with its connection and what it has done for this client. */
+export interface ConnectedNode {
+  readonly id: string
+  readonly leaseId: string
+  readonly connection: NodeConnection
+  /** Sequence number of the last batch of replies that was taken. */
+  received: number
+  /** Sequence number that the node was last told. */
+  acknowledged: number
+  jobsDone: number
+  busyMicros: number
+  /** Called when the node must be given up. */
+  readonly fail: (reason: string) => void
+}
+
+/** The running scheduler. */
+export interface Engine {
+  readonly state: SchedulerState.SchedulerState
+  readonly nodes: Map<string, ConnectedNode>
+  readonly requests: Map<string, SchedulerRequest>
+  /** Addresses of all nodes there ever were, by id. */
+  readonly addresses: Map<string, string>
+  /** Hands an event to the scheduler; returns at once. */
+  readonly post: (event: Event) => void
+  /** Like `post` of a `Submitted` event for one job, gathered with others of the same moment. */
+  readonly submit: (computationId: string, job: JobRecord) => void
+}
+
+/** Bytes of job entries in one message; a larger job goes alone. */
+const batchBytes = 4 * 1024 * 1024
+
+/** Batches of replies taken without a dispatch after which they are acknowledged by themselves. */
+const acknowledgeAfter = 16
+
+/** Cuts jobs into batches of a bounded size. */
+const batchesOf = function*(jobs: ReadonlyArray<JobRecord>): Generator<Uint8Array> {
+  let batch: Array<JobFields> = []
+  let bytes = 0
+  for (const { args, attempt, flags, number, timeoutMillis } of jobs) {
+    if (bytes > 0 && bytes + args.length > batchBytes) {
+      yield encodeJobs(batch)
+      batch = []
+      bytes = 0
+    }
+    batch.push({ jobId: number, attempt, flags, timeoutMillis, args })
+    bytes += args.length
+  }
+  yield encodeJobs(batch)
+}
+
+/** Starts the scheduler; it ends with the scope. */
+export const make = Effect.gen(function*() {
+  const state = SchedulerState.make()
+  const nodes = new Map<string, ConnectedNode>()
+  const requests = new Map<string, SchedulerRequest>()
+  const addresses = new Map<string, string>()
+  const latch = Latch.makeUnsafe(false)
+  const fork = yield* FiberSet.makeRuntime<never>()
+  let events: Array<Event> = []
+  let gathered: { readonly computationId: string; readonly jobs: Array<JobRecord> } | undefined
+
+  const post = (event: Event): void => {
+    gathered = undefined
+    events.push(event)
+    latch.openUnsafe()
+  }
+
+  const submit = (computationId: string, job: JobRecord): void => {
+    if (gathered?.computationId === computationId) {
+      gathered.jobs.push(job)
+      return
+    }
+    const jobs = [job]
+    post({ _tag: "Submitted", computationId, jobs })
+    gathered = { computationId, jobs }
+  }
+
+  const send = (node: ConnectedNode, computationId: string, batch: Uint8Array): void => {
+    node.acknowledged = node.received
+    fork(
+      node.connection.dispatch(node.leaseId, computationId, batch, node.received).pipe(
+        Effect.catch((error) => Effect.sync(() => node.fail(error.message)))
+      )
+    )
+  }
+
+  const perform = (action: Action): void => {
+    switch (action._tag) {
+      case "Dispatch": {
+        const node = nodes.get(action.nodeId)
+        if (node === undefined) return
+        for (const batch of batchesOf(action.jobs)) send(node, action.computationId, batch)
+        return
+      }
+      case "CancelOnNode": {
+        const node = nodes.get(action.nodeId)
+        if (node === undefined) return
+        fork(
+          node.connection.cancelJobs(node.leaseId, action.computationId, action.jobNumbers).pipe(
+            Effect.catch((error) => Effect.sync(() => node.fail(error.message)))
+          )
+        )
+        return
+      }
+      case "Replied": {
+        const node = nodes.get(action.job.nodeId)
+        if (node !== undefined) {
+          node.jobsDone++
+          node.busyMicros += action.reply.durationMicros
+        }
+        action.job.args = noBytes
+        requests.get(action.computationId)?.onReply(action.job, action.reply)
+        return
+      }
+      case "Ended": {
+        action.job.args = noBytes
+        requests.get(action.computationId)?.onEnd(action.job, action.reason)
+        return
+      }
+    }
+  }
+
+  const acknowledge = (): void => {
+    for (const node of nodes.values()) {
+      if (node.received - node.acknowledged >= acknowledgeAfter) send(node, "", noBytes)
+    }
+  }
+
+  const drain = Effect.sync(() => {
+    latch.closeUnsafe()
+    gathered = undefined
+    const taken = events
+    events = []
+    for (const event of taken) {
+      for (const action of step(state, event)) perform(action)
+      if (event._tag === "ComputationClosed") requests.delete(event.computationId)
+    }
+    acknowledge()
+  })
+  yield* latch.await.pipe(Effect.andThen(drain), Effect.forever, Effect.forkScoped)
+
+  return { state, nodes, requests, addresses, post, submit } satisfies Engine
+})

@@ -1,0 +1,139 @@
+/** The options of a cluster and of a job, and the checks that turn a mistake into a sentence. */
+import { Duration, Result } from "effect"
+import { InvalidOption } from "../../domain/ClusterError.ts"
+import * as NodeAddress from "../../domain/NodeAddress.ts"
+import type { NodeEntry } from "../../domain/NodeAddress.ts"
+import type { JobLimits } from "../../domain/Computation.ts"
+
+/** Options of a single job, also of all jobs of a cluster. */
+export interface JobOptions {
+  /**
+   * Longest running time, counted from the job's start on its node; then it is killed and ends with `JobTimedOut`.
+   * Default: none. A bare number is milliseconds.
+   */
+  readonly timeout?: Duration.Input | undefined
+  /** Cancels the job when it aborts: queued or running. */
+  readonly signal?: AbortSignal | undefined
+  /** The job's `id`; anything. Default: undefined. */
+  readonly id?: unknown
+}
+
+/** Options of a cluster. */
+export interface ClusterOptions {
+  /**
+   * Where to run: `"local"` for this machine, host names, addresses, each with an optional port ("10.0.0.7:51400").
+   * Default `["local"]`.
+   */
+  readonly nodes?: string | ReadonlyArray<string> | undefined
+  /** Port of `dispynode` on nodes listed without one. Default 51348. */
+  readonly nodePort?: number | undefined
+  /** Slots of the "local" node; 0 for one per core, negative to leave that many cores free. Default 0. */
+  readonly cpus?: number | undefined
+  /** Name of the cluster in messages. Default: the computation's. */
+  readonly name?: string | undefined
+  /** Default `timeout` of its jobs. */
+  readonly timeout?: Duration.Input | undefined
+  /**
+   * How long a cancelled or overdue job may take to end by itself, after `dispy.signal` fired or it got SIGTERM,
+   * before it is killed with all it started. Default 1 second.
+   */
+  readonly grace?: Duration.Input | undefined
+  /** Whether a job may run again elsewhere when its node is lost while it may have been running. Default false. */
+  readonly reentrant?: boolean | undefined
+  /** Bytes of stdout, and of stderr, kept per job. Default 1 MiB. */
+  readonly outputLimit?: number | undefined
+}
+
+/** Checked options. */
+export interface CheckedOptions {
+  readonly nodes: ReadonlyArray<NodeEntry>
+  readonly localCpus: number
+  readonly name: string | undefined
+  readonly timeoutMillis: number
+  readonly isReentrant: boolean
+  readonly limits: JobLimits
+}
+
+const known: ReadonlySet<string> = new Set<keyof ClusterOptions>([
+  "nodes",
+  "nodePort",
+  "cpus",
+  "name",
+  "timeout",
+  "grace",
+  "reentrant",
+  "outputLimit"
+])
+
+const mebibyte = 1024 * 1024
+
+/** The largest timeout that fits the protocol, about 49 days. */
+const maxMillis = 0xffffffff
+
+const fail = (option: string, reason: string) => Result.fail(new InvalidOption({ option, reason }))
+
+/** A duration in whole milliseconds, rounded up; 0 for "infinity". */
+export const millisOf = (
+  option: string,
+  input: Duration.Input
+): Result.Result<number, InvalidOption> => {
+  const duration = Duration.fromInput(input)
+  const millis = duration._tag === "Some" ? Duration.toMillis(duration.value) : Number.NaN
+  if (Number.isNaN(millis) || millis < 0) {
+    return fail(option, `${JSON.stringify(input)} is not a duration; write "5 seconds", or a number of milliseconds`)
+  }
+  if (millis === Infinity) return Result.succeed(0)
+  if (millis > maxMillis) return fail(option, `${millis} ms is more than the longest possible, 49 days`)
+  return Result.succeed(Math.ceil(millis))
+}
+
+/** Checks a job's timeout: milliseconds, 0 for none. */
+export const timeoutOf = (
+  timeout: Duration.Input | undefined,
+  byDefault: number
+): Result.Result<number, InvalidOption> => {
+  if (timeout === undefined) return Result.succeed(byDefault)
+  return Result.flatMap(millisOf("timeout", timeout), (millis) =>
+    millis === 0 && Duration.isZero(Duration.fromInputUnsafe(timeout))
+      ? fail("timeout", "0 leaves a job no time; leave it out for no timeout")
+      : Result.succeed(millis))
+}
+
+const integer = (
+  option: string,
+  value: number | undefined,
+  byDefault: number,
+  [least, most]: readonly [number, number]
+): Result.Result<number, InvalidOption> => {
+  if (value === undefined) return Result.succeed(byDefault)
+  return Number.isInteger(value) && value >= least && value <= most
+    ? Result.succeed(value)
+    : fail(option, `${String(value)} is not a whole number from ${least} to ${most}`)
+}
+
+/** Checks everything a user can write; the first mistake is named. */
+export const check = (options: ClusterOptions): Result.Result<CheckedOptions, InvalidOption> =>
+  Result.gen(function*() {
+    const unknown = Object.keys(options).find((option) => !known.has(option))
+    if (unknown !== undefined) {
+      return yield* fail(unknown, `there is no such option; the options of a cluster are ${[...known].join(", ")}`)
+    }
+    const nodePort = yield* integer("nodePort", options.nodePort, NodeAddress.defaultNodePort, [1, 65535])
+    const listed = typeof options.nodes === "string" ? [options.nodes] : options.nodes ?? ["local"]
+    if (!Array.isArray(listed) || listed.some((entry) => typeof entry !== "string")) {
+      return yield* fail("nodes", "it is a list of strings: \"local\", \"host\", \"host:port\"")
+    }
+    if (listed.length === 0) return yield* fail("nodes", "it is empty; list at least one host, or \"local\"")
+    const nodes = yield* Result.all(listed.map((text) => NodeAddress.parse(text, nodePort)))
+    return {
+      nodes,
+      localCpus: yield* integer("cpus", options.cpus, 0, [-1024, 1024]),
+      name: options.name,
+      timeoutMillis: yield* timeoutOf(options.timeout, 0),
+      isReentrant: options.reentrant ?? false,
+      limits: {
+        graceMillis: options.grace === undefined ? 1000 : yield* millisOf("grace", options.grace),
+        outputLimitBytes: yield* integer("outputLimit", options.outputLimit, mebibyte, [0, 16 * mebibyte])
+      }
+    }
+  })

@@ -1,0 +1,160 @@
+/**
+ * What users can run: a function, an export of a module, a program. `pack` turns
+ * it into what travels to the nodes.
+ */
+import { Effect } from "effect"
+import type { Code } from "../../domain/Computation.ts"
+import { type ComputationError, NotAFunction, NotCloneable } from "../../domain/ComputationError.ts"
+import * as FunctionSource from "../../layers/computation/FunctionSource.ts"
+import * as ModuleBundle from "../../layers/computation/ModuleBundle.ts"
+import * as Program from "../../layers/computation/Program.ts"
+import * as Values from "../../slot/Values.ts"
+
+/** A function of any kind. */
+// oxlint-disable-next-line no-explicit-any: users' functions are contravariant in their parameters
+export type AnyFunction = (...args: Array<any>) => unknown
+
+/** A module's export: bundled with its imports and sent once. */
+export interface ModuleComputation<F extends AnyFunction> {
+  readonly _tag: "ModuleComputation"
+  readonly module: URL | string
+  readonly exportName: string
+  /** Only in the types: the function behind the export. */
+  readonly Function?: F
+}
+
+/** A program: run once per job with string arguments; the result is its exit status. */
+export interface ProgramComputation {
+  readonly _tag: "ProgramComputation"
+  readonly program: string
+}
+
+/** A function with the values of outer variables that it uses. */
+export interface FunctionComputation<F extends AnyFunction> {
+  readonly _tag: "FunctionComputation"
+  readonly function: F
+  readonly captures: Record<string, unknown>
+}
+
+/** Everything a cluster can run; a bare string is a program. */
+export type Input =
+  | AnyFunction
+  | string
+  | ModuleComputation<AnyFunction>
+  | ProgramComputation
+  | FunctionComputation<AnyFunction>
+
+/** Parameters that jobs of this computation take. */
+export type Args<C extends Input> = C extends AnyFunction ? Parameters<C>
+  : C extends FunctionComputation<infer F> ? Parameters<F>
+  : C extends ModuleComputation<infer F> ? Parameters<F>
+  : Array<string>
+
+type Returned<T> = T extends Generator<unknown, infer R, never> ? R
+  : T extends AsyncGenerator<unknown, infer R, never> ? R
+  : Awaited<T>
+
+/** What jobs of this computation result in; a number (exit status) for programs. */
+export type Success<C extends Input> = C extends AnyFunction ? Returned<ReturnType<C>>
+  : C extends FunctionComputation<infer F> ? Returned<ReturnType<F>>
+  : C extends ModuleComputation<infer F> ? Returned<ReturnType<F>>
+  : number
+
+/**
+ * An export of a module, bundled with everything it imports: local files, npm packages, TypeScript.
+ *
+ * @param module where the module is: `new URL("./render.ts", import.meta.url)`, or a path from the current directory
+ * @param exportName name of the exported function; `"default"` for the default export
+ * @example
+ * ```ts
+ * import { Computation } from "dispy"
+ *
+ * const render = Computation.fromModule<(row: number) => Uint8Array>(new URL("./render.ts", import.meta.url), "render")
+ * ```
+ */
+export const fromModule = <F extends AnyFunction = AnyFunction>(
+  module: URL | string,
+  exportName = "default"
+): ModuleComputation<F> => ({ _tag: "ModuleComputation", module, exportName })
+
+/**
+ * A program. With a path separator it is a file of this machine, which is sent to the nodes (`./simulate.sh`);
+ * without it is a command that every node has on its PATH (`ffmpeg`).
+ */
+export const program = (path: string): ProgramComputation => ({ _tag: "ProgramComputation", program: path })
+
+/**
+ * A function that uses variables from outside itself: their values are copied and sent along once.
+ *
+ * @example
+ * ```ts
+ * import { Computation } from "dispy"
+ *
+ * const factor = 3
+ * const scale = Computation.fromFunction((n: number) => n * factor, { captures: { factor } })
+ * ```
+ */
+export const fromFunction = <F extends AnyFunction>(
+  fn: F,
+  options: { readonly captures: Record<string, unknown> }
+): FunctionComputation<F> => ({ _tag: "FunctionComputation", function: fn, captures: options.captures })
+
+/** A computation ready to travel. */
+export interface Packed {
+  readonly name: string
+  readonly code: Code
+}
+
+const packFunction = Effect.fnUntraced(function*(
+  fn: AnyFunction,
+  captures: Record<string, unknown>
+): Effect.fn.Return<Packed, ComputationError> {
+  const { name, source } = yield* FunctionSource.analyse(fn, { captures })
+  const encoded = yield* Effect.try({
+    try: () => Values.encode(captures),
+    catch: (cause) => {
+      if (!(cause instanceof Values.NotCloneable)) throw cause
+      return new NotCloneable({ what: `captures of ${name}`, path: cause.path, type: cause.type })
+    }
+  })
+  return { name, code: { _tag: "FunctionCode", source, captures: encoded } }
+})
+
+const packModule = Effect.fnUntraced(function*(
+  computation: ModuleComputation<AnyFunction>
+): Effect.fn.Return<Packed, ComputationError> {
+  const { exportName, module } = computation
+  const { code } = yield* ModuleBundle.bundle({ module, exportName })
+  return { name: exportName, code: { _tag: "ModuleCode", code, exportName } }
+})
+
+const packProgram = Effect.fnUntraced(function*(program: string): Effect.fn.Return<Packed, ComputationError> {
+  const found = yield* Program.resolve(program)
+  return {
+    name: found.name,
+    code: {
+      _tag: "ProgramCode",
+      program: found.name,
+      ...(found.bytes === undefined ? {} : { bytes: found.bytes }),
+      ...(found.runner === undefined ? {} : { runner: found.runner })
+    }
+  }
+})
+
+/** Makes a computation ready to travel; what is wrong with it is found here, before anything is sent. */
+export const pack = (computation: Input): Effect.Effect<Packed, ComputationError> => {
+  if (typeof computation === "function") return packFunction(computation, {})
+  if (typeof computation === "string") return packProgram(computation)
+  switch (computation?._tag) {
+    case "FunctionComputation":
+      return packFunction(computation.function, computation.captures)
+    case "ModuleComputation":
+      return packModule(computation)
+    case "ProgramComputation":
+      return packProgram(computation.program)
+  }
+  return Effect.fail(new NotAFunction({ received: describe(computation) }))
+}
+
+const describe = (value: unknown): string =>
+  value === null ? "null" : Array.isArray(value) ? "an array" : `${typeof value === "object" ? "an" : "a"} ${typeof value}`

@@ -1,0 +1,300 @@
+/**
+ * The Effect-native API: a cluster is a scoped resource, a job's result is an
+ * effect, `map` is a stream, interruption kills the work on the node.
+ */
+import { type Duration, Effect, Exit, Layer, Pull, Result, Scope, Stream } from "effect"
+import type { InvalidOption } from "../../domain/ClusterError.ts"
+import type { ComputationError } from "../../domain/ComputationError.ts"
+import type { JobError } from "../../domain/JobError.ts"
+import type { ComputationRefused } from "../../domain/NodeError.ts"
+import type { JobStatus } from "../../domain/scheduler/JobRecord.ts"
+import type { Scheduler } from "../../services/Scheduler.ts"
+import * as ClusterCore from "./ClusterCore.ts"
+import { type ClusterJob, onOutcome } from "./ClusterJob.ts"
+import * as ClusterOptions from "./ClusterOptions.ts"
+import type { Args, Input, Success } from "./Computation.ts"
+import * as Dispy from "./Dispy.ts"
+import * as InputReader from "./InputReader.ts"
+import * as MapItems from "./MapItems.ts"
+import * as StatusTable from "./StatusTable.ts"
+
+/** A submitted job. Fields change as the job goes on. */
+export interface Job<A> {
+  /** Yours to set; anything. */
+  id: unknown
+  readonly status: JobStatus
+  /** Address of the node that has the job or had it last; undefined before the first. */
+  readonly ipAddr: string | undefined
+  /** Waits for the outcome. Interrupting it leaves the job alone: see `cancel`. */
+  readonly result: Effect.Effect<A, JobError>
+  /** What the job printed; undefined before it has ended. */
+  readonly stdout: string | undefined
+  readonly stderr: string | undefined
+  /** What went wrong; undefined when nothing did or the job has not ended. */
+  readonly exception: JobError | undefined
+  /** Milliseconds since 1970 by the node's clock; undefined before the job has ended. */
+  readonly startTime: number | undefined
+  readonly endTime: number | undefined
+}
+
+/** A computation on the nodes of a cluster. */
+export interface JobCluster<in Params extends ReadonlyArray<unknown>, out A> {
+  readonly name: string
+  /** Queues a job; succeeds at once. */
+  readonly submit: (...args: Params) => Effect.Effect<Job<A>, ClusterCore.SubmitError>
+  /** Submits a job and waits for its result; interruption kills the work on the node. */
+  readonly run: (...args: Params) => Effect.Effect<A, JobError | ClusterCore.SubmitError>
+  /**
+   * The results for every item, in constant memory: items are taken as slots have room for them. Short items travel
+   * in chunks. The stream fails at the first item that fails; leaving it cancels the rest.
+   */
+  readonly map: <I extends Params[0], E = never>(
+    inputs: Iterable<I> | AsyncIterable<I> | Stream.Stream<I, E>,
+    options?: MapItems.MapOptions
+  ) => Stream.Stream<A, E | JobError | ClusterCore.SubmitError>
+  /** Cancels a job, queued or running; false when it has ended already. */
+  readonly cancel: (job: Job<unknown>) => Effect.Effect<boolean>
+  /** Waits until no job is pending; false when `timeout` ends first. */
+  readonly wait: (timeout?: Duration.Input) => Effect.Effect<boolean>
+  /**
+   * Takes no more jobs and waits for the pending ones. When `timeout` ends first: with `terminate` they are cancelled,
+   * else the result is false and the cluster stays open.
+   */
+  readonly close: (options?: CloseOptions) => Effect.Effect<boolean>
+  /** The same cluster with other job options. */
+  readonly with: (options: ClusterOptions.JobOptions) => JobCluster<Params, A>
+  /** Nodes and pending jobs. */
+  readonly status: Effect.Effect<StatusTable.ClusterStatus>
+  /** The table of nodes that dispy's `print_status` gives. */
+  readonly statusTable: Effect.Effect<string>
+}
+
+/** How to close a cluster. */
+export interface CloseOptions {
+  /** Longest wait for pending jobs. Default: as long as it takes. */
+  readonly timeout?: Duration.Input | undefined
+  /** Cancel jobs that are pending when the timeout ends. Default false. */
+  readonly terminate?: boolean | undefined
+}
+
+/** The job behind the object that users hold. */
+const inner: unique symbol = Symbol("dispy/ClusterJob")
+
+const jobOf = <A>(core: ClusterCore.ClusterCore, job: ClusterJob): Job<A> => {
+  const view: Job<A> & { readonly [inner]: ClusterJob } = {
+    [inner]: job,
+    get id() {
+      return job.id
+    },
+    set id(id) {
+      job.id = id
+    },
+    get status() {
+      return job.status
+    },
+    get ipAddr() {
+      return job.nodeId === "" ? undefined : core.addressOf(job)
+    },
+    result: awaitOutcome<A>(job),
+    get stdout() {
+      return job.outcome?.stdout
+    },
+    get stderr() {
+      return job.outcome?.stderr
+    },
+    get exception() {
+      return job.outcome?.error
+    },
+    get startTime() {
+      return job.outcome?.startTime
+    },
+    get endTime() {
+      return job.outcome?.endTime
+    }
+  }
+  return view
+}
+
+const awaitOutcome = <A>(job: ClusterJob): Effect.Effect<A, JobError> =>
+  Effect.callback<A, JobError>((resume) => {
+    const forget = onOutcome(job, () => {
+      const { error, value } = job.outcome!
+      resume(error === undefined ? Effect.succeed(value as A) : Effect.fail(error))
+    })
+    return Effect.sync(forget)
+  })
+
+const awaitIdle = (core: ClusterCore.ClusterCore): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    const forget = core.whenIdle(() => resume(Effect.void))
+    return Effect.sync(forget)
+  })
+
+/** Waits until nothing is pending; false when the timeout ends first. */
+export const wait = (core: ClusterCore.ClusterCore, timeout: Duration.Input | undefined): Effect.Effect<boolean> =>
+  timeout === undefined
+    ? Effect.as(awaitIdle(core), true)
+    : awaitIdle(core).pipe(
+      Effect.as(true),
+      Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.succeed(false) })
+    )
+
+/** Closes a cluster whose resources `release` frees; see `JobCluster.close`. */
+export const close = (
+  core: ClusterCore.ClusterCore,
+  options: CloseOptions,
+  release: Effect.Effect<void>
+): Effect.Effect<boolean> =>
+  Effect.gen(function*() {
+    const isDone = yield* wait(core, options.timeout)
+    if (!isDone && options.terminate !== true) return false
+    core.stop()
+    yield* release
+    return true
+  })
+
+const sourceOf = <I, E>(
+  inputs: Iterable<I> | AsyncIterable<I> | Stream.Stream<I, E>
+): Effect.Effect<MapItems.Source<I, E>, never, Scope.Scope> =>
+  Stream.isStream(inputs) ? fromStream(inputs) : fromReader(InputReader.make(inputs))
+
+/** Items of a plain iterable; what it throws is a defect. */
+export const fromReader = <I>(
+  reader: InputReader.InputReader<I>
+): Effect.Effect<MapItems.Source<I, never>, never, Scope.Scope> =>
+  Effect.acquireRelease(
+    Effect.succeed({
+      take: (limit: number) =>
+        Effect.suspend(() => {
+          const items = reader.take(limit)
+          return Array.isArray(items) ? Effect.succeed(items) : Effect.promise(() => items)
+        })
+    }),
+    () => Effect.promise(reader.close)
+  )
+
+const fromStream = Effect.fnUntraced(function*<I, E>(
+  stream: Stream.Stream<I, E>
+): Effect.fn.Return<MapItems.Source<I, E>, never, Scope.Scope> {
+  const pull = yield* Stream.toPull(stream)
+  let rest: ReadonlyArray<I> = []
+  const take = (limit: number): Effect.Effect<ReadonlyArray<I>, E> =>
+    Effect.suspend(() => {
+      if (rest.length > 0) {
+        const items = rest.slice(0, limit)
+        rest = rest.slice(limit)
+        return Effect.succeed(items)
+      }
+      return pull.pipe(
+        Effect.flatMap((items) => {
+          rest = items
+          return take(limit)
+        }),
+        Pull.catchDone(() => Effect.succeed([]))
+      )
+    })
+  return { take }
+})
+
+/** How jobs with these options are to run. */
+export const submission = (
+  core: ClusterCore.ClusterCore,
+  options: ClusterOptions.JobOptions
+): Result.Result<ClusterCore.Submission, InvalidOption> =>
+  Result.map(ClusterOptions.timeoutOf(options.timeout, core.timeoutMillis), (timeoutMillis) => ({
+    flags: 0,
+    timeoutMillis,
+    id: options.id,
+    signal: options.signal
+  }))
+
+const fromCore = <Params extends ReadonlyArray<unknown>, A>(
+  core: ClusterCore.ClusterCore,
+  release: Effect.Effect<void>,
+  options: ClusterOptions.JobOptions
+): JobCluster<Params, A> => {
+  const startedAt = performance.now()
+  const send = (args: Params): Effect.Effect<ClusterJob, ClusterCore.SubmitError> =>
+    Effect.suspend(() =>
+      Effect.fromResult(Result.flatMap(submission(core, options), (checked) => core.submit(args, checked)))
+    )
+  const status = Effect.sync(() => StatusTable.statusOf(core, performance.now() - startedAt))
+  return {
+    name: core.name,
+    submit: (...args) => Effect.map(send(args), (job) => jobOf<A>(core, job)),
+    run: (...args) =>
+      Effect.flatMap(send(args), (job) =>
+        Effect.onInterrupt(awaitOutcome<A>(job), () =>
+          Effect.sync(() => core.cancel(job, "the fiber that waited for it was interrupted")))),
+    map: (inputs, mapOptions = {}) =>
+      Stream.fromPull(
+        Effect.gen(function*() {
+          const { timeoutMillis } = yield* Effect.fromResult(submission(core, options))
+          return yield* MapItems.make<unknown, A, never>(
+            core,
+            timeoutMillis,
+            (yield* sourceOf(inputs)) as MapItems.Source<unknown, never>,
+            mapOptions
+          )
+        })
+      ).pipe(Stream.scoped),
+    cancel: (job) =>
+      Effect.sync(() => {
+        const known = inner in job ? job[inner] as ClusterJob : undefined
+        return known !== undefined && core.cancel(known, "cancel was called")
+      }),
+    wait: (timeout) => wait(core, timeout),
+    close: (closeOptions = {}) => close(core, closeOptions, release),
+    with: (more) => fromCore<Params, A>(core, release, { ...options, ...more }),
+    status,
+    statusTable: Effect.map(status, StatusTable.format)
+  }
+}
+
+/**
+ * Runs a computation on the scheduler in the context; the cluster ends with the
+ * scope. Fails when the computation cannot be sent, or every node refuses it.
+ */
+export const makeWith = Effect.fnUntraced(function*<const C extends Input>(
+  computation: C,
+  options: ClusterOptions.ClusterOptions = {}
+): Effect.fn.Return<JobCluster<Args<C>, Success<C>>, MakeError, Scheduler | Scope.Scope> {
+  const checked = yield* Effect.fromResult(ClusterOptions.check(options))
+  const scope = yield* Scope.fork(yield* Effect.scope)
+  const core = yield* ClusterCore.make(computation, checked, undefined).pipe(Scope.provide(scope))
+  return fromCore(core, Scope.close(scope, Exit.void), {})
+})
+
+/**
+ * Runs a computation on the nodes that the options name; leaving the scope
+ * cancels what still runs and releases the nodes.
+ *
+ * @param computation a function that stands alone, a program (its path), or one of `Computation`'s
+ * @param options see `ClusterOptions`; nodes that do not answer are named in a warning and taken when they appear
+ * @example
+ * ```ts
+ * import { JobCluster } from "dispy"
+ * import { Effect } from "effect"
+ *
+ * const program = Effect.gen(function*() {
+ *   const cluster = yield* JobCluster.make((n: number) => n * n, { nodes: ["local"] })
+ *   return yield* cluster.run(12)
+ * }).pipe(Effect.scoped)
+ * ```
+ */
+export const make = Effect.fnUntraced(function*<const C extends Input>(
+  computation: C,
+  options: ClusterOptions.ClusterOptions = {}
+): Effect.fn.Return<JobCluster<Args<C>, Success<C>>, MakeError, Scope.Scope> {
+  const checked = yield* Effect.fromResult(ClusterOptions.check(options))
+  const scope = yield* Scope.fork(yield* Effect.scope)
+  const context = yield* Layer.buildWithScope(Dispy.layer(checked), scope)
+  const core = yield* ClusterCore.make(computation, checked, undefined).pipe(
+    Effect.provideContext(context),
+    Scope.provide(scope)
+  )
+  return fromCore(core, Scope.close(scope, Exit.void), {})
+})
+
+/** Why a cluster was not made. */
+export type MakeError = InvalidOption | ComputationError | ComputationRefused

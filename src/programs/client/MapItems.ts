@@ -1,0 +1,174 @@
+/**
+ * `map`: one call per item, sent in chunks that adapt to how long items take, in
+ * a window that bounds what is held in memory.
+ *
+ * ```
+ * inputs ──take(size)──▶ feeder ──submit──▶ nodes ──outcome──▶ results ──▶ consumer
+ *                          ▲                                      │
+ *                          └────── waits while the window is full ┘
+ * ```
+ */
+import { Cause, Effect, Exit, Latch, type Pull, Result, type Scope } from "effect"
+import type { NonEmptyReadonlyArray } from "effect/Array"
+import type { JobError } from "../../domain/JobError.ts"
+import { JobFlags } from "../../domain/wire/Entries.ts"
+import type { ClusterCore, SubmitError } from "./ClusterCore.ts"
+import { type ClusterJob, onOutcome } from "./ClusterJob.ts"
+import * as Outcomes from "./Outcomes.ts"
+
+/** How `map` works. */
+export interface MapOptions {
+  /** Results in the order of the inputs (default), or as they are done. */
+  readonly ordered?: boolean | undefined
+  /** Items per message. Default: adapts to how long items take. With a job timeout the default is 1. */
+  readonly chunkSize?: number | undefined
+  /** Items taken from the inputs whose results were not yet taken by the consumer, at most. Default 65,536. */
+  readonly window?: number | undefined
+}
+
+/** A chunk aims at this much work; long enough to hide the cost of a message, short enough to spread evenly. */
+const chunkMicros = 5000
+
+/** Items in a chunk, however short they are. */
+const chunkLimit = 16_384
+
+/** Bytes of arguments in a chunk before it stops growing. */
+const chunkBytes = 1024 * 1024
+
+/** Items held unless the user says otherwise. */
+const defaultWindow = 65_536
+
+/** Chunks per slot that are sent or wait to be taken. */
+const chunksPerSlot = 4
+
+/** The next size after a chunk of `items` took `micros` and `bytes`: towards `chunkMicros`, at most fourfold. */
+export const nextChunkSize = (current: number, items: number, micros: number, bytes: number): number => {
+  const byTime = Math.floor((chunkMicros * items) / Math.max(micros, 1))
+  const bySize = Math.floor((chunkBytes * items) / Math.max(bytes, 1))
+  return Math.max(1, Math.min(byTime, bySize, current * 4, chunkLimit))
+}
+
+/** Items to map, taken in groups. */
+export interface Source<I, E> {
+  /** The next items, at least one and at most `limit`; none at the end. */
+  readonly take: (limit: number) => Effect.Effect<ReadonlyArray<I>, E>
+}
+
+/** The values of one chunk, or the error of its first item that failed. */
+type ChunkResult<A> = Exit.Exit<ReadonlyArray<A>, JobError>
+
+interface Chunk<A> {
+  readonly items: number
+  result: ChunkResult<A> | undefined
+}
+
+const resultOf = <A>(core: ClusterCore, job: ClusterJob): ChunkResult<A> => {
+  const { error, value } = job.outcome!
+  if (error !== undefined) return Exit.fail(error)
+  if (core.isProgram) return Exit.succeed([value as A])
+  const [values, failures] = value as [Array<A>, Array<[number, Uint8Array]>]
+  const failed = failures[0]
+  if (failed === undefined) return Exit.succeed(values)
+  return Exit.fail(Outcomes.failure(`item ${(job.id as number) + failed[0]}`, core.addressOf(job), failed[1]))
+}
+
+/**
+ * The results of the computation for every item, in groups as they come. Leaving
+ * the scope cancels what is still running.
+ */
+export const make = Effect.fnUntraced(function*<I, A, E>(
+  core: ClusterCore,
+  timeoutMillis: number,
+  source: Source<I, E>,
+  options: MapOptions
+): Effect.fn.Return<Pull.Pull<NonEmptyReadonlyArray<A>, E | JobError | SubmitError>, never, Scope.Scope> {
+  const isOrdered = options.ordered ?? true
+  const window = options.window ?? defaultWindow
+  const isFixed = options.chunkSize !== undefined || timeoutMillis > 0 || core.isProgram
+  let size = core.isProgram ? 1 : Math.min(options.chunkSize ?? 1, window)
+  /** Items taken so far; names them in errors. */
+  let taken = 0
+  /** Items taken whose results the consumer does not have. */
+  let held = 0
+  let ended: Exit.Exit<void, E | SubmitError> | undefined
+  const room = Latch.makeUnsafe(true)
+  const ready = Latch.makeUnsafe(false)
+  /** Chunks in the order in which their results are wanted; unordered ones enter when they are done. */
+  const chunks: Array<Chunk<A>> = []
+  const running = new Set<ClusterJob>()
+
+  const hasRoom = (): boolean =>
+    held === 0 || (held < window && running.size + chunks.length < Math.max(2, core.cpus()) * chunksPerSlot)
+
+  const send = (items: ReadonlyArray<I>): Result.Result<void, SubmitError> => {
+    const submitted = core.submit(core.isProgram ? [items[0]] : items, {
+      flags: core.isProgram ? 0 : JobFlags.chunk,
+      timeoutMillis,
+      id: taken,
+      signal: undefined
+    })
+    if (Result.isFailure(submitted)) return Result.fail(submitted.failure)
+    const job = submitted.success
+    const bytes = job.args.length
+    const chunk: Chunk<A> = { items: items.length, result: undefined }
+    taken += items.length
+    held += items.length
+    running.add(job)
+    if (isOrdered) chunks.push(chunk)
+    onOutcome(job, () => {
+      running.delete(job)
+      chunk.result = resultOf<A>(core, job)
+      if (!isOrdered) chunks.push(chunk)
+      const { endTime, startTime } = job.outcome!
+      if (!isFixed) size = nextChunkSize(size, items.length, (endTime - startTime) * 1000, bytes)
+      ready.openUnsafe()
+      room.openUnsafe()
+    })
+    return Result.void
+  }
+
+  const feed: Effect.Effect<void, E | SubmitError> = Effect.gen(function*() {
+    while (true) {
+      while (!hasRoom()) {
+        room.closeUnsafe()
+        yield* room.await
+      }
+      const items = yield* source.take(Math.min(size, window - held))
+      if (items.length === 0) return
+      yield* Effect.fromResult(send(items))
+    }
+  })
+
+  yield* Effect.addFinalizer(() =>
+    Effect.sync(() => {
+      for (const job of running) core.cancel(job, "its map was left")
+    })
+  )
+  yield* feed.pipe(
+    Effect.onExit((exit) =>
+      Effect.sync(() => {
+        ended = exit
+        ready.openUnsafe()
+      })
+    ),
+    Effect.forkScoped
+  )
+
+  const pull: Pull.Pull<NonEmptyReadonlyArray<A>, E | JobError | SubmitError> = Effect.suspend(() => {
+    const first = chunks[0]
+    if (first?.result !== undefined) {
+      chunks.shift()
+      held -= first.items
+      room.openUnsafe()
+      if (Exit.isFailure(first.result)) return Exit.failCause(first.result.cause)
+      return isNonEmpty(first.result.value) ? Effect.succeed(first.result.value) : pull
+    }
+    if (ended !== undefined && Exit.isFailure(ended)) return Exit.failCause(ended.cause)
+    if (ended !== undefined && running.size === 0 && chunks.length === 0) return Cause.done()
+    ready.closeUnsafe()
+    return Effect.andThen(ready.await, pull)
+  })
+  return pull
+})
+
+const isNonEmpty = <A>(values: ReadonlyArray<A>): values is NonEmptyReadonlyArray<A> => values.length > 0

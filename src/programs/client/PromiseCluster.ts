@@ -1,0 +1,312 @@
+/**
+ * The promise facade: the same clusters for programs that know nothing of Effect.
+ * `submit` returns at once, `result()` is a promise, `map` an async iterable.
+ */
+import { Cause, type Duration, Effect, Exit, Layer, Logger, ManagedRuntime, References, Result, Scope } from "effect"
+import type { JobError } from "../../domain/JobError.ts"
+import type { JobStatus } from "../../domain/scheduler/JobRecord.ts"
+import * as ClusterCore from "./ClusterCore.ts"
+import { type ClusterJob, onOutcome } from "./ClusterJob.ts"
+import * as ClusterOptions from "./ClusterOptions.ts"
+import type { Args, Input, Success } from "./Computation.ts"
+import * as Dispy from "./Dispy.ts"
+import * as InputReader from "./InputReader.ts"
+import * as JobCluster from "./JobCluster.ts"
+import * as MapItems from "./MapItems.ts"
+import * as StatusTable from "./StatusTable.ts"
+
+/** A submitted job. Fields change as the job goes on. */
+export class DispyJob<out A> {
+  readonly #job: ClusterJob
+  readonly #core: ClusterCore.ClusterCore
+
+  /** @internal Jobs are made by `submit`. */
+  constructor(core: ClusterCore.ClusterCore, job: ClusterJob) {
+    this.#core = core
+    this.#job = job
+  }
+
+  /** Yours to set; anything. Errors call the job by it. Default: undefined. */
+  get id(): unknown {
+    return this.#job.id
+  }
+
+  set id(id: unknown) {
+    this.#job.id = id
+  }
+
+  /** What the job is doing; see `JobStatus`. */
+  get status(): JobStatus {
+    return this.#job.status
+  }
+
+  /** Address of the node that has the job or had it last; undefined before the first. */
+  get ipAddr(): string | undefined {
+    return this.#job.nodeId === "" ? undefined : this.#core.addressOf(this.#job)
+  }
+
+  /** What the job printed to stdout; undefined before it has ended. */
+  get stdout(): string | undefined {
+    return this.#job.outcome?.stdout
+  }
+
+  /** What the job printed to stderr; undefined before it has ended. */
+  get stderr(): string | undefined {
+    return this.#job.outcome?.stderr
+  }
+
+  /** What went wrong; undefined when nothing did or the job has not ended. */
+  get exception(): JobError | undefined {
+    return this.#job.outcome?.error
+  }
+
+  /** When the job started, in milliseconds since 1970 by its node's clock; undefined before it has ended. */
+  get startTime(): number | undefined {
+    return this.#job.outcome?.startTime
+  }
+
+  /** When the job ended, in milliseconds since 1970 by its node's clock; undefined before it has ended. */
+  get endTime(): number | undefined {
+    return this.#job.outcome?.endTime
+  }
+
+  /**
+   * The result, as soon as it is there. Rejects with a `JobError` when the job has none. A rejection that nobody
+   * awaits does not end the program.
+   */
+  result(): Promise<A> {
+    const job = this.#job
+    const promise = new Promise<A>((resolve, reject) => {
+      onOutcome(job, () => {
+        const { error, value } = job.outcome!
+        if (error === undefined) resolve(value as A)
+        else reject(error)
+      })
+    })
+    promise.catch(() => {})
+    return promise
+  }
+
+  /** Cancels the job, queued or running; false when it has ended already. */
+  cancel(): boolean {
+    return this.#core.cancel(this.#job, "cancel was called")
+  }
+}
+
+/** Options of `createJobCluster`. */
+export interface PromiseClusterOptions<A = unknown> extends ClusterOptions.ClusterOptions {
+  /**
+   * Called for every job that has ended, however it did. What it throws is logged. `wait` and `close` wait for the
+   * promise that it returns.
+   */
+  readonly callback?: ((job: DispyJob<A>) => void | Promise<void>) | undefined
+  /** Least serious messages that go to stderr. Default "warning". */
+  readonly logLevel?: "debug" | "info" | "warning" | "error" | "none" | undefined
+}
+
+/** How to map. */
+export interface PromiseMapOptions extends MapItems.MapOptions {
+  /** Ends the iteration with the signal's reason and cancels what still runs. */
+  readonly signal?: AbortSignal | undefined
+}
+
+const levels = { debug: "Debug", info: "Info", warning: "Warn", error: "Error", none: "None" } as const
+
+type Runtime = ManagedRuntime.ManagedRuntime<Layer.Success<ReturnType<typeof Dispy.layer>>, never>
+
+/** A computation on the nodes of a cluster. Made by `createJobCluster`. */
+export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A> implements AsyncDisposable {
+  readonly #core: ClusterCore.ClusterCore
+  readonly #runtime: Runtime
+  readonly #scope: Scope.Closeable
+  readonly #options: ClusterOptions.JobOptions
+  readonly #submission: ClusterCore.Submission
+  readonly #startedAt: number
+
+  /** @internal */
+  constructor(
+    core: ClusterCore.ClusterCore,
+    runtime: Runtime,
+    scope: Scope.Closeable,
+    options: ClusterOptions.JobOptions,
+    startedAt: number
+  ) {
+    this.#core = core
+    this.#runtime = runtime
+    this.#scope = scope
+    this.#options = options
+    this.#submission = Result.getOrThrow(JobCluster.submission(core, options))
+    this.#startedAt = startedAt
+  }
+
+  /** Name of the cluster: the option, or the computation's. */
+  get name(): string {
+    return this.#core.name
+  }
+
+  /** Jobs that have not ended. */
+  get pending(): number {
+    return this.#core.pending()
+  }
+
+  /**
+   * Queues a job and returns it at once. Throws `ClusterClosed`, `InvalidArgument` (with the path of what cannot be
+   * sent) or `ArgumentTooLarge`; nothing is queued then.
+   */
+  submit(...args: Params): DispyJob<A> {
+    const submitted = this.#core.submit(args, this.#submission)
+    if (Result.isFailure(submitted)) throw submitted.failure
+    const job = submitted.success
+    const view = new DispyJob<A>(this.#core, job)
+    job.view = view
+    return view
+  }
+
+  /** Submits a job and waits for its result. */
+  async run(...args: Params): Promise<A> {
+    return await this.submit(...args).result()
+  }
+
+  /**
+   * The results for every item, in constant memory: items are taken as slots have room for them, short ones travel in
+   * chunks. Ends with the error of the first item that fails; leaving the loop cancels the rest.
+   */
+  async *map<I extends Params[0]>(
+    inputs: Iterable<I> | AsyncIterable<I>,
+    options: PromiseMapOptions = {}
+  ): AsyncGenerator<A, void, void> {
+    const { signal, ...mapOptions } = options
+    const runtime = this.#runtime
+    const scope = runtime.runSync(Scope.make())
+    try {
+      const pull = runtime.runSync(
+        JobCluster.fromReader(InputReader.make(inputs)).pipe(
+          Effect.flatMap((source) =>
+            MapItems.make<I, A, never>(this.#core, this.#submission.timeoutMillis, source, mapOptions)
+          ),
+          Scope.provide(scope)
+        )
+      )
+      while (true) {
+        signal?.throwIfAborted()
+        const exit = await runtime.runPromiseExit(pull, signal === undefined ? {} : { signal })
+        if (Exit.isSuccess(exit)) {
+          yield* exit.value
+          continue
+        }
+        signal?.throwIfAborted()
+        const error = Cause.squash(exit.cause)
+        if (Cause.isDone(error)) return
+        throw error
+      }
+    } finally {
+      await runtime.runPromise(Scope.close(scope, Exit.void))
+    }
+  }
+
+  /** Cancels a job, queued or running; false when it has ended already. */
+  cancel(job: DispyJob<unknown>): boolean {
+    return job.cancel()
+  }
+
+  /** Waits until no job is pending and every callback is done; false when `timeout` ends first. */
+  async wait(timeout?: Duration.Input): Promise<boolean> {
+    return await this.#runtime.runPromise(JobCluster.wait(this.#core, timeout))
+  }
+
+  /** The same cluster with other job options: `cluster.with({ timeout: "2 seconds" }).submit(…)`. */
+  with(options: ClusterOptions.JobOptions): PromiseJobCluster<Params, A> {
+    return new PromiseJobCluster(
+      this.#core,
+      this.#runtime,
+      this.#scope,
+      { ...this.#options, ...options },
+      this.#startedAt
+    )
+  }
+
+  /** Nodes and pending jobs. */
+  status(): StatusTable.ClusterStatus {
+    return StatusTable.statusOf(this.#core, performance.now() - this.#startedAt)
+  }
+
+  /** The table of nodes that dispy's `print_status` gives, as text. */
+  statusTable(): string {
+    return StatusTable.format(this.status())
+  }
+
+  /** Prints `statusTable()` to stdout. */
+  printStatus(): void {
+    process.stdout.write(`${this.statusTable()}\n`)
+  }
+
+  /**
+   * Takes no more jobs, waits for the pending ones and releases the nodes. When `timeout` ends first: with `terminate`
+   * the pending jobs are cancelled, else the result is false and the cluster stays open.
+   */
+  async close(options: JobCluster.CloseOptions = {}): Promise<boolean> {
+    const release = Scope.close(this.#scope, Exit.void)
+    const isClosed = await this.#runtime.runPromise(JobCluster.close(this.#core, options, release))
+    if (isClosed) await this.#runtime.dispose()
+    return isClosed
+  }
+
+  /** `close()`: waits for pending jobs, as dispy's `with` block does. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close()
+  }
+}
+
+const logTo = (level: keyof typeof levels): Layer.Layer<never> =>
+  Layer.mergeAll(
+    Logger.layer([Logger.withConsoleError(Logger.formatSimple)]),
+    Layer.succeed(References.MinimumLogLevel, levels[level])
+  )
+
+const callUser = async <A>(callback: (job: DispyJob<A>) => void | Promise<void>, job: ClusterJob): Promise<void> => {
+  try {
+    await callback(job.view as DispyJob<A>)
+  } catch (cause) {
+    process.stderr.write(`dispy: the callback of a cluster threw ${cause instanceof Error ? cause.stack : String(cause)}\n`)
+  }
+}
+
+/**
+ * Runs a computation on every core of the nodes.
+ *
+ * @param computation a function that stands alone, a program (its path), or one of `Computation`'s
+ * @param options see `ClusterOptions`; nodes that do not answer are named in a warning and taken when they appear
+ * @returns the cluster, when the nodes that answer are ready. Close it (or use `await using`) to release them.
+ * @throws InvalidOption, a ComputationError that names what cannot be sent, ComputationRefused when every node refuses
+ * @example
+ * ```ts
+ * import { createJobCluster } from "dispy/promise"
+ *
+ * await using cluster = await createJobCluster((n: number) => n * n)
+ * const job = cluster.submit(12)
+ * console.log(await job.result())
+ * ```
+ */
+export const createJobCluster = async <const C extends Input>(
+  computation: C,
+  options: PromiseClusterOptions<Success<C>> = {}
+): Promise<PromiseJobCluster<Args<C>, Success<C>>> => {
+  const { callback, logLevel = "warning", ...rest } = options
+  const startedAt = performance.now()
+  const checked = Result.getOrThrow(ClusterOptions.check(rest))
+  const runtime = ManagedRuntime.make(Layer.merge(Dispy.layer(checked), logTo(logLevel)))
+  const scope = runtime.runSync(Scope.make())
+  try {
+    const core = await runtime.runPromise(
+      ClusterCore.make(
+        computation,
+        checked,
+        callback === undefined ? undefined : (job) => job.view === undefined ? undefined : callUser(callback, job)
+      ).pipe(Scope.provide(scope))
+    )
+    return new PromiseJobCluster<Args<C>, Success<C>>(core, runtime, scope, {}, startedAt)
+  } catch (error) {
+    await runtime.dispose()
+    throw error
+  }
+}

@@ -1,0 +1,22 @@
+/**
+ * dispy with promises: a function or a program on every core of every machine you
+ * have. Nothing of Effect is needed to use it.
+ */
+export * from "./domain/ClusterError.ts"
+export * from "./domain/ComputationError.ts"
+export * from "./domain/JobError.ts"
+export * from "./domain/NodeError.ts"
+export type { AvailInfo, NodeInfo } from "./domain/NodeInfo.ts"
+export type { JobStatus } from "./domain/scheduler/JobRecord.ts"
+export * as Computation from "./programs/client/Computation.ts"
+export type { ClusterOptions, JobOptions } from "./programs/client/ClusterOptions.ts"
+export type { CloseOptions } from "./programs/client/JobCluster.ts"
+export {
+  createJobCluster,
+  DispyJob,
+  type PromiseClusterOptions,
+  PromiseJobCluster,
+  type PromiseMapOptions
+} from "./programs/client/PromiseCluster.ts"
+export type { ClusterStatus } from "./programs/client/StatusTable.ts"
+export type { NodeStatus } from "./services/Scheduler.ts"

@@ -1,0 +1,43 @@
+/** Runs the jobs of computations on this machine, at most one at a time per slot. */
+import { Context, type Effect, type Scope } from "effect"
+import type { Computation } from "../domain/Computation.ts"
+import type { ComputationRefused } from "../domain/NodeError.ts"
+
+/** What an executor is asked to open. */
+export interface ExecutorRequest {
+  readonly computation: Computation
+  /**
+   * Takes reply entries (`domain/wire/Entries.ts`), one or more per call, as soon as they are there. Called from
+   * the executor's own loop: it must be quick and must not throw.
+   */
+  readonly onReplies: (entries: Uint8Array) => void
+}
+
+/** A computation that is ready to run jobs. */
+export interface ExecutorSession {
+  /**
+   * Queues job entries in order. The batch must be well formed (`countJobs`) and stays untouched. Every job gets
+   * exactly one reply, whatever happens to it.
+   */
+  readonly dispatch: (batch: Uint8Array) => void
+  /** Cancels jobs, queued or running; unknown ids are ignored. Each known one still gets exactly one reply. */
+  readonly cancel: (jobIds: ReadonlyArray<number>) => void
+  /** Gives back (outcome `returned`) every job that has not started. */
+  readonly returnQueued: () => void
+}
+
+/**
+ * The slots of a node. All sessions share `cpus` slots: a computation with work waits for one of another
+ * computation for a few milliseconds at most, or for as long as running jobs take.
+ */
+export class JobExecutor extends Context.Service<JobExecutor, {
+  /** Slots in use at most. */
+  readonly cpus: number
+  /**
+   * Makes a computation ready; the first slot has loaded its code when this succeeds. Fails with
+   * `ComputationRefused` (code that does not load, a program that is not there, no disk). Closing the scope kills
+   * what still runs with everything it started, and removes the computation's files; jobs without a reply get
+   * none any more.
+   */
+  readonly open: (request: ExecutorRequest) => Effect.Effect<ExecutorSession, ComputationRefused, Scope.Scope>
+}>()("dispy/services/JobExecutor") {}

@@ -1,0 +1,64 @@
+/** Opens the control connection to a node. */
+import { Context, type Effect, type Scope, type Stream } from "effect"
+import type { Computation } from "../domain/Computation.ts"
+import type { NodeAddress } from "../domain/NodeAddress.ts"
+import type { ComputationRefused, MalformedMessage, NodeBusy, NodeUnreachable, NotLeased, VersionMismatch } from "../domain/NodeError.ts"
+import type { NodeInfo } from "../domain/NodeInfo.ts"
+import type { NodeEvent } from "../domain/NodeRpcs.ts"
+
+/** Who wants a node. */
+export interface LinkClient {
+  /** Unique per client process. */
+  readonly clientId: string
+  /** User, host and process, for messages to other clients. */
+  readonly clientName: string
+}
+
+/**
+ * A connection on which versions are agreed. Every method fails with
+ * `NodeUnreachable` once the connection is broken, and may be interrupted at any
+ * time without harm.
+ */
+export interface NodeConnection {
+  readonly info: NodeInfo
+  /** Takes the node; the same client gets the same lease again. */
+  readonly acquire: (client: LinkClient) => Effect.Effect<string, NodeBusy | NodeUnreachable>
+  /** Everything the node tells under the lease; ends only by failing. */
+  readonly events: (leaseId: string) => Stream.Stream<NodeEvent, NotLeased | NodeUnreachable>
+  /** Sends a computation; succeeds when the node is ready for its jobs. */
+  readonly openComputation: (
+    leaseId: string,
+    computation: Computation
+  ) => Effect.Effect<void, ComputationRefused | NotLeased | NodeUnreachable>
+  /** Sends job entries (none to only acknowledge) and acknowledges replies up to a sequence number. */
+  readonly dispatch: (
+    leaseId: string,
+    computationId: string,
+    batch: Uint8Array,
+    acknowledged: number
+  ) => Effect.Effect<void, NotLeased | MalformedMessage | NodeUnreachable>
+  /** Cancels jobs; each still gets its reply. */
+  readonly cancelJobs: (
+    leaseId: string,
+    computationId: string,
+    jobIds: ReadonlyArray<number>
+  ) => Effect.Effect<void, NotLeased | NodeUnreachable>
+  /** Ends a computation; succeeds when everything it started is gone. */
+  readonly closeComputation: (
+    leaseId: string,
+    computationId: string
+  ) => Effect.Effect<void, NotLeased | NodeUnreachable>
+  /** Gives the node back; ends the lease's computations. */
+  readonly release: (leaseId: string) => Effect.Effect<void, NodeUnreachable>
+}
+
+/** Opens the control connection to a node. */
+export class NodeLink extends Context.Service<NodeLink, {
+  /**
+   * Connects and agrees on the version. Bounded in time: a peer that does not answer fails with `NodeUnreachable`.
+   * Closing the scope closes the connection.
+   */
+  readonly connect: (
+    address: NodeAddress
+  ) => Effect.Effect<NodeConnection, NodeUnreachable | VersionMismatch, Scope.Scope>
+}>()("dispy/services/NodeLink") {}
