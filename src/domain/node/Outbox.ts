@@ -5,8 +5,8 @@
  * joined into batches when they are taken, so that a busy client gets large
  * messages and an idle one gets each reply at once. A value changed in place.
  */
-import type { NodeEvent } from "../NodeRpcs.ts"
 import type { AvailInfo } from "../NodeInfo.ts"
+import type { NodeEvent } from "../NodeRpcs.ts"
 import { entrySize, viewOf } from "../wire/Entries.ts"
 import * as ReplyLog from "./ReplyLog.ts"
 

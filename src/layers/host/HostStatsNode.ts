@@ -30,24 +30,40 @@ const idlePercent = (before: CpuTimes, after: CpuTimes): number => {
   return Math.min(100, Math.max(0, 100 * (after.idle - before.idle) / total))
 }
 
-const readMemory = async (): Promise<{ readonly memory: number; readonly swap: number }> => {
-  const text = process.platform === "linux" ? await readFile("/proc/meminfo", "utf8").catch(() => "") : ""
+interface Memory {
+  readonly memory: number
+  readonly swap: number
+}
+
+const parseMemory = (meminfo: string): Memory => {
   const bytesOf = (key: string): number | undefined => {
-    const found = new RegExp(`^${key}:\\s+(\\d+) kB`, "m").exec(text)
+    const found = new RegExp(`^${key}:\\s+(\\d+) kB`, "m").exec(meminfo)
     return found === null ? undefined : Number(found[1]) * 1024
   }
   const swapTotal = bytesOf("SwapTotal") ?? 0
+  const memory = bytesOf("MemAvailable") ?? os.freemem()
   // A container's limit, where there is one, is lower than what the machine has.
   const limit = process.constrainedMemory()
-  const memory = bytesOf("MemAvailable") ?? os.freemem()
   return {
     memory: limit > 0 && limit < os.totalmem() ? Math.min(memory, process.availableMemory()) : memory,
     swap: swapTotal === 0 ? 0 : 100 * (bytesOf("SwapFree") ?? 0) / swapTotal
   }
 }
 
-const readDisk = (directory: string): Promise<number> =>
-  statfs(directory).then((stats) => stats.bavail * stats.bsize, () => 0)
+const readMemory: Effect.Effect<Memory> = process.platform === "linux"
+  ? Effect.tryPromise(() => readFile("/proc/meminfo", "utf8")).pipe(
+    Effect.orElseSucceed(() => ""),
+    Effect.map(parseMemory)
+  )
+  : Effect.sync(() => parseMemory(""))
+
+const readDisk = (directory: string): Effect.Effect<number> =>
+  Effect.tryPromise(() => statfs(directory)).pipe(
+    Effect.map((stats) => stats.bavail * stats.bsize),
+    Effect.orElseSucceed(() => 0)
+  )
+
+const tenths = (value: number): number => Math.round(value * 10) / 10
 
 const make = Effect.sync(() => {
   let before = cpuTimes()
@@ -56,12 +72,11 @@ const make = Effect.sync(() => {
     cpus: os.availableParallelism(),
     platform: `${process.platform}-${process.arch} ${os.release()} node-${process.versions.node}`,
     availInfo: (directory) =>
-      Effect.promise(async () => {
-        const [{ memory, swap }, disk] = await Promise.all([readMemory(), readDisk(directory)])
+      Effect.map(Effect.all([readMemory, readDisk(directory)], { concurrency: 2 }), ([{ memory, swap }, disk]) => {
         const after = cpuTimes()
         const cpu = idlePercent(before, after)
         before = after
-        return { cpu: Math.round(cpu * 10) / 10, memory, disk, swap: Math.round(swap * 10) / 10 }
+        return { cpu: tenths(cpu), memory, disk, swap: tenths(swap) }
       })
   })
 })

@@ -8,18 +8,12 @@ import { Clock, Context, Deferred, Duration, Effect, Layer, type Scope, Stream }
 import type { Rpc, RpcGroup } from "effect/rpc"
 import { randomUUID } from "node:crypto"
 import * as Leases from "../../domain/node/Leases.ts"
+import * as Outbox from "../../domain/node/Outbox.ts"
 import * as Returned from "../../domain/node/Returned.ts"
-import {
-  ComputationRefused,
-  MalformedMessage,
-  NodeBusy,
-  NotLeased,
-  VersionMismatch
-} from "../../domain/NodeError.ts"
+import { ComputationRefused, MalformedMessage, NodeBusy, NotLeased, VersionMismatch } from "../../domain/NodeError.ts"
 import { type NodeInfo, protocolVersion } from "../../domain/NodeInfo.ts"
 import { NodeRpcs } from "../../domain/NodeRpcs.ts"
 import { packageVersion } from "../../domain/Version.ts"
-import * as Outbox from "../../domain/node/Outbox.ts"
 import { countJobs } from "../../domain/wire/Entries.ts"
 import { HostStats } from "../../services/HostStats.ts"
 import { JobExecutor } from "../../services/JobExecutor.ts"
@@ -240,13 +234,13 @@ const make = Effect.gen(function*() {
   const state = makeState()
   const close = makeCloser(state, scope)
   const availInfo = host.availInfo(config.directory)
-  const info = Effect.map(availInfo, (availInfo): NodeInfo => ({
+  const info = Effect.map(availInfo, (now): NodeInfo => ({
     name: config.name,
     incarnation: config.incarnation,
     version: packageVersion,
     cpus: executor.cpus,
     platform: host.platform,
-    availInfo
+    availInfo: now
   }))
   yield* pulse(state, availInfo).pipe(Effect.delay(config.pulseInterval), Effect.forever, Effect.forkScoped)
   const handlers = makeHandlers({ state, name: config.name, executor, info, close, scope })
@@ -258,7 +252,10 @@ const make = Effect.gen(function*() {
     if (after === before || after._tag !== "Held" || after.countdown === undefined) return
     const { countdown, holder } = after
     yield* Effect.logWarning("the client's connection broke; its jobs go on for a while").pipe(
-      Effect.annotateLogs({ clientName: holder.clientName, resume: Duration.format(Duration.fromInputUnsafe(config.leaseResume)) })
+      Effect.annotateLogs({
+        clientName: holder.clientName,
+        resume: Duration.format(Duration.fromInputUnsafe(config.leaseResume))
+      })
     )
     yield* Effect.suspend(() => close(Leases.expire(state.leases, countdown), "its client is gone")).pipe(
       Effect.delay(config.leaseResume),
