@@ -84,7 +84,8 @@ export const subscribe = (
     const events = Outbox.take(session.outbox)
     if (events !== undefined) return Effect.succeed(events)
     return Effect.callback<[NodeEvent, ...Array<NodeEvent>], Cause.Done>((resume) => {
-      const waiter = () => resume(pull)
+      // Not at once: what other slots reply in this turn of the loop then travels in the same message.
+      const waiter = () => resume(Effect.andThen(Effect.yieldNow, pull))
       session.waiter = waiter
       session.onQuiet?.()
       return Effect.sync(() => {

@@ -1,0 +1,97 @@
+/** An executor whose jobs end when a test says so, and whose computations open and close when a test lets them. */
+import { Deferred, Effect, Layer } from "effect"
+import { ComputationRefused } from "../../src/domain/NodeError.ts"
+import {
+  encodeReply,
+  entryAttempt,
+  entryJobId,
+  entrySize,
+  noBytes,
+  Outcome,
+  viewOf
+} from "../../src/domain/wire/Entries.ts"
+import { JobExecutor } from "../../src/services/JobExecutor.ts"
+
+/** A reply without a result. */
+export const aReply = (jobId: number, outcome: Outcome = Outcome.succeeded, attempt = 1): Uint8Array =>
+  encodeReply({
+    jobId,
+    attempt,
+    outcome,
+    flags: 0,
+    startMillis: 0,
+    durationMicros: 0,
+    result: noBytes,
+    stdout: noBytes,
+    stderr: noBytes
+  })
+
+/** A computation as the executor has it. */
+interface ScriptedComputation {
+  /** Jobs without a reply, in order. */
+  readonly jobs: Array<number>
+  /** Ends a job. */
+  readonly finish: (jobId: number, outcome?: Outcome) => void
+  isClosed: boolean
+}
+
+/** The executor's controls; the first `running` jobs of a computation count as started. */
+export const make = (options: { readonly cpus?: number; readonly running?: number } = {}) => {
+  const computations = new Map<string, ScriptedComputation>()
+  const script = {
+    computations,
+    opened: 0,
+    refuse: undefined as string | undefined,
+    /** Opening waits for this. */
+    openGate: Effect.void as Effect.Effect<void>,
+    /** Closing waits for this. */
+    closeGate: Effect.void as Effect.Effect<void>
+  }
+  const layer = Layer.succeed(
+    JobExecutor,
+    JobExecutor.of({
+      cpus: options.cpus ?? 2,
+      open: ({ computation, onReplies }) =>
+        Effect.gen(function*() {
+          script.opened++
+          const jobs: Array<number> = []
+          const finish = (jobId: number, outcome: Outcome = Outcome.succeeded) => {
+            const at = jobs.indexOf(jobId)
+            if (at < 0) return
+            jobs.splice(at, 1)
+            onReplies(aReply(jobId, outcome))
+          }
+          const scripted: ScriptedComputation = { jobs, finish, isClosed: false }
+          yield* Effect.acquireRelease(
+            Effect.sync(() => computations.set(computation.id, scripted)),
+            () => Effect.andThen(script.closeGate, Effect.sync(() => scripted.isClosed = true))
+          )
+          yield* script.openGate
+          if (script.refuse !== undefined) {
+            return yield* new ComputationRefused({
+              node: "scripted",
+              computation: computation.name,
+              reason: script.refuse
+            })
+          }
+          return {
+            dispatch: (batch) => {
+              const view = viewOf(batch)
+              for (let offset = 0; offset < batch.length; offset += entrySize(view, offset)) {
+                if (entryAttempt(view, offset) >= 0) jobs.push(entryJobId(view, offset))
+              }
+            },
+            cancel: (ids) => ids.forEach((id) => finish(id, Outcome.cancelled)),
+            returnQueued: () => jobs.slice(options.running ?? 1).forEach((id) => finish(id, Outcome.returned))
+          }
+        })
+    })
+  )
+  return { script, layer }
+}
+
+/** A gate that a test opens: `[wait, open]`. */
+export const gate = (): readonly [Effect.Effect<void>, Effect.Effect<void>] => {
+  const deferred = Deferred.makeUnsafe<void>()
+  return [Deferred.await(deferred), Effect.asVoid(Deferred.succeed(deferred, undefined))]
+}
