@@ -1,0 +1,367 @@
+/**
+ * Decides everything about a node's slots: which jobs go where, what is taken
+ * back, who is killed, and what reply a job gets when its slot cannot give one.
+ * Events in, actions out; no I/O, no clock. Times are milliseconds of one
+ * monotonic clock.
+ *
+ * Every job that arrived gets exactly one reply: the slot's own, or one made here
+ * when it was cancelled, ran too long, took its slot down, or never started.
+ */
+import { encodeSlotDeath } from "../SlotDeath.ts"
+import * as Entries from "../wire/Entries.ts"
+import * as JobRing from "./JobRing.ts"
+import * as SlotEnding from "./SlotEnding.ts"
+import type { PoolAction, PoolEvent } from "./SlotPoolEvent.ts"
+import type { PoolSession, PoolSlot, SlotPool } from "./SlotPoolState.ts"
+import * as SlotSchedule from "./SlotSchedule.ts"
+
+/** A job that runs this long has the jobs behind it taken back if a cpu is free. */
+const headMillis = 5
+
+/** A job that runs this long has the jobs behind it taken back in any case. */
+const longHeadMillis = 20
+
+/** A slot that has not claimed its only job by then gets it taken away. */
+const unclaimedMillis = 250
+
+/** A slot that does not answer its node for so long is ended. */
+const silentMillis = 5_000
+
+/** After so many slots that did not get ready, one after another, their jobs are given up. */
+const failureLimit = 3
+
+/** How long to wait after so many failures in a row, in milliseconds. */
+const backoff = (failures: number): number => Math.min(5_000, 25 * 2 ** failures)
+
+const arrived = (session: PoolSession, batch: Uint8Array): void => {
+  const view = Entries.viewOf(batch)
+  for (let offset = 0; offset < batch.length;) {
+    const size = Entries.entrySize(view, offset)
+    JobRing.push(session.queue, {
+      id: Entries.entryJobId(view, offset),
+      attempt: Entries.entryAttempt(view, offset),
+      timeoutMillis: Entries.jobTimeoutMillis(view, offset),
+      batch,
+      offset,
+      size,
+      ending: null
+    })
+    offset += size
+  }
+}
+
+/** Ends a slot that is of no use any more; its job, if any, is settled when it is gone. */
+const discard = (slot: PoolSlot, reason: string, out: Array<PoolAction>): void => {
+  slot.phase = "dying"
+  out.push({ _tag: "Kill", slot: slot.id, reason })
+}
+
+const leaveSession = (slot: PoolSlot): void => {
+  slot.session?.slots.delete(slot)
+  slot.session = null
+}
+
+/** What a slot itself can say of a job; the rest is the node's to say. */
+const isSlotOutcome = (outcome: Entries.Outcome): boolean =>
+  outcome === Entries.Outcome.succeeded || outcome === Entries.Outcome.failed ||
+  outcome === Entries.Outcome.slotDied || outcome === Entries.Outcome.notCloneable
+
+/** The reply of the job that was being ended: it has the result that came in time, and the outcome that was asked for. */
+const settlePlan = (slot: PoolSlot, view: DataView, offset: number): void => {
+  const plan = slot.plan!
+  slot.plan = null
+  view.setUint8(offset + 10, Entries.Outcome[plan.job.ending === "timedOut" ? "timedOut" : "cancelled"])
+}
+
+const replied = (pool: SlotPool, slot: PoolSlot, entries: Uint8Array, now: number, out: Array<PoolAction>): void => {
+  const session = slot.session
+  const view = Entries.viewOf(entries)
+  let offset = 0
+  let broken = ""
+  while (offset < entries.length) {
+    const job = JobRing.at(slot.inflight, 0)
+    const id = Entries.entryJobId(view, offset)
+    if (job === undefined || job.id !== id || job.attempt !== Entries.entryAttempt(view, offset)) {
+      broken = `it replied to job ${id}, which it was not running`
+      break
+    }
+    if (!isSlotOutcome(Entries.replyOutcome(view, offset))) {
+      broken = `it gave job ${id} an outcome that only a node gives`
+      break
+    }
+    JobRing.shift(slot.inflight)
+    if (slot.plan !== null) settlePlan(slot, view, offset)
+    if (session !== null) learn(session, slot, Entries.replyDurationMicros(view, offset))
+    offset += Entries.entrySize(view, offset)
+  }
+  if (offset > 0) {
+    const limit = session === null ? 1 : SlotSchedule.windowLimit(pool, session)
+    slot.window = Math.min(slot.window * 2, limit)
+    slot.headSince = now
+    slot.takes = 0
+    slot.isListening = false
+    // It was told to end, or is about to be: the job made it in time, the process is not to be trusted any more.
+    if (slot.phase === "dying") discard(slot, "its job ended while it was being killed", out)
+    if (slot.inflight.length === 0) {
+      pool.busy--
+      slot.since = now
+    } else if (JobRing.at(slot.inflight, 0)!.ending !== null) SlotEnding.takeBack(slot, out)
+    if (session !== null) {
+      session.lastServed = ++pool.served
+      const good = offset === entries.length ? entries : entries.subarray(0, offset)
+      out.push({ _tag: "Emit", session: session.id, entries: good })
+    }
+  }
+  if (broken !== "") discard(slot, broken, out)
+}
+
+/** What the slot itself needs per job, in microseconds. */
+const slotMicros = 6
+
+/** Goes up at once and down slowly: one long job among short ones ends sending ahead for a while. */
+const learn = (session: PoolSession, slot: PoolSlot, durationMicros: number): void => {
+  const micros = (durationMicros >= 0 && durationMicros < 1e12 ? durationMicros : 0) + slotMicros
+  const average = session.jobMicros
+  session.jobMicros = micros > average ? (average + micros) / 2 : average + (micros - average) / 16
+  if (micros > 2_000) slot.window = 1
+}
+
+/** The session's code does not load: nothing will ever run its jobs. */
+const giveUp = (
+  pool: SlotPool,
+  session: PoolSession,
+  reason: string,
+  now: number,
+  out: Array<PoolAction>
+): void => {
+  const result = encodeSlotDeath({ reason, exitCode: null, signal: null, lastStderr: "" })
+  for (const job of JobRing.remove(session.queue, () => true)) {
+    SlotEnding.emit(pool, session, job, Entries.Outcome.slotDied, now, out, { result })
+  }
+  session.refusals = 0
+}
+
+const refused = (pool: SlotPool, session: PoolSession, reason: string, now: number, out: Array<PoolAction>): void => {
+  session.refusals++
+  session.prepareAfter = now + backoff(session.refusals)
+  if (!session.isOpen) {
+    pool.sessions.delete(session.id)
+    for (const slot of session.slots) {
+      slot.session = null
+      discard(slot, "its computation was refused", out)
+    }
+    out.push({ _tag: "SessionRefused", session: session.id, reason })
+  } else if (session.refusals >= failureLimit && session.slots.size === 0) {
+    giveUp(pool, session, `the computation does not load any more: ${reason}`, now, out)
+  }
+}
+
+/** A slot ended before it was good for anything. */
+const failedToStart = (pool: SlotPool, reason: string, now: number, out: Array<PoolAction>): void => {
+  pool.startFailures++
+  pool.startAfter = now + backoff(pool.startFailures)
+  if (pool.startFailures < failureLimit) return
+  for (const session of pool.sessions.values()) {
+    if (session.slots.size > 0) continue
+    if (!session.isOpen) refused(pool, session, `no slot process can be started: ${reason}`, now, out)
+    else SlotEnding.giveBack(pool, session, now, out)
+  }
+}
+
+/** When the kill plan of a slot that died of SIGTERM would have come to SIGKILL. */
+const killAt = (slot: PoolSlot): number => {
+  const last = slot.plan?.steps.at(-1)
+  return last === undefined || slot.plan!.next === 0 ? 0 : slot.plan!.startedAt + last.atMillis
+}
+
+const died = (
+  pool: SlotPool,
+  slot: PoolSlot,
+  event: Extract<PoolEvent, { readonly _tag: "SlotDied" }>,
+  now: number,
+  out: Array<PoolAction>
+): void => {
+  const session = slot.session
+  const { phase } = slot
+  pool.slots.delete(slot.id)
+  leaveSession(slot)
+  if (slot.inflight.length > 0) pool.busy--
+  out.push({ _tag: "Sweep", slot: slot.id, afterMillis: Math.max(0, killAt(slot) - now) })
+  if (session === null) {
+    if (phase === "starting" || phase === "blank") failedToStart(pool, event.death.reason, now, out)
+    return
+  }
+  const claimed = slot.inflight.length - event.unclaimed
+  const jobs = JobRing.toArray(slot.inflight)
+  for (let i = jobs.length - 1; i >= claimed; i--) SlotEnding.unstarted(pool, session, jobs[i]!, now, out)
+  for (let i = 0; i < claimed; i++) {
+    const job = jobs[i]!
+    const ending = slot.plan?.job === job ? job.ending : null
+    const own = { since: slot.headSince, stdout: event.stdout, stderr: event.stderr }
+    if (ending === "timedOut") SlotEnding.emit(pool, session, job, Entries.Outcome.timedOut, now, out, own)
+    else if (ending === "cancelled") SlotEnding.emit(pool, session, job, Entries.Outcome.cancelled, now, out, own)
+    else {
+      const result = encodeSlotDeath(event.death)
+      SlotEnding.emit(pool, session, job, Entries.Outcome.slotDied, now, out, { ...own, result })
+    }
+  }
+  if (phase === "preparing") refused(pool, session, event.death.reason, now, out)
+}
+
+const closed = (pool: SlotPool, session: PoolSession, out: Array<PoolAction>): void => {
+  pool.sessions.delete(session.id)
+  for (const slot of session.slots) {
+    slot.session = null
+    slot.plan = null
+    discard(slot, "its computation was closed", out)
+  }
+  session.slots.clear()
+}
+
+/** When `timed` has something to do for this slot. */
+const deadline = (pool: SlotPool, slot: PoolSlot): number => {
+  if (slot.plan !== null) {
+    const step = slot.plan.steps[slot.plan.next]
+    return step === undefined ? Infinity : slot.plan.startedAt + step.atMillis
+  }
+  if (slot.phase === "preparing") return slot.since + pool.config.prepareMillis
+  if (slot.phase !== "ready") return Infinity
+  const head = JobRing.at(slot.inflight, 0)
+  if (head === undefined) return slot.isRevoking ? slot.since + silentMillis : Infinity
+  const overdue = head.timeoutMillis > 0 && head.ending === null ? slot.headSince + head.timeoutMillis : Infinity
+  return Math.min(overdue, lookAgainAt(pool, slot))
+}
+
+/** When the jobs behind the head are to be taken back. */
+const lookAgainAt = (pool: SlotPool, slot: PoolSlot): number => {
+  if (pool.config.maxInflight <= 1) return Infinity
+  if (slot.inflight.length > 1) {
+    const wait = pool.busy < pool.config.cpus ? headMillis : longHeadMillis
+    return slot.headSince + wait * 2 ** slot.takes
+  }
+  return slot.takes === 0 ? slot.headSince + unclaimedMillis : Infinity
+}
+
+const timed = (pool: SlotPool, slot: PoolSlot, now: number, out: Array<PoolAction>): void => {
+  if (now < deadline(pool, slot)) return
+  if (slot.plan !== null) return SlotEnding.pursue(slot, now, out)
+  if (slot.phase === "preparing") {
+    const session = slot.session!
+    leaveSession(slot)
+    discard(slot, "it did not get ready", out)
+    return refused(pool, session, `the code did not load within ${pool.config.prepareMillis} ms`, now, out)
+  }
+  const head = JobRing.at(slot.inflight, 0)
+  if (head === undefined) {
+    leaveSession(slot)
+    return discard(slot, "it does not answer", out)
+  }
+  if (head.timeoutMillis > 0 && now >= slot.headSince + head.timeoutMillis) head.ending ??= "timedOut"
+  SlotEnding.takeBack(slot, out)
+}
+
+const setTimer = (pool: SlotPool, now: number, out: Array<PoolAction>): void => {
+  let at = Infinity
+  for (const slot of pool.slots.values()) at = Math.min(at, deadline(pool, slot))
+  if (pool.startAfter > now) at = Math.min(at, pool.startAfter)
+  if (pool.spareAfter > now) at = Math.min(at, pool.spareAfter)
+  for (const session of pool.sessions.values()) {
+    if (session.prepareAfter > now) at = Math.min(at, session.prepareAfter)
+  }
+  // A timer that fires too early costs one look; so it is only ever moved forward.
+  if (at >= pool.timerAt) return
+  pool.timerAt = at
+  out.push({ _tag: "SetTimer", at })
+}
+
+const onSession = (
+  pool: SlotPool,
+  event: Extract<PoolEvent, { readonly session: number }>,
+  now: number,
+  out: Array<PoolAction>
+): void => {
+  if (event._tag === "SessionOpened") {
+    pool.sessions.set(event.session, {
+      id: event.session,
+      graceMillis: event.graceMillis,
+      queue: JobRing.make(),
+      slots: new Set(),
+      isOpen: false,
+      refusals: 0,
+      prepareAfter: 0,
+      jobMicros: 100,
+      lastServed: ++pool.served
+    })
+    return
+  }
+  const session = pool.sessions.get(event.session)
+  if (session === undefined) return
+  if (event._tag === "JobsArrived") arrived(session, event.batch)
+  else if (event._tag === "JobsCancelled") SlotEnding.cancel(pool, session, event.jobIds, now, out)
+  else if (event._tag === "QueueReturned") SlotEnding.giveBack(pool, session, now, out)
+  else closed(pool, session, out)
+}
+
+const onSlot = (
+  pool: SlotPool,
+  event: Extract<PoolEvent, { readonly slot: number }>,
+  now: number,
+  out: Array<PoolAction>
+): void => {
+  const slot = pool.slots.get(event.slot)
+  if (slot === undefined) return
+  switch (event._tag) {
+    case "Replied":
+      return replied(pool, slot, event.entries, now, out)
+    case "TookBack":
+      return SlotEnding.tookBack(pool, slot, event.count, now, out)
+    case "SlotDied":
+      return died(pool, slot, event, now, out)
+    case "SlotRevoked":
+      slot.isRevoking = false
+      slot.since = now
+      return
+    case "SlotListening":
+      if (JobRing.at(slot.inflight, 0)?.id === event.jobId) slot.isListening = true
+      return
+    case "SlotStarted":
+      if (slot.phase !== "starting") return
+      pool.startFailures = 0
+      slot.phase = "blank"
+      slot.since = now
+      return
+    case "SlotBroken":
+      if (slot.phase !== "dying") discard(slot, event.reason, out)
+      return
+    case "SlotRefused": {
+      if (slot.phase !== "preparing") return
+      const session = slot.session!
+      leaveSession(slot)
+      discard(slot, event.reason, out)
+      return refused(pool, session, event.reason, now, out)
+    }
+    case "SlotReady": {
+      if (slot.phase !== "preparing") return
+      const session = slot.session!
+      slot.phase = "ready"
+      slot.since = now
+      session.refusals = 0
+      if (session.isOpen) return
+      session.isOpen = true
+      out.push({ _tag: "SessionReady", session: session.id })
+    }
+  }
+}
+
+/** Takes in one event and says what is to be done. */
+export const step = (pool: SlotPool, event: PoolEvent, now: number): ReadonlyArray<PoolAction> => {
+  const out: Array<PoolAction> = []
+  if (event._tag === "Timer") {
+    pool.timerAt = Infinity
+    for (const slot of pool.slots.values()) timed(pool, slot, now, out)
+  } else if ("slot" in event) onSlot(pool, event, now, out)
+  else onSession(pool, event, now, out)
+  SlotSchedule.run(pool, now, out)
+  setTimer(pool, now, out)
+  return out
+}

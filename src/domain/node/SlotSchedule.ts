@@ -1,0 +1,214 @@
+/**
+ * Who gets the next cpu, how many jobs a slot gets ahead of time, and when a slot
+ * process is started, given to a computation or ended. Called after every event.
+ *
+ * A job that would wait behind a long one must not be with that slot, and a no-op
+ * job must not pay a round trip: so a slot gets about two milliseconds of work.
+ */
+import * as JobRing from "./JobRing.ts"
+import type { PoolAction } from "./SlotPoolEvent.ts"
+import * as State from "./SlotPoolState.ts"
+import type { PoolJob, PoolSession, PoolSlot, SlotPool } from "./SlotPoolState.ts"
+
+/** Work in flight per slot that is aimed at, in microseconds. */
+const inflightMicros = 2_000
+
+/** Most bytes of jobs sent ahead in one go. */
+const inflightBytes = 1 << 20
+
+/** How long a taken spare is not replaced, in milliseconds. */
+export const spareDelayMillis = 200
+
+/** Largest window for a session's jobs. */
+export const windowLimit = (pool: SlotPool, session: PoolSession): number =>
+  Math.max(1, Math.min(pool.config.maxInflight, Math.floor(inflightMicros / session.jobMicros)))
+
+/** Slots that work for a session or will. */
+const liveSlots = (session: PoolSession): number => {
+  let count = 0
+  for (const slot of session.slots) if (slot.phase !== "dying") count++
+  return count
+}
+
+const busySlots = (session: PoolSession): number => {
+  let count = 0
+  for (const slot of session.slots) if (slot.inflight.length > 0) count++
+  return count
+}
+
+const idleSlot = (session: PoolSession): PoolSlot | undefined => {
+  for (const slot of session.slots) if (State.isIdle(slot)) return slot
+  return undefined
+}
+
+const send = (pool: SlotPool, session: PoolSession, slot: PoolSlot, most: number, out: Array<PoolAction>): void => {
+  const jobs: Array<PoolJob> = []
+  let bytes = 0
+  while (jobs.length < most) {
+    const job = JobRing.at(session.queue, 0)
+    if (job === undefined || (jobs.length > 0 && bytes + job.size > inflightBytes)) break
+    JobRing.shift(session.queue)
+    JobRing.push(slot.inflight, job)
+    jobs.push(job)
+    bytes += job.size
+  }
+  if (jobs.length === 0) return
+  session.lastServed = ++pool.served
+  out.push({ _tag: "SendJobs", slot: slot.id, jobs })
+}
+
+/** The waiting session with the fewest cpus, among equals the one served longest ago. */
+const nextSession = (pool: SlotPool): PoolSession | undefined => {
+  let best: PoolSession | undefined
+  let bestBusy = 0
+  for (const session of pool.sessions.values()) {
+    if (session.queue.length === 0 || idleSlot(session) === undefined) continue
+    const busy = busySlots(session)
+    if (best === undefined || busy < bestBusy || (busy === bestBusy && session.lastServed < best.lastServed)) {
+      best = session
+      bestBusy = busy
+    }
+  }
+  return best
+}
+
+/** Gives free cpus to idle slots. */
+const fillIdle = (pool: SlotPool, now: number, out: Array<PoolAction>): void => {
+  while (pool.busy < pool.config.cpus) {
+    const session = nextSession(pool)
+    if (session === undefined) return
+    const slot = idleSlot(session)!
+    const share = Math.ceil(session.queue.length / Math.max(1, Math.min(liveSlots(session), pool.config.cpus)))
+    slot.headSince = now
+    slot.takes = 0
+    slot.isListening = false
+    send(pool, session, slot, Math.min(slot.window, share, windowLimit(pool, session)), out)
+    pool.busy++
+  }
+}
+
+/** Whether a session with work has less than its share of the cpus: then the others get no work ahead of time. */
+const someoneStarves = (pool: SlotPool): boolean => {
+  if (pool.busy < pool.config.cpus || pool.sessions.size < 2) return false
+  let active = 0
+  for (const session of pool.sessions.values()) if (session.queue.length > 0 || busySlots(session) > 0) active++
+  const share = Math.max(1, Math.floor(pool.config.cpus / active))
+  for (const session of pool.sessions.values()) {
+    if (session.queue.length > 0 && session.isOpen && busySlots(session) < share) return true
+  }
+  return false
+}
+
+/** Sends more jobs to slots that have done half of what they have. */
+const refill = (pool: SlotPool, out: Array<PoolAction>): void => {
+  if (pool.config.maxInflight <= 1 || someoneStarves(pool)) return
+  for (const session of pool.sessions.values()) {
+    if (session.queue.length === 0) continue
+    const limit = windowLimit(pool, session)
+    if (limit <= 1) continue
+    const slots = Math.max(1, busySlots(session))
+    for (const slot of session.slots) {
+      const window = Math.min(slot.window, limit)
+      const isRunning = slot.phase === "ready" && slot.inflight.length > 0 && slot.plan === null
+      if (!isRunning || slot.isRevoking || slot.isTaking || slot.takes > 0 || slot.inflight.length * 2 > window) continue
+      const share = Math.ceil(session.queue.length / slots)
+      send(pool, session, slot, Math.min(window - slot.inflight.length, share), out)
+    }
+  }
+}
+
+const preparingSlots = (session: PoolSession): number => {
+  let count = 0
+  for (const slot of session.slots) if (slot.phase === "preparing") count++
+  return count
+}
+
+/** Prepared slots of the whole pool. */
+const preparedSlots = (pool: SlotPool): number => {
+  let count = 0
+  for (const slot of pool.slots.values()) if (slot.phase === "preparing" || slot.phase === "ready") count++
+  return count
+}
+
+/** Ends the slot that was idle longest, of a session that has another one; false when there is none. */
+const evictIdle = (pool: SlotPool, wanting: PoolSession, out: Array<PoolAction>): boolean => {
+  let oldest: PoolSlot | undefined
+  for (const session of pool.sessions.values()) {
+    if (session === wanting || session.queue.length > 0 || liveSlots(session) < 2) continue
+    for (const slot of session.slots) {
+      if (State.isIdle(slot) && (oldest === undefined || slot.since < oldest.since)) oldest = slot
+    }
+  }
+  if (oldest === undefined) return false
+  oldest.session!.slots.delete(oldest)
+  oldest.session = null
+  oldest.phase = "dying"
+  out.push({ _tag: "Kill", slot: oldest.id, reason: "idle, its place is needed" })
+  return true
+}
+
+/** How many more slots a session should get now. */
+const wantedSlots = (pool: SlotPool, session: PoolSession, now: number, out: Array<PoolAction>): number => {
+  if (now < session.prepareAfter) return 0
+  const live = liveSlots(session)
+  const first = live === 0 && (!session.isOpen || session.queue.length > 0) ? 1 : 0
+  if (first === 1) return 1
+  if (session.queue.length === 0 || idleSlot(session) !== undefined) return 0
+  const more = Math.min(pool.config.cpus - live, session.queue.length - preparingSlots(session))
+  if (more <= 0) return 0
+  // Beyond its first slot a session only takes room that nobody else makes use of.
+  if (preparedSlots(pool) >= pool.config.cpus * 2 && !evictIdle(pool, session, out)) return 0
+  return 1
+}
+
+/** Gives blank slots to sessions that want one; returns how many wants stay open. */
+const prepare = (pool: SlotPool, now: number, out: Array<PoolAction>): number => {
+  const blanks: Array<PoolSlot> = []
+  for (const slot of pool.slots.values()) if (slot.phase === "blank") blanks.push(slot)
+  let unmet = 0
+  const waiting = [...pool.sessions.values()].sort((a, b) => a.lastServed - b.lastServed)
+  for (const session of waiting) {
+    while (wantedSlots(pool, session, now, out) > 0) {
+      const slot = blanks.shift()
+      if (slot === undefined) {
+        unmet++
+        break
+      }
+      slot.phase = "preparing"
+      slot.session = session
+      slot.since = now
+      session.slots.add(slot)
+      pool.spareAfter = now + spareDelayMillis
+      out.push({ _tag: "PrepareSlot", slot: slot.id, session: session.id })
+    }
+  }
+  return unmet
+}
+
+/** Starts what is missing. */
+const start = (pool: SlotPool, unmet: number, now: number, out: Array<PoolAction>): void => {
+  if (now < pool.startAfter) return
+  let coming = 0
+  let spare = 0
+  for (const slot of pool.slots.values()) {
+    if (slot.phase === "starting") coming++
+    else if (slot.phase === "blank") spare++
+  }
+  const spares = now >= pool.spareAfter ? pool.config.spares - spare : 0
+  const wanted = Math.max(unmet, spares + unmet)
+  for (let i = coming; i < wanted; i++) {
+    const slot = State.makeSlot(pool.nextSlotId++, now)
+    pool.slots.set(slot.id, slot)
+    out.push({ _tag: "StartSlot", slot: slot.id })
+  }
+}
+
+/** Does everything that the state allows. */
+export const run = (pool: SlotPool, now: number, out: Array<PoolAction>): void => {
+  fillIdle(pool, now, out)
+  refill(pool, out)
+  let hasUnmet = pool.slots.size === 0
+  for (const session of pool.sessions.values()) if (!session.isOpen || session.queue.length > 0) hasUnmet = true
+  const unmet = hasUnmet ? prepare(pool, now, out) : 0
+  start(pool, unmet, now, out)
+}

@@ -1,0 +1,104 @@
+/**
+ * Runs jobs in slot processes of this machine. Decisions are made by
+ * `domain/node/SlotPool`, carried out by `SlotMachine`; what jobs leave behind is
+ * killed and removed when a session or the layer closes, and by the `Guardian`
+ * when this process dies before it can.
+ */
+import { Effect, Layer, Queue } from "effect"
+import { randomUUID } from "node:crypto"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { ComputationRefused } from "../../domain/NodeError.ts"
+import * as NodeInfo from "../../domain/NodeInfo.ts"
+import { ExecutorConfig, type ExecutorSettings } from "../../services/ExecutorConfig.ts"
+import { type ExecutorRequest, type ExecutorSession, JobExecutor } from "../../services/JobExecutor.ts"
+import * as ComputationFiles from "./ComputationFiles.ts"
+import * as Guardian from "./Guardian.ts"
+import * as SlotMachine from "./SlotMachine.ts"
+
+/** Most output kept per job and stream: with the largest result it still fits into one message. */
+const maxOutputBytes = 4 * 1024 * 1024
+
+/** Notes that nobody read yet; more are dropped. */
+const noteCapacity = 1024
+
+const makeMachine = Effect.fnUntraced(function*(settings: ExecutorSettings) {
+  const notes = yield* Queue.dropping<SlotMachine.MachineNote>(noteCapacity)
+  yield* Queue.take(notes).pipe(
+    Effect.flatMap(({ slot, text }) => Effect.annotateLogs(Effect.logDebug("slot is killed"), { slot, reason: text })),
+    Effect.forever,
+    Effect.forkScoped
+  )
+  const directory = path.resolve(settings.directory, "slots")
+  return yield* Effect.acquireRelease(
+    Effect.sync(() => {
+      fs.mkdirSync(directory, { recursive: true, mode: 0o700 })
+      const marker = randomUUID()
+      const machine = SlotMachine.make({
+        settings,
+        marker,
+        directory,
+        guardian: Guardian.start(marker, path.resolve(settings.directory), settings.environment["PATH"] ?? ""),
+        onNote: (note) => Queue.offerUnsafe(notes, note)
+      })
+      SlotMachine.feed(machine, { _tag: "Timer" })
+      return machine
+    }),
+    (machine) =>
+      Effect.promise(async () => {
+        await SlotMachine.close(machine)
+        await machine.guardian.dismiss()
+        await fs.promises.rm(directory, { recursive: true, force: true, maxRetries: 5 })
+      })
+  )
+})
+
+const openSession = (
+  machine: SlotMachine.SlotMachine,
+  id: number,
+  request: ExecutorRequest,
+  code: ComputationFiles.LoadedCode
+): Effect.Effect<void, ComputationRefused> =>
+  Effect.callback<void, ComputationRefused>((resume) => {
+    const { limits, name } = request.computation
+    const { ipAddr, nodeName } = machine.settings
+    machine.sessions.set(id, {
+      told: {
+        ...code,
+        nodeName,
+        ipAddr,
+        outputLimitBytes: Math.max(0, Math.min(limits.outputLimitBytes, maxOutputBytes)),
+        resultLimitBytes: NodeInfo.maxValueBytes
+      },
+      onReplies: request.onReplies,
+      onReady: () => resume(Effect.void),
+      onRefused: (reason) =>
+        resume(Effect.fail(new ComputationRefused({ node: nodeName, computation: name, reason }))),
+      slots: new Set(),
+      onBuried: () => {}
+    })
+    SlotMachine.feed(machine, { _tag: "SessionOpened", session: id, graceMillis: limits.graceMillis })
+  })
+
+const make = Effect.gen(function*() {
+  const settings = yield* ExecutorConfig
+  const machine = yield* makeMachine(settings)
+  let lastId = 0
+  const open = Effect.fn("JobExecutor.open")(function*(request: ExecutorRequest) {
+    const id = ++lastId
+    const { computation } = request
+    const code = yield* ComputationFiles.acquire(settings.directory, id, settings.nodeName, computation)
+    yield* Effect.addFinalizer(() => Effect.promise(() => SlotMachine.closeSession(machine, id)))
+    yield* openSession(machine, id, request, code)
+    const session: ExecutorSession = {
+      dispatch: (batch) => SlotMachine.feed(machine, { _tag: "JobsArrived", session: id, batch }),
+      cancel: (jobIds) => SlotMachine.feed(machine, { _tag: "JobsCancelled", session: id, jobIds }),
+      returnQueued: () => SlotMachine.feed(machine, { _tag: "QueueReturned", session: id })
+    }
+    return session
+  })
+  return JobExecutor.of({ cpus: settings.cpus, open })
+})
+
+/** Jobs run in slot processes. */
+export const layer: Layer.Layer<JobExecutor, never, ExecutorConfig> = Layer.effect(JobExecutor, make)

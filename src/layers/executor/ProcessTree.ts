@@ -1,0 +1,131 @@
+/**
+ * Finds and signals everything that a slot has started: its process group and
+ * session, its descendants, and processes that left all of these but still carry
+ * the slot's marker in their environment. A process that left the group, lost its
+ * parent *and* cleared its environment is found only if it was seen before.
+ */
+import { execFile } from "node:child_process"
+import * as fs from "node:fs"
+
+/** The environment variable that marks a slot and what it starts. */
+export const markerName = "DISPY_SLOT"
+
+/** A slot whose processes are meant. */
+export interface TreeRoot {
+  /** Process and process group of the slot. */
+  readonly pid: number
+  /** Value of its marker. */
+  readonly marker: string
+  /** Processes outside of the group that were seen, by when they started: a pid may be given to another process. */
+  readonly seen: Map<number, string>
+}
+
+interface ProcessEntry {
+  readonly pid: number
+  readonly ppid: number
+  readonly pgid: number
+  readonly sid: number
+  readonly start: string
+}
+
+const statOf = (pid: number): ProcessEntry | undefined => {
+  try {
+    const stat = fs.readFileSync(`/proc/${pid}/stat`, "latin1")
+    // The name in parentheses may hold anything; the fields after it are counted from 3.
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+    if (fields[0] === "Z") return undefined
+    const number = (index: number): number => Number(fields[index])
+    return { pid, ppid: number(1), pgid: number(2), sid: number(3), start: fields[19] ?? "" }
+  } catch {
+    return undefined
+  }
+}
+
+const environmentOf = (pid: number): string => {
+  try {
+    return fs.readFileSync(`/proc/${pid}/environ`, "latin1")
+  } catch {
+    return ""
+  }
+}
+
+const listProc = (): ReadonlyArray<ProcessEntry> => {
+  const entries: Array<ProcessEntry> = []
+  for (const name of fs.readdirSync("/proc")) {
+    const pid = Number(name)
+    const entry = pid > 0 ? statOf(pid) : undefined
+    // Kernel threads are children of process 2.
+    if (entry !== undefined && entry.ppid !== 2) entries.push(entry)
+  }
+  return entries
+}
+
+const listPs = (): Promise<ReadonlyArray<ProcessEntry>> =>
+  new Promise((resolve) => {
+    execFile("ps", ["-A", "-o", "pid=,ppid=,pgid="], (error, text) => {
+      if (error !== null) return resolve([])
+      resolve(text.trim().split("\n").map((line) => {
+        const [pid = 0, ppid = 0, pgid = 0] = line.trim().split(/\s+/).map(Number)
+        return { pid, ppid, pgid, sid: pgid, start: "" }
+      }))
+    })
+  })
+
+const isLinux = process.platform === "linux"
+
+const isMarked = (entry: ProcessEntry, root: TreeRoot): boolean =>
+  isLinux && `\0${environmentOf(entry.pid)}`.includes(`\0${markerName}=${root.marker}\0`)
+
+const collect = (entries: ReadonlyArray<ProcessEntry>, root: TreeRoot): ReadonlySet<number> => {
+  const found = new Set<number>()
+  for (const entry of entries) {
+    if (entry.pid === root.pid) found.add(root.pid)
+    const isKnown = root.seen.get(entry.pid) === entry.start
+    if (isKnown || entry.pgid === root.pid || entry.sid === root.pid || isMarked(entry, root)) found.add(entry.pid)
+  }
+  for (let before = 0; before < found.size;) {
+    before = found.size
+    for (const entry of entries) if (found.has(entry.ppid)) found.add(entry.pid)
+  }
+  for (const entry of entries) if (found.has(entry.pid) && entry.pgid !== root.pid) root.seen.set(entry.pid, entry.start)
+  return found
+}
+
+const signalOne = (pid: number, signal: NodeJS.Signals): void => {
+  try {
+    process.kill(pid, signal)
+  } catch {
+    // It is gone.
+  }
+}
+
+const signalListed = (entries: ReadonlyArray<ProcessEntry>, roots: ReadonlyArray<TreeRoot>, signal: NodeJS.Signals) => {
+  let count = 0
+  for (const root of roots) {
+    const found = collect(entries, root)
+    // The group first, all at once: a member can have forked since the list was made.
+    signalOne(-root.pid, signal)
+    for (const pid of found) if (root.seen.has(pid)) signalOne(pid, signal)
+    count += found.size
+  }
+  return count
+}
+
+/** Sends a signal to everything that belongs to these slots; resolves to the number of processes that were found. */
+export const signal = (roots: ReadonlyArray<TreeRoot>, name: NodeJS.Signals): Promise<number> => {
+  if (process.platform === "win32") {
+    for (const root of roots) signalOne(root.pid, name)
+    return Promise.resolve(0)
+  }
+  return isLinux
+    ? Promise.resolve(signalListed(listProc(), roots, name))
+    : listPs().then((entries) => signalListed(entries, roots, name))
+}
+
+/** Kills until nothing is left that belongs to these slots; gives up on what does not die. */
+export const kill = async (roots: ReadonlyArray<TreeRoot>): Promise<void> => {
+  for (let round = 0; round < 20; round++) {
+    if (await signal(roots, "SIGKILL") === 0) return
+    await new Promise((resolve) => setTimeout(resolve, round))
+  }
+}

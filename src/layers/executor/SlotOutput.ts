@@ -1,0 +1,168 @@
+/**
+ * What a slot's jobs printed, put together with their replies: output that was
+ * passed on while the job ran, the part in the reply itself, and what native code
+ * and children wrote to the slot's descriptors up to the job's marker.
+ */
+import * as BoundedOutput from "../../domain/wire/BoundedOutput.ts"
+import * as Entries from "../../domain/wire/Entries.ts"
+
+/** Bytes of stderr kept to explain a slot's end. */
+const lastBytes = 4096
+
+/** Bytes on a descriptor up to a marker. */
+interface Segment {
+  readonly jobId: number
+  readonly kept: BoundedOutput.KeptOutput
+}
+
+/** One of the descriptors 1 and 2. */
+interface RawStream {
+  carry: Buffer
+  readonly current: BoundedOutput.BoundedOutput
+  readonly segments: Array<Segment>
+  isEnded: boolean
+}
+
+/** A reply that waits for its markers, or behind one that does. */
+interface HeldReply {
+  readonly entry: Uint8Array
+  readonly isMarked: boolean
+}
+
+/** The output of one slot. */
+export interface SlotOutput {
+  readonly limitBytes: number
+  readonly marker: Buffer
+  readonly passed: readonly [BoundedOutput.BoundedOutput, BoundedOutput.BoundedOutput]
+  readonly raw: readonly [RawStream, RawStream]
+  last: Buffer
+  held: Array<HeldReply>
+}
+
+const makeRaw = (limitBytes: number): RawStream => ({
+  carry: Buffer.alloc(0),
+  current: BoundedOutput.make(limitBytes),
+  segments: [],
+  isEnded: false
+})
+
+/** The output of a slot whose jobs may each keep `limitBytes` of stdout, and of stderr. */
+export const make = (limitBytes: number, nonce: string): SlotOutput => ({
+  limitBytes,
+  marker: Buffer.from(`\0dispy:${nonce}:`),
+  passed: [BoundedOutput.make(limitBytes), BoundedOutput.make(limitBytes)],
+  raw: [makeRaw(limitBytes), makeRaw(limitBytes)],
+  last: Buffer.alloc(0),
+  held: []
+})
+
+/** Takes in an output frame of the running job. */
+export const pass = (output: SlotOutput, payload: Uint8Array): void =>
+  BoundedOutput.write(output.passed[payload[0] === 2 ? 1 : 0], payload.subarray(1))
+
+/** Takes in what came on descriptor 1 (index 0) or 2 (index 1). */
+export const feed = (output: SlotOutput, index: 0 | 1, chunk: Buffer): void => {
+  const stream = output.raw[index]
+  let rest = stream.carry.length === 0 ? chunk : Buffer.concat([stream.carry, chunk])
+  stream.carry = rest.subarray(rest.length)
+  for (;;) {
+    const at = rest.indexOf(output.marker)
+    const end = at < 0 ? -1 : rest.indexOf(0, at + output.marker.length)
+    if (at < 0 || end < 0) {
+      // The beginning of a marker at the end waits for the rest of it.
+      const tail = at >= 0 ? at : rest.indexOf(0, Math.max(0, rest.length - output.marker.length))
+      keep(output, index, tail < 0 ? rest : rest.subarray(0, tail))
+      if (tail >= 0) stream.carry = rest.subarray(tail)
+      return
+    }
+    keep(output, index, rest.subarray(0, at))
+    const jobId = Number(rest.toString("latin1", at + output.marker.length, end))
+    stream.segments.push({ jobId, kept: BoundedOutput.take(stream.current) })
+    rest = rest.subarray(end + 1)
+  }
+}
+
+const keep = (output: SlotOutput, index: 0 | 1, bytes: Buffer): void => {
+  if (bytes.length === 0) return
+  BoundedOutput.write(output.raw[index].current, bytes)
+  if (index === 1) output.last = Buffer.from(Buffer.concat([output.last, bytes]).subarray(-lastBytes))
+}
+
+/** The descriptor is closed: no marker comes any more. */
+export const end = (output: SlotOutput, index: 0 | 1): void => {
+  const stream = output.raw[index]
+  keep(output, index, stream.carry)
+  stream.carry = stream.carry.subarray(stream.carry.length)
+  stream.isEnded = true
+}
+
+/** Whether a reply can go on as it is. */
+export const isPlain = (output: SlotOutput): boolean =>
+  output.held.length === 0 && BoundedOutput.isEmpty(output.passed[0]) && BoundedOutput.isEmpty(output.passed[1])
+
+/** All of one descriptor's output of a job, in the limit. */
+const joined = (limitBytes: number, parts: ReadonlyArray<Uint8Array>): BoundedOutput.KeptOutput => {
+  const all = BoundedOutput.make(limitBytes + 64)
+  for (const part of parts) BoundedOutput.write(all, part)
+  return BoundedOutput.take(all)
+}
+
+const withOutput = (
+  output: SlotOutput,
+  entry: Uint8Array,
+  before: readonly [BoundedOutput.KeptOutput, BoundedOutput.KeptOutput],
+  after: readonly [BoundedOutput.KeptOutput, BoundedOutput.KeptOutput]
+): Uint8Array => {
+  const reply = Entries.readReply(entry, Entries.viewOf(entry), 0)
+  const stdout = joined(output.limitBytes, [before[0].bytes, reply.stdout, after[0].bytes])
+  const stderr = joined(output.limitBytes, [before[1].bytes, reply.stderr, after[1].bytes])
+  let { flags } = reply
+  if (before[0].isTruncated || after[0].isTruncated || stdout.isTruncated) flags |= Entries.ReplyFlags.stdoutTruncated
+  if (before[1].isTruncated || after[1].isTruncated || stderr.isTruncated) flags |= Entries.ReplyFlags.stderrTruncated
+  return Entries.encodeReply({ ...reply, flags, stdout: stdout.bytes, stderr: stderr.bytes })
+}
+
+const nothing: BoundedOutput.KeptOutput = { bytes: Entries.noBytes, isTruncated: false }
+
+/** Takes in a reply that is not plain; `release` gives it back when all its output is there. */
+export const hold = (output: SlotOutput, entry: Uint8Array, isMarked: boolean): void => {
+  const before = [BoundedOutput.take(output.passed[0]), BoundedOutput.take(output.passed[1])] as const
+  output.held.push({ entry: withOutput(output, entry, before, [nothing, nothing]), isMarked })
+}
+
+/** The segment of a job, with those of jobs whose reply did not wait for them dropped; undefined while it may come. */
+const segmentOf = (stream: RawStream, jobId: number, isFinal: boolean): BoundedOutput.KeptOutput | undefined => {
+  const at = stream.segments.findIndex((segment) => segment.jobId === jobId)
+  if (at >= 0) return stream.segments.splice(0, at + 1).at(-1)!.kept
+  return stream.isEnded || isFinal ? BoundedOutput.take(stream.current) : undefined
+}
+
+/** Replies whose output is complete; with `isFinal` all that are held. */
+export const release = (output: SlotOutput, isFinal: boolean): ReadonlyArray<Uint8Array> => {
+  const released: Array<Uint8Array> = []
+  for (let first = output.held[0]; first !== undefined; first = output.held[0]) {
+    if (!first.isMarked) released.push(first.entry)
+    else {
+      const jobId = Entries.entryJobId(Entries.viewOf(first.entry), 0)
+      const isThere = output.raw.every((stream) =>
+        isFinal || stream.isEnded || stream.segments.some((segment) => segment.jobId === jobId)
+      )
+      if (!isThere) break
+      const stdout = segmentOf(output.raw[0], jobId, isFinal) ?? nothing
+      const stderr = segmentOf(output.raw[1], jobId, isFinal) ?? nothing
+      released.push(withOutput(output, first.entry, [nothing, nothing], [stdout, stderr]))
+    }
+    output.held.shift()
+  }
+  return released
+}
+
+/** What the running job printed up to now, for a slot that died. */
+export const remains = (output: SlotOutput): { readonly stdout: Uint8Array; readonly stderr: Uint8Array } => {
+  const of = (index: 0 | 1): Uint8Array =>
+    joined(output.limitBytes, [
+      BoundedOutput.take(output.passed[index]).bytes,
+      BoundedOutput.take(output.raw[index].current).bytes
+    ]).bytes
+  return { stdout: of(0), stderr: of(1) }
+}

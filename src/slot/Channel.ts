@@ -1,0 +1,59 @@
+/** The slot's end of the two pipes to its node: frames out, written at once and whole. */
+import * as fs from "node:fs"
+import * as Entries from "../domain/wire/Entries.ts"
+import { FromSlot, frameHeaderBytes, slotOutput, writeFrameHeader } from "../domain/wire/SlotFrames.ts"
+
+// The functions as they are before a job can replace them.
+const { writeSync } = fs
+
+const noted = Buffer.allocUnsafeSlow(64 * 1024)
+
+/** Ends this process on the spot: without its node a slot is of no use to anybody. */
+export const leave = (): never => {
+  process.kill(process.pid, "SIGKILL")
+  throw new Error("unreachable")
+}
+
+const writeAll = (bytes: Uint8Array): void => {
+  try {
+    for (let offset = 0; offset < bytes.length;) offset += writeSync(slotOutput, bytes, offset)
+  } catch {
+    leave()
+  }
+}
+
+/** A frame in the shared memory if it fits. */
+const frameOf = (size: number): Buffer => size <= noted.length ? noted.subarray(0, size) : Buffer.allocUnsafeSlow(size)
+
+/** Sends a frame. */
+export const send = (type: number, payload: Uint8Array): void => {
+  const frame = frameOf(frameHeaderBytes + payload.length)
+  writeFrameHeader(frame, type)
+  frame.set(payload, frameHeaderBytes)
+  writeAll(frame)
+}
+
+/** Sends a frame whose payload is one number. */
+export const sendNumber = (type: number, value: number): void => {
+  const frame = frameOf(frameHeaderBytes + 4)
+  writeFrameHeader(frame, type)
+  frame.writeUInt32LE(value, frameHeaderBytes)
+  writeAll(frame)
+}
+
+/** Sends what a running job printed. */
+export const sendOutput = (descriptor: number, bytes: Uint8Array): void => {
+  const frame = frameOf(frameHeaderBytes + 1 + bytes.length)
+  writeFrameHeader(frame, FromSlot.output)
+  frame[frameHeaderBytes] = descriptor
+  frame.set(bytes, frameHeaderBytes + 1)
+  writeAll(frame)
+}
+
+/** Sends a reply. */
+export const sendReply = (type: number, reply: Entries.ReplyFields): void => {
+  const frame = frameOf(frameHeaderBytes + Entries.replySize(reply))
+  writeFrameHeader(frame, type)
+  Entries.writeReply(frame, Entries.viewOf(frame), frameHeaderBytes, reply)
+  writeAll(frame)
+}

@@ -1,0 +1,30 @@
+/** The global `dispy` that jobs see. */
+import { FromSlot, type PrepareSlot } from "../domain/wire/SlotFrames.ts"
+import * as Channel from "./Channel.ts"
+import type { JobLoop } from "./JobLoop.ts"
+
+/** A signal for a job that asks for one; the node is told, so that it aborts before it kills. */
+const signalOf = (loop: JobLoop): AbortSignal => {
+  const { current } = loop
+  if (current === null) return AbortSignal.abort(new DOMException("no job is running", "AbortError"))
+  if (current.controller === null) {
+    current.controller = new AbortController()
+    Channel.sendNumber(FromSlot.listening, current.jobId)
+  }
+  return current.controller.signal
+}
+
+/** Defines `globalThis.dispy` for the jobs of this loop. */
+export const install = (loop: JobLoop, told: PrepareSlot): void => {
+  const dispy = Object.freeze({
+    get jobId(): number {
+      return loop.current?.jobId ?? 0
+    },
+    get signal(): AbortSignal {
+      return signalOf(loop)
+    },
+    nodeName: told.nodeName,
+    ipAddr: told.ipAddr
+  })
+  Object.defineProperty(globalThis, "dispy", { value: dispy, configurable: true, enumerable: false, writable: false })
+}

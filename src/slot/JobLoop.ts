@@ -1,0 +1,287 @@
+/**
+ * Runs the jobs of a slot: claim, decode, call, encode, reply. Jobs that return a
+ * value run one after another without a turn of the event loop between them, for a
+ * few milliseconds at most, so that frames of the node are read in time.
+ */
+import * as fs from "node:fs"
+import * as BoundedOutput from "../domain/wire/BoundedOutput.ts"
+import * as Entries from "../domain/wire/Entries.ts"
+import { FromSlot, outputMarker, type PrepareSlot } from "../domain/wire/SlotFrames.ts"
+import * as Channel from "./Channel.ts"
+import * as JobGlobal from "./JobGlobal.ts"
+import type { Call } from "./Load.ts"
+import * as Output from "./Output.ts"
+import * as Stack from "./Stack.ts"
+import * as Values from "./Values.ts"
+
+const { readSync } = fs
+const now = performance.now.bind(performance)
+
+/** The event loop gets its turn after so many milliseconds. */
+const sliceMillis = 4
+
+/** Jobs that are shorter keep what they print for their reply; others pass it on, in case they are killed. */
+const shortMillis = 2
+
+/** A job passes on so many prints at once, and then what it has printed every `passMillis`. */
+const promptPrints = 16
+const passMillis = 10
+
+/** A job that was sent. */
+interface QueuedJob {
+  readonly bytes: Uint8Array
+  readonly view: DataView
+  readonly offset: number
+}
+
+/** The job that runs. */
+interface RunningJob {
+  readonly jobId: number
+  readonly attempt: number
+  readonly startMillis: number
+  readonly startedAt: number
+  controller: AbortController | null
+  /** How often and when it last passed on what it printed. */
+  passes: number
+  passedAt: number
+}
+
+/** All that a slot knows of its jobs. */
+export interface JobLoop {
+  readonly call: Call
+  readonly output: Output.Output
+  readonly told: PrepareSlot
+  /** Descriptor of the claims, or -1. */
+  readonly claims: number
+  queue: Array<QueuedJob>
+  head: number
+  current: RunningJob | null
+  /** A later turn of the event loop will go on with the queue. */
+  isScheduled: boolean
+  sliceEnd: number
+  jobsRun: number
+  /** Running average of the jobs' durations. */
+  averageMillis: number
+}
+
+/** The loop for a computation that is loaded. */
+export const make = (told: PrepareSlot, call: Call, output: Output.Output): JobLoop => {
+  const claims = told.claimsPath === ""
+    ? -1
+    : fs.openSync(told.claimsPath, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
+  output.stdout = BoundedOutput.make(told.outputLimitBytes)
+  output.stderr = BoundedOutput.make(told.outputLimitBytes)
+  const loop: JobLoop = {
+    call,
+    output,
+    told,
+    claims,
+    queue: [],
+    head: 0,
+    current: null,
+    isScheduled: false,
+    sliceEnd: 0,
+    jobsRun: 0,
+    averageMillis: Infinity
+  }
+  output.shouldPass = () => shouldPass(loop)
+  JobGlobal.install(loop, told)
+  return loop
+}
+
+/** Queues the entries of a batch. */
+export const take = (loop: JobLoop, bytes: Uint8Array): void => {
+  const view = Entries.viewOf(bytes)
+  for (let offset = 0; offset < bytes.length; offset += Entries.entrySize(view, offset)) {
+    loop.queue.push({ bytes, view, offset })
+  }
+}
+
+/** Forgets the last `count` jobs: they run elsewhere. */
+export const revoke = (loop: JobLoop, count: number): void => {
+  loop.queue.length = Math.max(loop.head, loop.queue.length - count)
+  Channel.send(FromSlot.revoked, Entries.noBytes)
+}
+
+/** Tells the job that it should end. */
+export const abort = (loop: JobLoop, jobId: number): void => {
+  const { current } = loop
+  if (current === null || current.jobId !== jobId) return
+  current.controller ??= new AbortController()
+  current.controller.abort(new DOMException("the job is to end: it was cancelled or ran out of time", "AbortError"))
+}
+
+const claimed = new Uint8Array(1)
+
+/** Whether the next job is this slot's. If not, the node has taken it back and says so in a frame to come. */
+const claim = (loop: JobLoop): boolean => {
+  if (loop.claims < 0) return true
+  try {
+    if (readSync(loop.claims, claimed, 0, 1, null) === 1) return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "EAGAIN") return false
+  }
+  // No writer: the node is gone.
+  return Channel.leave()
+}
+
+/** Runs what is queued. */
+export const pump = (loop: JobLoop): void => {
+  loop.sliceEnd = now() + sliceMillis
+  advance(loop)
+}
+
+const later = (loop: JobLoop): void => {
+  if (loop.isScheduled) return
+  loop.isScheduled = true
+  setImmediate(() => {
+    loop.isScheduled = false
+    pump(loop)
+  })
+}
+
+const advance = (loop: JobLoop): void => {
+  while (loop.current === null && loop.head < loop.queue.length) {
+    if (now() > loop.sliceEnd) return later(loop)
+    if (!claim(loop)) return
+    const job = loop.queue[loop.head++]!
+    if (loop.head === loop.queue.length) {
+      loop.queue = []
+      loop.head = 0
+    }
+    start(loop, job)
+  }
+}
+
+const start = (loop: JobLoop, job: QueuedJob): void => {
+  const { bytes, offset, view } = job
+  const startedAt = now()
+  loop.current = {
+    jobId: Entries.entryJobId(view, offset),
+    attempt: Entries.entryAttempt(view, offset),
+    startMillis: performance.timeOrigin + startedAt,
+    startedAt,
+    controller: null,
+    passes: 0,
+    passedAt: 0
+  }
+  loop.output.isOpen = true
+  try {
+    const args = Values.decodeArgs(Entries.jobArgs(bytes, view, offset))
+    const isChunk = (Entries.jobFlags(view, offset) & Entries.JobFlags.chunk) !== 0
+    const value = isChunk ? callEach(loop, args) : loop.call(args)
+    if (isThenable(value)) settle(loop, value)
+    else succeed(loop, value)
+  } catch (error) {
+    fail(loop, error)
+  }
+}
+
+const isThenable = (value: unknown): value is PromiseLike<unknown> =>
+  (typeof value === "object" || typeof value === "function") && value !== null &&
+  typeof (value as { readonly then?: unknown }).then === "function"
+
+const settle = (loop: JobLoop, value: PromiseLike<unknown>): void => {
+  const job = loop.current
+  const after = (end: (result: unknown) => void) => (result: unknown): void => {
+    // A job that was answered already (by `Death`) is answered once.
+    if (loop.current !== job) return
+    end(result)
+    advance(loop)
+  }
+  Promise.resolve(value).then(after((result) => succeed(loop, result)), after((error) => fail(loop, error)))
+}
+
+/** Runs the computation for every item; the result says of each what became of it. */
+const callEach = (loop: JobLoop, items: ReadonlyArray<unknown>): unknown => {
+  const values: Array<unknown> = []
+  const failures: Array<readonly [number, Uint8Array]> = []
+  const failItem = (error: unknown): void => {
+    Stack.trim(error)
+    failures.push([values.length, Values.encodeError(error)])
+    values.push(undefined)
+  }
+  const awaitRest = async (first: PromiseLike<unknown>): Promise<unknown> => {
+    for (let value: unknown = first;;) {
+      try {
+        values.push(await value)
+      } catch (error) {
+        failItem(error)
+      }
+      if (values.length === items.length) return [values, failures]
+      try {
+        value = loop.call([items[values.length]])
+      } catch (error) {
+        value = Promise.reject(error)
+      }
+    }
+  }
+  while (values.length < items.length) {
+    try {
+      const value = loop.call([items[values.length]])
+      if (isThenable(value)) return awaitRest(value)
+      values.push(value)
+    } catch (error) {
+      failItem(error)
+    }
+  }
+  return [values, failures]
+}
+
+const succeed = (loop: JobLoop, value: unknown): void => {
+  let result: Uint8Array
+  try {
+    result = value === undefined ? Entries.noBytes : Values.encode(value, "result")
+  } catch (error) {
+    return finish(loop, Entries.Outcome.notCloneable, Values.encodeError(error))
+  }
+  const limit = loop.told.resultLimitBytes
+  if (result.length <= limit) return finish(loop, Entries.Outcome.succeeded, result)
+  const large = new RangeError(`the result has ${result.length} bytes, more than the ${limit} that can be sent`)
+  finish(loop, Entries.Outcome.notCloneable, Values.encodeError(large))
+}
+
+const fail = (loop: JobLoop, error: unknown): void => {
+  Stack.trim(error)
+  finish(loop, Entries.Outcome.failed, Values.encodeError(error))
+}
+
+const shouldPass = (loop: JobLoop): boolean => {
+  const { current } = loop
+  if (current === null) return false
+  const time = now()
+  if (loop.averageMillis < shortMillis && time - current.startedAt < shortMillis) return false
+  if (current.passes >= promptPrints && time - current.passedAt < passMillis) return false
+  current.passes++
+  current.passedAt = time
+  return true
+}
+
+/** Replies to the running job; it is over then. */
+export const finish = (loop: JobLoop, outcome: Entries.Outcome, result: Uint8Array): void => {
+  const { current: job, output } = loop
+  if (job === null) return
+  const millis = now() - job.startedAt
+  loop.averageMillis = loop.jobsRun === 0 ? millis : loop.averageMillis * 0.8 + millis * 0.2
+  loop.jobsRun++
+  const isMarked = loop.told.kind !== "program" && Output.mayBeNative(output)
+  const printed = Output.take(output)
+  if (isMarked) {
+    const marker = Buffer.from(outputMarker(loop.told.nonce, job.jobId))
+    Output.writeAll(1, marker)
+    Output.writeAll(2, marker)
+  }
+  Channel.sendReply(isMarked ? FromSlot.replyMarked : FromSlot.reply, {
+    jobId: job.jobId,
+    attempt: job.attempt,
+    outcome,
+    flags: printed.flags,
+    startMillis: job.startMillis,
+    durationMicros: millis * 1000,
+    result,
+    stdout: printed.stdout,
+    stderr: printed.stderr
+  })
+  loop.current = null
+  output.isOpen = false
+}

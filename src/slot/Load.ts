@@ -1,0 +1,93 @@
+/** Loads a computation's code into this process: a function's source, a bundled module, or a program to be run. */
+import * as fs from "node:fs"
+import { pathToFileURL } from "node:url"
+import * as vm from "node:vm"
+import type { PrepareSlot } from "../domain/wire/SlotFrames.ts"
+import * as Values from "./Values.ts"
+
+/** Runs the computation once: returns its value or a promise of it, or throws. */
+export type Call = (args: ReadonlyArray<unknown>) => unknown
+
+/** A message for people at the other end: what is wrong with their code. */
+export class LoadError extends Error {
+  override readonly name = "LoadError"
+}
+
+/**
+ * What compilers leave in a function's source text: esbuild's `__name` (also from tsx, vitest and bundlers with
+ * `keepNames`) and `__publicField`.
+ */
+const helpers = {
+  __name: (target: object, value: string) => Object.defineProperty(target, "name", { value, configurable: true }),
+  __publicField: (target: object, key: PropertyKey, value: unknown) => {
+    Object.defineProperty(target, key, { value, configurable: true, enumerable: true, writable: true })
+    return value
+  }
+}
+
+const asCall = (value: unknown, what: string): Call => {
+  if (typeof value !== "function") throw new LoadError(`${what} is ${describe(value)}, not a function`)
+  const call = value as (...args: ReadonlyArray<unknown>) => unknown
+  if (isGenerator(call)) return (args) => exhaust(call(...args) as Iterator<unknown> | AsyncIterator<unknown>)
+  return (args) => call(...args)
+}
+
+const describe = (value: unknown): string =>
+  value === undefined ? "undefined" : value === null ? "null" : `of type ${typeof value}`
+
+const isGenerator = (call: object): boolean => {
+  const tag = Object.prototype.toString.call(call)
+  return tag === "[object GeneratorFunction]" || tag === "[object AsyncGeneratorFunction]"
+}
+
+/** Runs a generator to its end; its return value is the job's result. */
+const exhaust = (iterator: Iterator<unknown> | AsyncIterator<unknown>): unknown => {
+  const isAsync = Symbol.asyncIterator in iterator
+  if (!isAsync) {
+    const sync = iterator as Iterator<unknown>
+    for (;;) {
+      const next = sync.next()
+      if (next.done === true) return next.value
+    }
+  }
+  const run = async (): Promise<unknown> => {
+    for (;;) {
+      const next = await iterator.next()
+      if (next.done === true) return next.value
+    }
+  }
+  return run()
+}
+
+const loadFunction = (prepare: PrepareSlot): Call => {
+  const source = fs.readFileSync(prepare.codePath, "utf8")
+  const captures = Values.decode(fs.readFileSync(prepare.capturesPath)) as Record<string, unknown>
+  const scope = { ...helpers, ...captures }
+  const prefix = "return ("
+  const compiled = vm.compileFunction(`${prefix}${source}\n)`, Object.keys(scope), {
+    filename: `dispy:${prepare.name}`,
+    columnOffset: -prefix.length,
+    importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER
+  })
+  return asCall(compiled(...Object.values(scope)), `the source of ${prepare.name}`)
+}
+
+const loadModule = async (prepare: PrepareSlot): Promise<Call> => {
+  process.setSourceMapsEnabled(true)
+  const module = await import(pathToFileURL(prepare.codePath).href) as Record<string, unknown>
+  if (!(prepare.exportName in module)) {
+    const names = Object.keys(module).join(", ")
+    const known = names === "" ? "nothing" : names
+    throw new LoadError(`the module has no export "${prepare.exportName}"; it exports ${known}`)
+  }
+  return asCall(module[prepare.exportName], `the module's export "${prepare.exportName}"`)
+}
+
+/** Loads what `prepare` names; throws what the user's code threw, or a `LoadError`. */
+export const load = async (prepare: PrepareSlot): Promise<Call> => {
+  process.chdir(prepare.directory)
+  if (prepare.kind === "function") return loadFunction(prepare)
+  if (prepare.kind === "module") return loadModule(prepare)
+  // Loading `child_process` costs start-up time and makes every job's output worth a second look: not for the others.
+  return (await import("./Program.ts")).load(prepare)
+}

@@ -1,0 +1,143 @@
+/**
+ * Catches what a job prints through `process.stdout`, `process.stderr` and
+ * `console`, so that it can travel in the job's reply: exact, bounded, and without
+ * a system call per line. Jobs that run for a while pass theirs on at once, so that
+ * it is not lost when they are killed.
+ */
+import * as fs from "node:fs"
+import { syncBuiltinESMExports } from "node:module"
+import { Writable } from "node:stream"
+import { format } from "node:util"
+import * as BoundedOutput from "../domain/wire/BoundedOutput.ts"
+import { noBytes, ReplyFlags } from "../domain/wire/Entries.ts"
+import * as Channel from "./Channel.ts"
+
+/** A descriptor that jobs print to. */
+export type Descriptor = 1 | 2
+
+/** The output of the running job. */
+export interface Output {
+  stdout: BoundedOutput.BoundedOutput
+  stderr: BoundedOutput.BoundedOutput
+  /** Whether what was printed goes to the node now rather than with the reply. */
+  shouldPass: () => boolean
+  /** `ReplyFlags` of the running job. */
+  flags: number
+  /** Something may have written to the descriptors themselves. */
+  isNative: boolean
+  /** How much of Node was loaded when that was last looked into. */
+  modulesSeen: number
+  /** Whether a job runs; output outside of jobs goes to the descriptors. */
+  isOpen: boolean
+}
+
+/** The output of this slot, before it knows its computation's limit. */
+export const make = (): Output => ({
+  stdout: BoundedOutput.make(0),
+  stderr: BoundedOutput.make(0),
+  shouldPass: () => false,
+  flags: 0,
+  isNative: false,
+  modulesSeen: 0,
+  isOpen: false
+})
+
+const print = (output: Output, descriptor: Descriptor, chunk: string | Uint8Array, encoding?: BufferEncoding): void => {
+  const bytes = typeof chunk === "string" ? Buffer.from(chunk, encoding) : chunk
+  if (!output.isOpen) return writeAll(descriptor, bytes)
+  BoundedOutput.write(descriptor === 1 ? output.stdout : output.stderr, bytes)
+  if (!output.shouldPass()) return
+  for (const passed of [1, 2] as const) {
+    const kept = takeOne(output, passed)
+    if (kept.length > 0) Channel.sendOutput(passed, kept)
+  }
+}
+
+const takeOne = (output: Output, descriptor: Descriptor): Uint8Array => {
+  const from = descriptor === 1 ? output.stdout : output.stderr
+  if (BoundedOutput.isEmpty(from)) return noBytes
+  const kept = BoundedOutput.take(from)
+  if (kept.isTruncated) output.flags |= descriptor === 1 ? ReplyFlags.stdoutTruncated : ReplyFlags.stderrTruncated
+  return kept.bytes
+}
+
+/** What the job printed and has not passed on; the next job starts with nothing. */
+export const take = (output: Output): { stdout: Uint8Array; stderr: Uint8Array; flags: number } => {
+  const stdout = takeOne(output, 1)
+  const stderr = takeOne(output, 2)
+  const { flags } = output
+  output.flags = 0
+  return { stdout, stderr, flags }
+}
+
+const rawWrite = fs.writeSync
+
+/** Writes to a descriptor of this process; what cannot be written is dropped. */
+export const writeAll = (descriptor: number, bytes: Uint8Array): void => {
+  try {
+    for (let offset = 0; offset < bytes.length;) offset += rawWrite(descriptor, bytes, offset)
+  } catch {
+    // The node is gone or reads no more: nobody could see it.
+  }
+}
+
+const stream = (output: Output, descriptor: Descriptor): Writable => {
+  const made = new Writable({
+    autoDestroy: false,
+    emitClose: false,
+    decodeStrings: false,
+    write: (chunk: string | Uint8Array, encoding, done) => {
+      print(output, descriptor, chunk, encoding)
+      done()
+    },
+    writev: undefined
+  })
+  const quiet = (_error: unknown, done: (error: null) => void): void => done(null)
+  return Object.assign(made, { fd: descriptor, _isStdio: true, _type: "pipe", destroySoon: made.destroy, _destroy: quiet })
+}
+
+const isDescriptor = (fd: unknown): fd is Descriptor => fd === 1 || fd === 2
+
+/** What is written by `fs` to descriptors 1 and 2 is caught like the rest or, where that is not possible, noticed. */
+const patchFs = (output: Output): void => {
+  const patched = fs as { -readonly [K in keyof typeof fs]: unknown }
+  for (const name of ["writeSync", "write", "writevSync", "writev", "writeFile", "writeFileSync", "appendFileSync"]) {
+    const original = Reflect.get(fs, name) as (...args: Array<unknown>) => unknown
+    Reflect.set(patched, name, (...args: Array<unknown>) => {
+      if (isDescriptor(args[0])) output.isNative = true
+      return original(...args)
+    })
+  }
+  const open = process.dlopen
+  process.dlopen = (...args: Array<unknown>): void => {
+    output.isNative = true
+    Reflect.apply(open, process, args)
+  }
+  syncBuiltinESMExports()
+}
+
+/** Puts this slot's output in place of the process's own. */
+export const install = (output: Output): void => {
+  for (const [name, descriptor] of [["stdout", 1], ["stderr", 2]] as const) {
+    let made: Writable | undefined
+    Object.defineProperty(process, name, {
+      configurable: true,
+      enumerable: true,
+      get: () => made ??= stream(output, descriptor)
+    })
+  }
+  Reflect.set(process, "_rawDebug", (...args: Array<unknown>) => print(output, 2, `${format(...args)}\n`))
+  patchFs(output)
+}
+
+/** Whether descriptors 1 and 2 may have been written to by children or native code up to now. */
+export const mayBeNative = (output: Output): boolean => {
+  if (output.isNative) return true
+  const loaded = (process as unknown as { readonly moduleLoadList?: ReadonlyArray<string> }).moduleLoadList ?? []
+  if (loaded.length === output.modulesSeen) return false
+  for (let i = output.modulesSeen; i < loaded.length; i++) {
+    if (loaded[i] === "NativeModule child_process" || loaded[i] === "NativeModule cluster") output.isNative = true
+  }
+  output.modulesSeen = loaded.length
+  return output.isNative
+}
