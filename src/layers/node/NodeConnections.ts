@@ -9,11 +9,14 @@ import { Clock, Context, Duration, Effect, Queue } from "effect"
 import { type RpcMessage, RpcSerialization, RpcServer } from "effect/rpc"
 import type { Socket, SocketServer } from "effect/socket"
 import type * as net from "node:net"
+import { maxFrameBytes } from "../../domain/NodeInfo.ts"
 import { NodeRpcs } from "../../domain/NodeRpcs.ts"
+import { noBytes } from "../../domain/wire/Entries.ts"
+import * as FrameAssembler from "../../domain/wire/FrameAssembler.ts"
 import type { NodeSettings } from "../../services/NodeConfig.ts"
 
-/** What a connection may send before its Hello was read; a Hello has less than 200 bytes. */
-const maxBytesBeforeHello = 16 * 1024
+/** Longest message from a connection that has not said Hello; a Hello has less than 200 bytes. */
+const maxHelloBytes = 4096
 
 /** One line per peer in this time, however often it offends. */
 const complaintMillis = 60_000
@@ -30,7 +33,6 @@ interface Connection {
   readonly send: (response: RpcMessage.FromServerEncoded) => Effect.Effect<void>
   isGreeted: boolean
   wasHeard: boolean
-  bytesBeforeHello: number
 }
 
 /** Why a message from a client is refused; undefined when it is not. */
@@ -47,6 +49,15 @@ const refusal = (connection: Connection, message: RpcMessage.FromClientEncoded):
     default:
       return "a message that only nodes send"
   }
+}
+
+/** What all messages begin with after their length: two whose difference is in the last byte have it in common. */
+const framePrefix = (serialization: RpcSerialization.RpcSerialization["Service"]): Uint8Array => {
+  const parser = serialization.makeUnsafe()
+  const [ping, eof] = [parser.encode({ _tag: "Ping" }), parser.encode({ _tag: "Eof" })] as [Uint8Array, Uint8Array]
+  let end = 1
+  while (end < ping.length && ping[end] === eof[end]) end++
+  return ping.subarray(1, end)
 }
 
 /** Logs what was wrong with a peer, but no more than a line a minute for each and for few. */
@@ -91,6 +102,9 @@ export const make = Effect.fnUntraced(function*(
   limits: Limits
 ) {
   const serialization = yield* RpcSerialization.RpcSerialization
+  const prefix = framePrefix(serialization)
+  const rules = { prefix, limit: maxFrameBytes }
+  const helloRules = { prefix, limit: maxHelloBytes }
   const disconnects = yield* Queue.unbounded<number>()
   const connections = new Map<number, Connection>()
   const complain = makeComplain()
@@ -121,8 +135,7 @@ export const make = Effect.fnUntraced(function*(
       peer,
       send,
       isGreeted: false,
-      wasHeard: true,
-      bytesBeforeHello: 0
+      wasHeard: true
     }
     connections.set(id, connection)
     yield* Effect.addFinalizer(() => {
@@ -132,17 +145,18 @@ export const make = Effect.fnUntraced(function*(
     })
     yield* Effect.forkScoped(watch(connection, limits, refuse))
 
-    const process = (bytes: Uint8Array | string): Effect.Effect<void> => {
+    const assembler = FrameAssembler.make()
+    const take = (bytes: Uint8Array): Effect.Effect<void> => {
       connection.wasHeard = true
-      if (!connection.isGreeted) {
-        connection.bytesBeforeHello += bytes.length
-        if (connection.bytesBeforeHello > maxBytesBeforeHello) return refuse("too much before Hello")
-      }
-      let messages: ReadonlyArray<RpcMessage.FromClientEncoded>
+      const runs = FrameAssembler.feed(assembler, bytes, connection.isGreeted ? rules : helloRules)
+      if (runs === undefined) return refuse("bytes that are not a frame, or too long a one")
+      const messages: Array<RpcMessage.FromClientEncoded> = []
       try {
-        messages = parser.decode(bytes) as ReadonlyArray<RpcMessage.FromClientEncoded>
+        for (const run of runs) messages.push(...parser.decode(run) as ReadonlyArray<RpcMessage.FromClientEncoded>)
+        // The parser keeps an error behind good messages to itself until it is asked again.
+        parser.decode(noBytes)
       } catch {
-        return refuse("bytes that are not a frame")
+        return refuse("a frame that is not a message")
       }
       let i = 0
       return Effect.whileLoop({
@@ -160,7 +174,7 @@ export const make = Effect.fnUntraced(function*(
 
     const { pull } = yield* socket.reader
     yield* pull.pipe(
-      Effect.flatMap((chunks) => Effect.forEach(chunks, process, { discard: true })),
+      Effect.flatMap((chunks) => Effect.forEach(chunks as ReadonlyArray<Uint8Array>, take, { discard: true })),
       Effect.forever,
       // A connection that ends or breaks is everyday; its client is told apart by its lease.
       Effect.catchTag("SocketError", () => Effect.void),

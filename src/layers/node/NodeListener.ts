@@ -8,6 +8,7 @@ import { Effect, Exit, Layer, Scope } from "effect"
 import { NetAddress } from "effect/net"
 import { type Rpc, type RpcGroup, RpcSerialization, RpcServer } from "effect/rpc"
 import type { SocketServer } from "effect/socket"
+import * as fs from "node:fs"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
 import { CannotStart } from "../../domain/NodeError.ts"
 import { maxFrameBytes } from "../../domain/NodeInfo.ts"
@@ -98,9 +99,9 @@ const openPort = (
   })
 
 const openPath = (path: string) =>
-  Effect.mapError(
-    NodeSocketServer.make({ path }),
-    (error) => new CannotStart({ program: "dispynode", reason: explain(path, codeOf(error)) })
+  NodeSocketServer.make({ path }).pipe(
+    Effect.mapError((error) => new CannotStart({ program: "dispynode", reason: explain(path, codeOf(error)) })),
+    Effect.tap(() => Effect.sync(() => fs.chmodSync(path, 0o600)))
   )
 
 const addressOf = ({ address }: Server): NodeAddress.NodeAddress =>
