@@ -17,8 +17,8 @@ export const makeRandom = (seed: number) => {
 
 /** A client's messages as bytes, one of each request. */
 export const validFrames: Effect.Effect<ReadonlyArray<Uint8Array>> = Effect.gen(function*() {
-  const { codecFor, makeUnsafe } = yield* RpcSerialization.RpcSerialization
-  const parser = makeUnsafe()
+  const serialization = yield* RpcSerialization.RpcSerialization
+  const parser = serialization.makeUnsafe()
   const leaseId = "00000000-0000-4000-8000-000000000000"
   const payloads: Record<string, unknown> = {
     Hello: { protocol: 1, version: "0.1.0" },
@@ -35,7 +35,9 @@ export const validFrames: Effect.Effect<ReadonlyArray<Uint8Array>> = Effect.gen(
       _tag: "Request",
       id: index,
       tag: rpc._tag,
-      payload: Schema.encodeUnknownSync(codecFor(rpc.payloadSchema as Schema.Codec<unknown>))(payloads[rpc._tag]),
+      payload: Schema.encodeUnknownSync(serialization.codecFor(rpc.payloadSchema as Schema.Codec<unknown>))(
+        payloads[rpc._tag]
+      ),
       headers: []
     }) as Uint8Array
   )

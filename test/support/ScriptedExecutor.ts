@@ -43,9 +43,9 @@ export const make = (options: { readonly cpus?: number; readonly running?: numbe
     opened: 0,
     refuse: undefined as string | undefined,
     /** Opening waits for this. */
-    openGate: Effect.void as Effect.Effect<void>,
+    openGate: Effect.void,
     /** Closing waits for this. */
-    closeGate: Effect.void as Effect.Effect<void>
+    closeGate: Effect.void
   }
   const layer = Layer.succeed(
     JobExecutor,
