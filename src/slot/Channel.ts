@@ -1,7 +1,7 @@
 /** The slot's end of the two pipes to its node: frames out, written at once and whole. */
 import * as fs from "node:fs"
 import * as Entries from "../domain/wire/Entries.ts"
-import { FromSlot, frameHeaderBytes, slotOutput, writeFrameHeader } from "../domain/wire/SlotFrames.ts"
+import { frameHeaderBytes, FromSlot, slotOutput, writeFrameHeader } from "../domain/wire/SlotFrames.ts"
 
 // The functions as they are before a job can replace them.
 const { writeSync } = fs

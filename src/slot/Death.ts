@@ -1,6 +1,6 @@
 /** Says for the running job that it takes the process down, while the process still can say so. */
-import { encodeSlotDeath } from "../domain/SlotDeath.ts"
 import { Outcome } from "../domain/wire/Entries.ts"
+import { encodeSlotDeath } from "../domain/wire/SlotDeath.ts"
 import * as JobLoop from "./JobLoop.ts"
 import * as Output from "./Output.ts"
 import * as Stack from "./Stack.ts"

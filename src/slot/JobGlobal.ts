@@ -1,10 +1,20 @@
 /** The global `dispy` that jobs see. */
 import { FromSlot, type PrepareSlot } from "../domain/wire/SlotFrames.ts"
 import * as Channel from "./Channel.ts"
-import type { JobLoop } from "./JobLoop.ts"
+
+/** What it shows of the job that runs. */
+export interface JobView {
+  readonly jobId: number
+  controller: AbortController | null
+}
+
+/** Where to find that job. */
+export interface JobSource {
+  readonly current: JobView | null
+}
 
 /** A signal for a job that asks for one; the node is told, so that it aborts before it kills. */
-const signalOf = (loop: JobLoop): AbortSignal => {
+const signalOf = (loop: JobSource): AbortSignal => {
   const { current } = loop
   if (current === null) return AbortSignal.abort(new DOMException("no job is running", "AbortError"))
   if (current.controller === null) {
@@ -15,7 +25,7 @@ const signalOf = (loop: JobLoop): AbortSignal => {
 }
 
 /** Defines `globalThis.dispy` for the jobs of this loop. */
-export const install = (loop: JobLoop, told: PrepareSlot): void => {
+export const install = (loop: JobSource, told: PrepareSlot): void => {
   const dispy = Object.freeze({
     get jobId(): number {
       return loop.current?.jobId ?? 0

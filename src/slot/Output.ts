@@ -93,7 +93,13 @@ const stream = (output: Output, descriptor: Descriptor): Writable => {
     writev: undefined
   })
   const quiet = (_error: unknown, done: (error: null) => void): void => done(null)
-  return Object.assign(made, { fd: descriptor, _isStdio: true, _type: "pipe", destroySoon: made.destroy, _destroy: quiet })
+  return Object.assign(made, {
+    fd: descriptor,
+    _isStdio: true,
+    _type: "pipe",
+    destroySoon: made.destroy,
+    _destroy: quiet
+  })
 }
 
 const isDescriptor = (fd: unknown): fd is Descriptor => fd === 1 || fd === 2

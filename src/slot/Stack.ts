@@ -21,7 +21,11 @@ export const trim = (thrown: unknown): void => {
 /** One line for people: what was thrown. */
 export const describe = (thrown: unknown): string => {
   try {
-    if (thrown instanceof Error) return thrown.name === "LoadError" ? thrown.message : `${thrown.name}: ${thrown.message}`
+    if (thrown instanceof Error) {
+      return thrown.name === "LoadError"
+        ? thrown.message
+        : `${thrown.name}: ${thrown.message}`
+    }
     return `${typeof thrown} was thrown: ${String(thrown)}`
   } catch {
     return "something was thrown that cannot be shown"

@@ -10,13 +10,7 @@
  */
 import * as net from "node:net"
 import * as v8 from "node:v8"
-import {
-  FromSlot,
-  makeFrameReader,
-  type PrepareSlot,
-  slotInput,
-  ToSlot
-} from "../domain/wire/SlotFrames.ts"
+import { FromSlot, makeFrameReader, type PrepareSlot, slotInput, ToSlot } from "../domain/wire/SlotFrames.ts"
 import * as Channel from "./Channel.ts"
 import * as Death from "./Death.ts"
 import * as JobLoop from "./JobLoop.ts"

@@ -59,7 +59,7 @@ export const cancel = (
   out: Array<PoolAction>
 ): void => {
   const wanted = new Set(ids)
-  for (const job of JobRing.remove(session.queue, (job) => wanted.has(job.id))) {
+  for (const job of JobRing.remove(session.queue, (queued) => wanted.has(queued.id))) {
     emit(pool, session, job, Entries.Outcome.cancelled, now, out)
   }
   for (const slot of session.slots) {
@@ -117,8 +117,20 @@ export const unstarted = (
   else if (job.ending === "returned") emit(pool, session, job, Entries.Outcome.returned, now, out)
   else {
     job.ending = null
-    JobRing.pushFront(session.queue, job)
+    requeue(session, job)
   }
+}
+
+/** Puts a job back where it was in line: near the front, for it was sent a moment ago. */
+const requeue = (session: PoolSession, job: PoolJob): void => {
+  const earlier: Array<PoolJob> = []
+  for (let first = JobRing.at(session.queue, 0); first !== undefined; first = JobRing.at(session.queue, 0)) {
+    if (first.order > job.order) break
+    earlier.push(first)
+    JobRing.shift(session.queue)
+  }
+  JobRing.pushFront(session.queue, job)
+  for (const one of earlier.reverse()) JobRing.pushFront(session.queue, one)
 }
 
 /** The last `count` jobs in flight did not start and will not; if the one before them is to end, its end begins. */

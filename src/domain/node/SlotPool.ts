@@ -7,8 +7,8 @@
  * Every job that arrived gets exactly one reply: the slot's own, or one made here
  * when it was cancelled, ran too long, took its slot down, or never started.
  */
-import { encodeSlotDeath } from "../SlotDeath.ts"
 import * as Entries from "../wire/Entries.ts"
+import { encodeSlotDeath } from "../wire/SlotDeath.ts"
 import * as JobRing from "./JobRing.ts"
 import * as SlotEnding from "./SlotEnding.ts"
 import type { PoolAction, PoolEvent } from "./SlotPoolEvent.ts"
@@ -39,6 +39,7 @@ const arrived = (session: PoolSession, batch: Uint8Array): void => {
     const size = Entries.entrySize(view, offset)
     JobRing.push(session.queue, {
       id: Entries.entryJobId(view, offset),
+      order: session.arrived++,
       attempt: Entries.entryAttempt(view, offset),
       timeoutMillis: Entries.jobTimeoutMillis(view, offset),
       batch,
@@ -290,6 +291,7 @@ const onSession = (
       refusals: 0,
       prepareAfter: 0,
       jobMicros: 100,
+      arrived: 0,
       lastServed: ++pool.served
     })
     return

@@ -1,5 +1,5 @@
 /** What a slot pool is told and what it asks for: the seam between `SlotPool.step` and the layer that carries it out. */
-import type { SlotDeath } from "../SlotDeath.ts"
+import type { SlotDeath } from "../wire/SlotDeath.ts"
 import type { PoolJob } from "./SlotPoolState.ts"
 
 /** What happened. */

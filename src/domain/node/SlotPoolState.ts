@@ -9,12 +9,14 @@
  *           ▲───────────┘ taken back
  * ```
  */
-import type * as KillPlan from "./KillPlan.ts"
 import * as JobRing from "./JobRing.ts"
+import type * as KillPlan from "./KillPlan.ts"
 
 /** A job on this node. */
 export interface PoolJob {
   readonly id: number
+  /** Counts arrivals in the session: jobs start in this order. */
+  readonly order: number
   readonly attempt: number
   /** 0 for none. */
   readonly timeoutMillis: number
@@ -41,6 +43,8 @@ export interface PoolSession {
   prepareAfter: number
   /** Running average of what a job costs its slot. */
   jobMicros: number
+  /** Jobs that have arrived. */
+  arrived: number
   /** When it was last given a cpu; the longest waiting goes first. */
   lastServed: number
 }
@@ -162,7 +166,9 @@ export const invariants = (pool: SlotPool): ReadonlyArray<string> => {
     if (slot.plan !== null && JobRing.at(slot.inflight, 0) !== slot.plan.job) {
       wrong.push(`slot ${slot.id} is ending a job that it does not run`)
     }
-    if (slot.plan !== null && slot.inflight.length > 1) wrong.push(`slot ${slot.id} is ending a job with others behind it`)
+    if (slot.plan !== null && slot.inflight.length > 1) {
+      wrong.push(`slot ${slot.id} is ending a job with others behind it`)
+    }
     if (slot.session !== null && pool.sessions.get(slot.session.id) !== slot.session) {
       wrong.push(`slot ${slot.id} works for a closed session`)
     }

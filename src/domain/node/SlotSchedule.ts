@@ -110,7 +110,9 @@ const refill = (pool: SlotPool, out: Array<PoolAction>): void => {
     for (const slot of session.slots) {
       const window = Math.min(slot.window, limit)
       const isRunning = slot.phase === "ready" && slot.inflight.length > 0 && slot.plan === null
-      if (!isRunning || slot.isRevoking || slot.isTaking || slot.takes > 0 || slot.inflight.length * 2 > window) continue
+      if (!isRunning || slot.isRevoking || slot.isTaking || slot.takes > 0 || slot.inflight.length * 2 > window) {
+        continue
+      }
       const share = Math.ceil(session.queue.length / slots)
       send(pool, session, slot, Math.min(window - slot.inflight.length, share), out)
     }

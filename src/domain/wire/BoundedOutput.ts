@@ -114,7 +114,9 @@ export const take = (output: BoundedOutput): KeptOutput => {
   const cut = output.headLength + output.tailWritten - first.length - last.length
   const bytes = isTruncated
     ? concat([first, ascii(`\n... dispy: ${cut} bytes were cut here ...\n`), last])
-    : tail.length === 0 ? head : concat([head, tail])
+    : tail.length === 0
+    ? head
+    : concat([head, tail])
   output.head = new Uint8Array(0)
   output.headLength = 0
   output.tail = null

@@ -72,8 +72,7 @@ const openSession = (
       },
       onReplies: request.onReplies,
       onReady: () => resume(Effect.void),
-      onRefused: (reason) =>
-        resume(Effect.fail(new ComputationRefused({ node: nodeName, computation: name, reason }))),
+      onRefused: (reason) => resume(Effect.fail(new ComputationRefused({ node: nodeName, computation: name, reason }))),
       slots: new Set(),
       onBuried: () => {}
     })

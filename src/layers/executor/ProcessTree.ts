@@ -64,10 +64,12 @@ const listPs = (): Promise<ReadonlyArray<ProcessEntry>> =>
   new Promise((resolve) => {
     execFile("ps", ["-A", "-o", "pid=,ppid=,pgid="], (error, text) => {
       if (error !== null) return resolve([])
-      resolve(text.trim().split("\n").map((line) => {
-        const [pid = 0, ppid = 0, pgid = 0] = line.trim().split(/\s+/).map(Number)
-        return { pid, ppid, pgid, sid: pgid, start: "" }
-      }))
+      resolve(
+        text.trim().split("\n").map((line) => {
+          const [pid = 0, ppid = 0, pgid = 0] = line.trim().split(/\s+/).map(Number)
+          return { pid, ppid, pgid, sid: pgid, start: "" }
+        })
+      )
     })
   })
 
@@ -87,7 +89,9 @@ const collect = (entries: ReadonlyArray<ProcessEntry>, root: TreeRoot): Readonly
     before = found.size
     for (const entry of entries) if (found.has(entry.ppid)) found.add(entry.pid)
   }
-  for (const entry of entries) if (found.has(entry.pid) && entry.pgid !== root.pid) root.seen.set(entry.pid, entry.start)
+  for (const entry of entries) {
+    if (found.has(entry.pid) && entry.pgid !== root.pid) root.seen.set(entry.pid, entry.start)
+  }
   return found
 }
 

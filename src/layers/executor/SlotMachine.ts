@@ -111,7 +111,9 @@ const perform = (machine: SlotMachine, action: PoolAction): void => {
   }
 }
 
-const performOn = (machine: SlotMachine, action: Extract<PoolAction, { readonly slot: number }>): void => {
+type SlotAction = Exclude<Extract<PoolAction, { readonly slot: number }>, { readonly _tag: "StartSlot" }>
+
+const performOn = (machine: SlotMachine, action: SlotAction): void => {
   const slot = machine.processes.get(action.slot)
   if (slot === undefined) return
   switch (action._tag) {

@@ -8,8 +8,8 @@ import type { Readable, Writable } from "node:stream"
 import type { PoolEvent } from "../../domain/node/SlotPoolEvent.ts"
 import type { PoolJob } from "../../domain/node/SlotPoolState.ts"
 import * as NodeInfo from "../../domain/NodeInfo.ts"
-import type { SlotDeath } from "../../domain/SlotDeath.ts"
 import * as Entries from "../../domain/wire/Entries.ts"
+import type { SlotDeath } from "../../domain/wire/SlotDeath.ts"
 import * as SlotFrames from "../../domain/wire/SlotFrames.ts"
 import * as Claims from "./Claims.ts"
 import * as ProcessTree from "./ProcessTree.ts"
@@ -76,8 +76,7 @@ const flush = (slot: SlotProcess): void => {
   slot.onEvent({ _tag: "Replied", slot: slot.id, entries })
 }
 
-const broken = (slot: SlotProcess, reason: string): void =>
-  slot.onEvent({ _tag: "SlotBroken", slot: slot.id, reason })
+const broken = (slot: SlotProcess, reason: string): void => slot.onEvent({ _tag: "SlotBroken", slot: slot.id, reason })
 
 const release = (slot: SlotProcess, isFinal: boolean): void => {
   const released = SlotOutput.release(slot.output, isFinal)
@@ -97,8 +96,7 @@ const onReply = (slot: SlotProcess, payload: Uint8Array, isMarked: boolean): voi
   release(slot, false)
 }
 
-const numberIn = (payload: Uint8Array): number =>
-  payload.length === 4 ? Entries.viewOf(payload).getUint32(0, true) : 0
+const numberIn = (payload: Uint8Array): number => payload.length === 4 ? Entries.viewOf(payload).getUint32(0, true) : 0
 
 const onFrame = (slot: SlotProcess, type: number, payload: Uint8Array): void => {
   const { FromSlot } = SlotFrames

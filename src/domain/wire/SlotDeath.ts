@@ -37,8 +37,9 @@ const parse = (bytes: Uint8Array): unknown => {
 /** Reads a death. What is missing or of another type is left empty, since a job can forge it. */
 export const decodeSlotDeath = (bytes: Uint8Array): SlotDeath => {
   const parsed = parse(bytes)
-  const read: { readonly [K in keyof SlotDeath]?: unknown } =
-    typeof parsed === "object" && parsed !== null ? parsed : {}
+  const read: { readonly [K in keyof SlotDeath]?: unknown } = typeof parsed === "object" && parsed !== null
+    ? parsed
+    : {}
   return {
     reason: typeof read.reason === "string" ? read.reason : "the slot process ended",
     exitCode: typeof read.exitCode === "number" ? read.exitCode : null,
