@@ -1,0 +1,94 @@
+/** Builders for tests of the scheduler core: jobs, replies, and a fleet of simulated nodes. */
+import type { JobRecord } from "../../src/domain/scheduler/JobRecord.ts"
+import { type Action, type Event, step } from "../../src/domain/scheduler/Scheduler.ts"
+import * as SchedulerState from "../../src/domain/scheduler/SchedulerState.ts"
+import { encodeReply, noBytes, Outcome } from "../../src/domain/wire/Entries.ts"
+
+/** A job that nobody has submitted yet. */
+export const aJob = (number: number): JobRecord => ({
+  number,
+  args: noBytes,
+  flags: 0,
+  timeoutMillis: 0,
+  status: "Created",
+  attempt: 0,
+  nodeId: "",
+  cancelReason: ""
+})
+
+/** A node's answer to a job that it was sent. */
+export const aReply = (
+  job: { readonly number: number; readonly attempt: number },
+  outcome: Outcome = Outcome.succeeded,
+  durationMicros = 10
+): Uint8Array =>
+  encodeReply({
+    jobId: job.number,
+    attempt: job.attempt,
+    outcome,
+    flags: 0,
+    startMillis: 1,
+    durationMicros,
+    result: noBytes,
+    stdout: noBytes,
+    stderr: noBytes
+  })
+
+/** Several replies in one batch. */
+export const aBatch = (...replies: ReadonlyArray<Uint8Array>): Uint8Array => Buffer.concat(replies)
+
+/** A job as a node holds it: what was sent, not what became of it. */
+export interface Held {
+  readonly number: number
+  readonly attempt: number
+  readonly computationId: string
+}
+
+/** A scheduler with nodes that do what they are told, and a record of every outcome. */
+export const aFleet = () => {
+  const state = SchedulerState.make()
+  const held = new Map<string, Array<Held>>()
+  const outcomes = new Map<JobRecord, Array<string>>()
+  const executions = new Map<JobRecord, number>()
+  const ended = (job: JobRecord, how: string): void => {
+    outcomes.set(job, [...(outcomes.get(job) ?? []), how])
+  }
+  const perform = (action: Action): void => {
+    switch (action._tag) {
+      case "Dispatch": {
+        const node = held.get(action.nodeId) ?? []
+        for (const job of action.jobs) {
+          node.push({ number: job.number, attempt: job.attempt, computationId: action.computationId })
+          executions.set(job, (executions.get(job) ?? 0) + 1)
+        }
+        held.set(action.nodeId, node)
+        return
+      }
+      case "Replied":
+        return ended(action.job, `reply ${action.reply.outcome}`)
+      case "Ended":
+        return ended(action.job, action.reason)
+      case "CancelOnNode":
+        return
+    }
+  }
+  const send = (event: Event): ReadonlyArray<Action> => {
+    const actions = step(state, event)
+    actions.forEach(perform)
+    return actions
+  }
+  /** Adds a node that has the computation. */
+  const join = (nodeId: string, cpus: number, computationId = "c"): void => {
+    send({ _tag: "NodeJoined", nodeId, cpus })
+    send({ _tag: "NodeReady", nodeId, computationId })
+  }
+  /** Answers the oldest job that the node holds; false when it holds none. */
+  const answer = (nodeId: string, outcome: Outcome = Outcome.succeeded, durationMicros = 10): boolean => {
+    const job = held.get(nodeId)?.shift()
+    if (job === undefined) return false
+    const batch = aReply(job, outcome, durationMicros)
+    send({ _tag: "Replied", nodeId, computationId: job.computationId, batch })
+    return true
+  }
+  return { state, held, outcomes, executions, send, join, answer }
+}
