@@ -91,7 +91,8 @@ export const run = Effect.fnUntraced(
       Effect.raceFirst(Deferred.await(signals.endNow))
     )
   },
-  (effect, options) => effect.pipe(Effect.scoped, Effect.provide([HostStatsNode.layer, NodeLog.layer(options.debug)]))
+  (effect, options) =>
+    effect.pipe(Effect.scoped, Effect.provide([HostStatsNode.layer, NodeLog.layer(levelOf(options))]))
 )
 
 /** What a program of the package that failed says on stderr, and its exit status; nothing for a bug. */
