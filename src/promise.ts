@@ -8,8 +8,8 @@ export * from "./domain/JobError.ts"
 export * from "./domain/NodeError.ts"
 export type { AvailInfo, NodeInfo } from "./domain/NodeInfo.ts"
 export type { JobStatus } from "./domain/scheduler/JobRecord.ts"
-export * as Computation from "./programs/client/Computation.ts"
 export type { ClusterOptions, JobOptions } from "./programs/client/ClusterOptions.ts"
+export * as Computation from "./programs/client/Computation.ts"
 export type { CloseOptions } from "./programs/client/JobCluster.ts"
 export {
   createJobCluster,

@@ -74,7 +74,9 @@ export class NodeLost extends Schema.TaggedError<NodeLost>("dispy/domain/NodeLos
   reason: Schema.String
 }) {
   override get message(): string {
-    return `job ${String(this.jobId)} was abandoned: node ${this.node} was lost (${this.reason}) while the job may have` +
+    return `job ${
+      String(this.jobId)
+    } was abandoned: node ${this.node} was lost (${this.reason}) while the job may have` +
       " been running; submit it again if it may run twice, or create the cluster with `reentrant: true`"
   }
 }

@@ -22,11 +22,10 @@ export const defaults: Omit<ClusterConfig["Service"], "client"> = {
   nodes: [{ _tag: "Local" }],
   retryInterval: Duration.seconds(1),
   settleTime: Duration.millis(500),
-  stallInterval: Duration.seconds(5),
+  stallInterval: Duration.seconds(5)
 }
 
 /** The defaults with some settings changed. */
 export const layer = (
   settings: Partial<ClusterConfig["Service"]> & { readonly client: LinkClient }
-): Layer.Layer<ClusterConfig> =>
-  Layer.succeed(ClusterConfig, ClusterConfig.of({ ...defaults, ...settings }))
+): Layer.Layer<ClusterConfig> => Layer.succeed(ClusterConfig, ClusterConfig.of({ ...defaults, ...settings }))

@@ -2,7 +2,14 @@
 import { Context, type Effect, type Scope, type Stream } from "effect"
 import type { Computation } from "../domain/Computation.ts"
 import type { NodeAddress } from "../domain/NodeAddress.ts"
-import type { ComputationRefused, MalformedMessage, NodeBusy, NodeUnreachable, NotLeased, VersionMismatch } from "../domain/NodeError.ts"
+import type {
+  ComputationRefused,
+  MalformedMessage,
+  NodeBusy,
+  NodeUnreachable,
+  NotLeased,
+  VersionMismatch
+} from "../domain/NodeError.ts"
 import type { NodeInfo } from "../domain/NodeInfo.ts"
 import type { NodeEvent } from "../domain/NodeRpcs.ts"
 

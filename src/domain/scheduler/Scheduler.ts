@@ -4,7 +4,16 @@
  * `step` mutates the state it is given and its jobs; whoever calls it carries out
  * the actions in order.
  */
-import { countReplies, entryAttempt, entryJobId, entrySize, Outcome, readReply, type ReplyFields, viewOf } from "../wire/Entries.ts"
+import {
+  countReplies,
+  entryAttempt,
+  entryJobId,
+  entrySize,
+  Outcome,
+  readReply,
+  type ReplyFields,
+  viewOf
+} from "../wire/Entries.ts"
 import * as Credit from "./Credit.ts"
 import * as JobQueue from "./JobQueue.ts"
 import { hasEnded, type JobRecord } from "./JobRecord.ts"

@@ -42,7 +42,7 @@ export interface ComputationState {
   /** Jobs that a node has, by number. */
   readonly running: Map<number, JobRecord>
   /** Seats with credit. */
-  readonly open: SeatHeap
+  readonly open: SeatHeap<Seat>
 }
 
 /** Everything the scheduler knows. */

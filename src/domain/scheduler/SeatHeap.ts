@@ -3,20 +3,29 @@
  * indexed binary heap, so that choosing a node and changing its load are
  * O(log n) for any number of nodes.
  */
-import type { Seat } from "./SchedulerState.ts"
 
-/** Seats in heap order; every seat knows its place (`heapIndex`, -1 for none). */
-export type SeatHeap = Array<Seat>
+/** What the heap reads and writes of a seat. */
+export interface Entry {
+  /** Jobs per cpu. */
+  readonly load: number
+  /** Ties go to the node that came first. */
+  readonly node: { readonly sequence: number }
+  /** Place in the heap; -1 for none. */
+  heapIndex: number
+}
 
-const isBefore = (a: Seat, b: Seat): boolean =>
+/** Seats in heap order. */
+export type SeatHeap<Seat extends Entry> = Array<Seat>
+
+const isBefore = (a: Entry, b: Entry): boolean =>
   a.load < b.load || (a.load === b.load && a.node.sequence < b.node.sequence)
 
-const place = (heap: SeatHeap, seat: Seat, index: number): void => {
+const place = <Seat extends Entry>(heap: SeatHeap<Seat>, seat: Seat, index: number): void => {
   heap[index] = seat
   seat.heapIndex = index
 }
 
-const up = (heap: SeatHeap, seat: Seat, start: number): void => {
+const up = <Seat extends Entry>(heap: SeatHeap<Seat>, seat: Seat, start: number): void => {
   let index = start
   while (index > 0) {
     const parentIndex = (index - 1) >> 1
@@ -28,7 +37,7 @@ const up = (heap: SeatHeap, seat: Seat, start: number): void => {
   place(heap, seat, index)
 }
 
-const down = (heap: SeatHeap, seat: Seat, start: number): void => {
+const down = <Seat extends Entry>(heap: SeatHeap<Seat>, seat: Seat, start: number): void => {
   let index = start
   while (true) {
     let childIndex = 2 * index + 1
@@ -43,7 +52,7 @@ const down = (heap: SeatHeap, seat: Seat, start: number): void => {
 }
 
 /** Puts the seat where its load belongs, adding it if it is not there. */
-export const update = (heap: SeatHeap, seat: Seat): void => {
+export const update = <Seat extends Entry>(heap: SeatHeap<Seat>, seat: Seat): void => {
   if (seat.heapIndex < 0) {
     heap.push(seat)
     up(heap, seat, heap.length - 1)
@@ -54,7 +63,7 @@ export const update = (heap: SeatHeap, seat: Seat): void => {
 }
 
 /** Takes the seat out; does nothing when it is not in the heap. */
-export const remove = (heap: SeatHeap, seat: Seat): void => {
+export const remove = <Seat extends Entry>(heap: SeatHeap<Seat>, seat: Seat): void => {
   const index = seat.heapIndex
   if (index < 0) return
   seat.heapIndex = -1

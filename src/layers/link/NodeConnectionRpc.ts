@@ -15,7 +15,9 @@ export type NodeRpcClient = RpcClient.RpcClient<
 /** What an operating system's or RPC error means to a user, in a few words. */
 export const explain = (error: RpcClientError.RpcClientError): string => {
   const reason = error.reason
-  if (reason._tag === "RpcClientDefect") return `it does not speak this version of the dispy protocol: ${reason.message}`
+  if (reason._tag === "RpcClientDefect") {
+    return `it does not speak this version of the dispy protocol: ${reason.message}`
+  }
   if (reason._tag === "SocketCloseError") return "the connection was closed"
   const cause = "cause" in reason ? reason.cause : undefined
   switch (cause instanceof Error && "code" in cause ? cause.code : "") {

@@ -39,8 +39,10 @@ const connect = Effect.fn("NodeLink.connect")(function*(address: NodeAddress.Nod
     Effect.provideService(RpcClient.Protocol, protocol)
   )
   const info = yield* rpc.Hello({ protocol: protocolVersion, version: packageVersion }).pipe(
-    Effect.catchTag("RpcClientError", (error) =>
-      Effect.fail(new NodeUnreachable({ address: name, reason: NodeConnectionRpc.explain(error) }))),
+    Effect.catchTag(
+      "RpcClientError",
+      (error) => Effect.fail(new NodeUnreachable({ address: name, reason: NodeConnectionRpc.explain(error) }))
+    ),
     Effect.timeoutOrElse({
       duration: answerTimeout,
       orElse: () => Effect.fail(new NodeUnreachable({ address: name, reason: "no answer in time" }))

@@ -4,8 +4,8 @@
  * data; effects run per batch.
  */
 import { Effect, FiberSet, Latch } from "effect"
-import { type Action, type Event, step } from "../../domain/scheduler/Scheduler.ts"
 import type { JobRecord } from "../../domain/scheduler/JobRecord.ts"
+import { type Action, type Event, step } from "../../domain/scheduler/Scheduler.ts"
 import * as SchedulerState from "../../domain/scheduler/SchedulerState.ts"
 import { encodeJobs, type JobFields, noBytes } from "../../domain/wire/Entries.ts"
 import type { NodeConnection } from "../../services/NodeLink.ts"
@@ -68,7 +68,7 @@ export const make = Effect.gen(function*() {
   const requests = new Map<string, SchedulerRequest>()
   const addresses = new Map<string, string>()
   const latch = Latch.makeUnsafe(false)
-  const fork = yield* FiberSet.makeRuntime<never>()
+  const fork = yield* FiberSet.makeRuntime()
   let events: Array<Event> = []
   let gathered: { readonly computationId: string; readonly jobs: Array<JobRecord> } | undefined
 

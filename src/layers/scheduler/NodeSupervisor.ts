@@ -51,7 +51,7 @@ export interface Environment {
   readonly link: NodeLink["Service"]
   readonly launcher: NodeLauncher["Service"]
   readonly config: ClusterConfig["Service"]
-    /** Opens whenever an entry's state or an opening changes. */
+  /** Opens whenever an entry's state or an opening changes. */
   readonly changed: Latch.Latch
 }
 
@@ -179,7 +179,7 @@ const join = Effect.fnUntraced(function*(
   self.isLeaving = false
   self.node = node
   self.openings.clear()
-  const run = yield* FiberSet.makeRuntime<never>()
+  const run = yield* FiberSet.makeRuntime()
   self.offer = (computation) => {
     self.openings.set(computation.id, "opening")
     run(openOn(self, env, node, computation))
@@ -225,7 +225,12 @@ const openOn = (
     Effect.ensuring(Effect.sync(() => env.changed.openUnsafe()))
   )
 
-const take = (self: Supervised, env: Environment, node: ConnectedNode, event: NodeEvent): Effect.Effect<void, MalformedMessage> => {
+const take = (
+  self: Supervised,
+  env: Environment,
+  node: ConnectedNode,
+  event: NodeEvent
+): Effect.Effect<void, MalformedMessage> => {
   switch (event._tag) {
     case "Replies": {
       if (countReplies(event.batch) < 0) {

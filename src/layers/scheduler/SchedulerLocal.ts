@@ -14,7 +14,8 @@ type Progress = "undecided" | "ready" | "settled"
 const progressOf = (all: ReadonlyArray<NodeSupervisor.Supervised>, computationId: string): Progress => {
   const openings = all.map((one) => one.openings.get(computationId))
   const isUndecided = all.some((one, i) =>
-    one.state === "connecting" || (one.state === "connected" && (openings[i] === undefined || openings[i] === "opening"))
+    one.state === "connecting" ||
+    (one.state === "connected" && (openings[i] === undefined || openings[i] === "opening"))
   )
   if (!isUndecided) return "settled"
   return openings.includes("ready") ? "ready" : "undecided"
@@ -88,8 +89,7 @@ const make = Effect.gen(function*() {
     if (refusal !== undefined) return yield* refusal
     const session: SchedulerSession = {
       submit: (job) => engine.submit(computation.id, job),
-      cancel: (job, reason) =>
-        engine.post({ _tag: "Cancelled", computationId: computation.id, jobs: [job], reason }),
+      cancel: (job, reason) => engine.post({ _tag: "Cancelled", computationId: computation.id, jobs: [job], reason }),
       nodes: () => all.map((one) => NodeSupervisor.statusOf(one, computation.id, engine)),
       addressOf: (nodeId) => engine.addresses.get(nodeId) ?? "",
       cpus: () => all.reduce((sum, one) => one.openings.get(computation.id) === "ready" ? sum + one.cpus : sum, 0)
@@ -116,7 +116,9 @@ const warnOfStalls = Effect.fnUntraced(function*(
     if (isStalled && !isWarned) {
       const reasons = session.nodes().map((node) => `${node.address}: ${node.reason === "" ? node.state : node.reason}`)
       yield* Effect.logWarning(
-        `${computation.waiting.size} jobs of ${request.computation.name} wait because no node takes them; ${reasons.join("; ")}`
+        `${computation.waiting.size} jobs of ${request.computation.name} wait because no node takes them; ${
+          reasons.join("; ")
+        }`
       )
     }
     isWarned = isStalled

@@ -113,7 +113,7 @@ export const make = Effect.fnUntraced(function*(
           new ArgumentTooLarge({ computation: name, sizeBytes: encoded.length, limitBytes: maxValueBytes })
         )
     } catch (cause) {
-      return Result.fail(new InvalidArgument({ computation: name, reason: String((cause as Error).message) }))
+      return Result.fail(new InvalidArgument({ computation: name, reason: (cause as Error).message }))
     }
   }
 

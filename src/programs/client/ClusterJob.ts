@@ -73,4 +73,3 @@ export const settle = (job: ClusterJob, outcome: JobOutcome): void => {
   job.listener = undefined
   listener?.()
 }
-

@@ -1,9 +1,9 @@
 /** The options of a cluster and of a job, and the checks that turn a mistake into a sentence. */
 import { Duration, Result } from "effect"
 import { InvalidOption } from "../../domain/ClusterError.ts"
+import type { JobLimits } from "../../domain/Computation.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
 import type { NodeEntry } from "../../domain/NodeAddress.ts"
-import type { JobLimits } from "../../domain/Computation.ts"
 
 /** Options of a single job, also of all jobs of a cluster. */
 export interface JobOptions {
@@ -93,10 +93,13 @@ export const timeoutOf = (
   byDefault: number
 ): Result.Result<number, InvalidOption> => {
   if (timeout === undefined) return Result.succeed(byDefault)
-  return Result.flatMap(millisOf("timeout", timeout), (millis) =>
-    millis === 0 && Duration.isZero(Duration.fromInputUnsafe(timeout))
-      ? fail("timeout", "0 leaves a job no time; leave it out for no timeout")
-      : Result.succeed(millis))
+  return Result.flatMap(
+    millisOf("timeout", timeout),
+    (millis) =>
+      millis === 0 && Duration.isZero(Duration.fromInputUnsafe(timeout))
+        ? fail("timeout", "0 leaves a job no time; leave it out for no timeout")
+        : Result.succeed(millis)
+  )
 }
 
 const integer = (

@@ -11,7 +11,7 @@ import * as Program from "../../layers/computation/Program.ts"
 import * as Values from "../../slot/Values.ts"
 
 /** A function of any kind. */
-// oxlint-disable-next-line no-explicit-any: users' functions are contravariant in their parameters
+// oxlint-disable-next-line typescript/no-explicit-any -- users' functions are contravariant in their parameters
 export type AnyFunction = (...args: Array<any>) => unknown
 
 /** A module's export: bundled with its imports and sent once. */
@@ -128,8 +128,8 @@ const packModule = Effect.fnUntraced(function*(
   return { name: exportName, code: { _tag: "ModuleCode", code, exportName } }
 })
 
-const packProgram = Effect.fnUntraced(function*(program: string): Effect.fn.Return<Packed, ComputationError> {
-  const found = yield* Program.resolve(program)
+const packProgram = Effect.fnUntraced(function*(path: string): Effect.fn.Return<Packed, ComputationError> {
+  const found = yield* Program.resolve(path)
   return {
     name: found.name,
     code: {
@@ -157,4 +157,8 @@ export const pack = (computation: Input): Effect.Effect<Packed, ComputationError
 }
 
 const describe = (value: unknown): string =>
-  value === null ? "null" : Array.isArray(value) ? "an array" : `${typeof value === "object" ? "an" : "a"} ${typeof value}`
+  value === null
+    ? "null"
+    : Array.isArray(value)
+    ? "an array"
+    : `${typeof value === "object" ? "an" : "a"} ${typeof value}`

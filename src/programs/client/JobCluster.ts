@@ -223,9 +223,12 @@ const fromCore = <Params extends ReadonlyArray<unknown>, A>(
     name: core.name,
     submit: (...args) => Effect.map(send(args), (job) => jobOf<A>(core, job)),
     run: (...args) =>
-      Effect.flatMap(send(args), (job) =>
-        Effect.onInterrupt(awaitOutcome<A>(job), () =>
-          Effect.sync(() => core.cancel(job, "the fiber that waited for it was interrupted")))),
+      Effect.flatMap(
+        send(args),
+        (job) =>
+          Effect.onInterrupt(awaitOutcome<A>(job), () =>
+            Effect.sync(() => core.cancel(job, "the fiber that waited for it was interrupted")))
+      ),
     map: (inputs, mapOptions = {}) =>
       Stream.fromPull(
         Effect.gen(function*() {

@@ -1,7 +1,15 @@
 /** Turns what a node or the scheduler says of a job into the outcome that its user sees. */
-import { JobCancelled, JobCrashed, type JobError, JobFailed, JobTimedOut, NodeLost, ResultNotSendable } from "../../domain/JobError.ts"
-import { decodeSlotDeath } from "../../domain/wire/SlotDeath.ts"
+import {
+  JobCancelled,
+  JobCrashed,
+  type JobError,
+  JobFailed,
+  JobTimedOut,
+  NodeLost,
+  ResultNotSendable
+} from "../../domain/JobError.ts"
 import { Outcome, type ReplyFields } from "../../domain/wire/Entries.ts"
+import { decodeSlotDeath } from "../../domain/wire/SlotDeath.ts"
 import * as Values from "../../slot/Values.ts"
 import { type ClusterJob, type JobOutcome, nameOf } from "./ClusterJob.ts"
 

@@ -267,7 +267,9 @@ const callUser = async <A>(callback: (job: DispyJob<A>) => void | Promise<void>,
   try {
     await callback(job.view as DispyJob<A>)
   } catch (cause) {
-    process.stderr.write(`dispy: the callback of a cluster threw ${cause instanceof Error ? cause.stack : String(cause)}\n`)
+    process.stderr.write(
+      `dispy: the callback of a cluster threw ${cause instanceof Error ? cause.stack : String(cause)}\n`
+    )
   }
 }
 

@@ -42,7 +42,8 @@ export const format = (status: ClusterStatus): string => {
   ])
   const widths = header.map((title, i) => Math.max(title.length, ...rows.map((row) => i === 5 ? 0 : row[i]!.length)))
   const line = (cells: ReadonlyArray<string>): string =>
-    cells.map((cell, i) => i === 0 || i === 5 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)).join(" | ").trimEnd()
+    cells.map((cell, i) => i === 0 || i === 5 ? cell.padEnd(widths[i]!) : cell.padStart(widths[i]!)).join(" | ")
+      .trimEnd()
   const total = status.nodes.reduce((sum, node) => sum + node.cpuTime, 0)
   const lines = [
     line(header),

@@ -194,76 +194,79 @@ const steps: fc.Arbitrary<Array<Step>> = fc.array(
 )
 
 describe("random histories", () => {
-  it.each([false, true])("give every job exactly one outcome and keep the invariants (reentrant: %s)", (isReentrant) => {
-    fc.assert(
-      fc.property(steps, (history) => {
-        const fleet = aFleet()
-        fleet.send({ _tag: "ComputationOpened", computationId: "c", isReentrant })
-        const all: Array<JobRecord> = []
-        const faults = new Map<JobRecord, number>()
-        const present = new Set<number>()
-        for (const one of history) {
-          switch (one._tag) {
-            case "submit": {
-              const submitted = jobs(all.length + 1, one.count)
-              all.push(...submitted)
-              fleet.send({ _tag: "Submitted", computationId: "c", jobs: submitted })
-              break
-            }
-            case "join": {
-              if (present.has(one.node)) break
-              present.add(one.node)
-              fleet.join(`n${one.node}`, one.cpus)
-              break
-            }
-            case "lose": {
-              present.delete(one.node)
-              for (const job of all) {
-                if (job.nodeId === `n${one.node}` && !hasEnded(job)) faults.set(job, (faults.get(job) ?? 0) + 1)
+  it.each([false, true])(
+    "give every job exactly one outcome and keep the invariants (reentrant: %s)",
+    (isReentrant) => {
+      fc.assert(
+        fc.property(steps, (history) => {
+          const fleet = aFleet()
+          fleet.send({ _tag: "ComputationOpened", computationId: "c", isReentrant })
+          const all: Array<JobRecord> = []
+          const faults = new Map<JobRecord, number>()
+          const present = new Set<number>()
+          for (const one of history) {
+            switch (one._tag) {
+              case "submit": {
+                const submitted = jobs(all.length + 1, one.count)
+                all.push(...submitted)
+                fleet.send({ _tag: "Submitted", computationId: "c", jobs: submitted })
+                break
               }
-              fleet.held.delete(`n${one.node}`)
-              fleet.send({ _tag: "NodeLost", nodeId: `n${one.node}`, reason: "lost" })
-              break
+              case "join": {
+                if (present.has(one.node)) break
+                present.add(one.node)
+                fleet.join(`n${one.node}`, one.cpus)
+                break
+              }
+              case "lose": {
+                present.delete(one.node)
+                for (const job of all) {
+                  if (job.nodeId === `n${one.node}` && !hasEnded(job)) faults.set(job, (faults.get(job) ?? 0) + 1)
+                }
+                fleet.held.delete(`n${one.node}`)
+                fleet.send({ _tag: "NodeLost", nodeId: `n${one.node}`, reason: "lost" })
+                break
+              }
+              case "leave":
+                fleet.send({ _tag: "NodeLeaving", nodeId: `n${one.node}` })
+                break
+              case "cpus":
+                fleet.send({ _tag: "CpusChanged", nodeId: `n${one.node}`, cpus: one.cpus })
+                break
+              case "answer": {
+                const next = fleet.held.get(`n${one.node}`)?.[0]
+                const job = all[(next?.number ?? 0) - 1]
+                if (job !== undefined && one.outcome === Outcome.returned) faults.set(job, (faults.get(job) ?? 0) + 1)
+                fleet.answer(`n${one.node}`, one.outcome as Outcome, one.micros)
+                break
+              }
+              case "cancel": {
+                const job = all[one.job]
+                if (job !== undefined) fleet.send({ _tag: "Cancelled", computationId: "c", jobs: [job], reason: "no" })
+                break
+              }
+              case "forge": {
+                const job = all[one.job]
+                if (job !== undefined && job.nodeId === `n${one.node}` && job.attempt === one.attempt) break
+                const batch = aReply({ number: one.job + 1, attempt: one.attempt })
+                fleet.send({ _tag: "Replied", nodeId: `n${one.node}`, computationId: "c", batch })
+                break
+              }
             }
-            case "leave":
-              fleet.send({ _tag: "NodeLeaving", nodeId: `n${one.node}` })
-              break
-            case "cpus":
-              fleet.send({ _tag: "CpusChanged", nodeId: `n${one.node}`, cpus: one.cpus })
-              break
-            case "answer": {
-              const next = fleet.held.get(`n${one.node}`)?.[0]
-              const job = all[(next?.number ?? 0) - 1]
-              if (job !== undefined && one.outcome === Outcome.returned) faults.set(job, (faults.get(job) ?? 0) + 1)
-              fleet.answer(`n${one.node}`, one.outcome as Outcome, one.micros)
-              break
-            }
-            case "cancel": {
-              const job = all[one.job]
-              if (job !== undefined) fleet.send({ _tag: "Cancelled", computationId: "c", jobs: [job], reason: "no" })
-              break
-            }
-            case "forge": {
-              const job = all[one.job]
-              if (job !== undefined && job.nodeId === `n${one.node}` && job.attempt === one.attempt) break
-              const batch = aReply({ number: one.job + 1, attempt: one.attempt })
-              fleet.send({ _tag: "Replied", nodeId: `n${one.node}`, computationId: "c", batch })
-              break
-            }
+            expect(invariants(fleet.state)).toEqual([])
           }
-          expect(invariants(fleet.state)).toEqual([])
-        }
-        for (const nodeId of fleet.state.nodes.keys()) while (fleet.answer(nodeId)) { /* until it has none */ }
-        fleet.join("last", 4)
-        while (fleet.answer("last")) { /* until it has none */ }
-        for (const job of all) {
-          expect(fleet.outcomes.get(job) ?? []).toHaveLength(1)
-          expect(fleet.executions.get(job) ?? 0).toBeLessThanOrEqual(1 + (faults.get(job) ?? 0))
-        }
-      }),
-      { numRuns: 300 }
-    )
-  })
+          for (const nodeId of fleet.state.nodes.keys()) while (fleet.answer(nodeId)) { /* until it has none */ }
+          fleet.join("last", 4)
+          while (fleet.answer("last")) { /* until it has none */ }
+          for (const job of all) {
+            expect(fleet.outcomes.get(job) ?? []).toHaveLength(1)
+            expect(fleet.executions.get(job) ?? 0).toBeLessThanOrEqual(1 + (faults.get(job) ?? 0))
+          }
+        }),
+        { numRuns: 300 }
+      )
+    }
+  )
 })
 
 describe("simulation", () => {
