@@ -33,6 +33,7 @@ export interface LeaseSession {
   readonly computations: Map<string, OpenComputation>
   /** Number of the `Events` stream that is served; older ones end. */
   stream: number
+  isClosed: boolean
   /** Resumes the stream that waits for something to tell. */
   waiter: (() => void) | undefined
   /** Told whenever the session may have become idle. */
@@ -46,6 +47,7 @@ export const make = (leaseId: string, parent: Scope.Scope): LeaseSession => ({
   outbox: Outbox.make(),
   computations: new Map(),
   stream: 0,
+  isClosed: false,
   waiter: undefined,
   onQuiet: undefined
 })
@@ -64,10 +66,12 @@ export const outstanding = (session: LeaseSession): number => {
   return count
 }
 
-/** Whether every job is done and every reply with the client. */
+/** Whether every job is done and every reply with the client, or there is no client any more. */
 export const isIdle = (session: LeaseSession): boolean =>
-  outstanding(session) === 0 && Outbox.isDelivered(session.outbox) &&
-  (session.stream === 0 || session.waiter !== undefined)
+  session.isClosed || (
+    outstanding(session) === 0 && Outbox.isDelivered(session.outbox) &&
+    (session.stream === 0 || session.waiter !== undefined)
+  )
 
 /**
  * Starts a new `Events` stream, which ends the one before and begins with what
@@ -189,6 +193,7 @@ export const close = (session: LeaseSession): Effect.Effect<void> =>
   }).pipe(
     Effect.andThen(Effect.sync(() => {
       session.computations.clear()
+      session.isClosed = true
       session.onQuiet?.()
     })),
     Effect.uninterruptible

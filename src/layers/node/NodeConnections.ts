@@ -18,6 +18,9 @@ import type { NodeSettings } from "../../services/NodeConfig.ts"
 /** Longest message from a connection that has not said Hello; a Hello has less than 200 bytes. */
 const maxHelloBytes = 4096
 
+/** How long a closed connection may take to send what was written to it. */
+const flushTime = "500 millis"
+
 /** One line per peer in this time, however often it offends. */
 const complaintMillis = 60_000
 
@@ -93,6 +96,18 @@ const watch = (connection: Connection, limits: Limits, refuse: (what: string) =>
     }
   })
 
+/** Closes when what was written is sent, but does not wait long for a peer that reads nothing. */
+const closeSocket = (socket: net.Socket): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    if (socket.closed) return resume(Effect.void)
+    socket.once("close", () => resume(Effect.void))
+    socket.destroySoon()
+  }).pipe(
+    Effect.interruptible,
+    Effect.timeoutOption(flushTime),
+    Effect.andThen(Effect.sync(() => socket.destroy()))
+  )
+
 const peerOf = (socket: net.Socket): string =>
   socket.remoteAddress === undefined ? "local:" : `${socket.remoteAddress}:${socket.remotePort}`
 
@@ -140,8 +155,7 @@ export const make = Effect.fnUntraced(function*(
     connections.set(id, connection)
     yield* Effect.addFinalizer(() => {
       connections.delete(id)
-      netSocket.destroySoon()
-      return Queue.offer(disconnects, id)
+      return Effect.andThen(Queue.offer(disconnects, id), closeSocket(netSocket))
     })
     yield* Effect.forkScoped(watch(connection, limits, refuse))
 

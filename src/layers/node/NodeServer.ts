@@ -217,7 +217,7 @@ const makeDrain = (state: State) =>
     )
     yield* Effect.callback<void>((resume) => {
       const check = () => {
-        if (LeaseSession.isIdle(session) || state.session !== session) resume(Effect.void)
+        if (LeaseSession.isIdle(session)) resume(Effect.void)
       }
       session.onQuiet = check
       check()
