@@ -1,0 +1,60 @@
+/**
+ * What a job sees of dispy. On a node every job has the global `dispy`;
+ * `import type {} from "dispy/job"` types it. Modules that run as computations can
+ * also import it, which bundles a few lines and nothing else of the package.
+ */
+
+/** The job that runs, and where. */
+export interface DispyGlobal {
+  /** Number of the job within its cluster, from 1; error messages call it so unless the job has an `id`. */
+  readonly jobId: number
+  /**
+   * Aborts when the job is to end: it was cancelled, ran out of time, or its cluster closes. A job that has asked for
+   * the signal gets the cluster's `grace` to end by itself; what is left of it then is killed.
+   */
+  readonly signal: AbortSignal
+  /** Name of the node. */
+  readonly nodeName: string
+  /** Address of the node. */
+  readonly ipAddr: string
+}
+
+declare global {
+  /** The running job, on a node; undefined elsewhere. */
+  var dispy: DispyGlobal
+}
+
+const current = (field: keyof DispyGlobal): DispyGlobal => {
+  const found = globalThis.dispy as DispyGlobal | undefined
+  if (found !== undefined) return found
+  throw new Error(
+    `dispy.${field} exists only inside a job: this process (${process.pid}) is not a slot of a dispy node; ` +
+      "submit the code to a cluster, or set globalThis.dispy to an object of your own to test it"
+  )
+}
+
+/**
+ * The same as the global `dispy`, for modules that prefer an import. Every field is read when it is used and throws
+ * outside of a job, so that the module can be imported anywhere.
+ *
+ * @example
+ * ```ts
+ * import { dispy } from "dispy/job"
+ *
+ * export const whereAmI = () => `job ${dispy.jobId} on ${dispy.nodeName}`
+ * ```
+ */
+export const dispy: DispyGlobal = Object.freeze({
+  get jobId() {
+    return current("jobId").jobId
+  },
+  get signal() {
+    return current("signal").signal
+  },
+  get nodeName() {
+    return current("nodeName").nodeName
+  },
+  get ipAddr() {
+    return current("ipAddr").ipAddr
+  }
+})
