@@ -142,10 +142,19 @@ const giveUp = (
   session.refusals = 0
 }
 
-const refused = (pool: SlotPool, session: PoolSession, reason: string, now: number, out: Array<PoolAction>): void => {
+/** A slot could not load the session's code; `isFinal` when another one would not fare better. */
+const refused = (
+  pool: SlotPool,
+  session: PoolSession,
+  reason: string,
+  isFinal: boolean,
+  now: number,
+  out: Array<PoolAction>
+): void => {
   session.refusals++
   session.prepareAfter = now + backoff(session.refusals)
   if (!session.isOpen) {
+    if (!isFinal && session.refusals < failureLimit) return
     pool.sessions.delete(session.id)
     for (const slot of session.slots) {
       slot.session = null
@@ -164,7 +173,7 @@ const failedToStart = (pool: SlotPool, reason: string, now: number, out: Array<P
   if (pool.startFailures < failureLimit) return
   for (const session of pool.sessions.values()) {
     if (session.slots.size > 0) continue
-    if (!session.isOpen) refused(pool, session, `no slot process can be started: ${reason}`, now, out)
+    if (!session.isOpen) refused(pool, session, `no slot process can be started: ${reason}`, true, now, out)
     else SlotEnding.giveBack(pool, session, now, out)
   }
 }
@@ -206,7 +215,7 @@ const died = (
       SlotEnding.emit(pool, session, job, Entries.Outcome.slotDied, now, out, { ...own, result })
     }
   }
-  if (phase === "preparing") refused(pool, session, event.death.reason, now, out)
+  if (phase === "preparing") refused(pool, session, event.death.reason, false, now, out)
 }
 
 const closed = (pool: SlotPool, session: PoolSession, out: Array<PoolAction>): void => {
@@ -250,7 +259,7 @@ const timed = (pool: SlotPool, slot: PoolSlot, now: number, out: Array<PoolActio
     const session = slot.session!
     leaveSession(slot)
     discard(slot, "it did not get ready", out)
-    return refused(pool, session, `the code did not load within ${pool.config.prepareMillis} ms`, now, out)
+    return refused(pool, session, `the code did not load within ${pool.config.prepareMillis} ms`, true, now, out)
   }
   const head = JobRing.at(slot.inflight, 0)
   if (head === undefined) {
@@ -340,7 +349,7 @@ const onSlot = (
       const session = slot.session!
       leaveSession(slot)
       discard(slot, event.reason, out)
-      return refused(pool, session, event.reason, now, out)
+      return refused(pool, session, event.reason, true, now, out)
     }
     case "SlotReady": {
       if (slot.phase !== "preparing") return

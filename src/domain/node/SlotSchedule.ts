@@ -41,6 +41,12 @@ const idleSlot = (session: PoolSession): PoolSlot | undefined => {
   return undefined
 }
 
+/** Whether jobs may be about to come back, which then go before those in the queue. */
+const isTaking = (session: PoolSession): boolean => {
+  for (const slot of session.slots) if (slot.isTaking) return true
+  return false
+}
+
 const send = (pool: SlotPool, session: PoolSession, slot: PoolSlot, most: number, out: Array<PoolAction>): void => {
   const jobs: Array<PoolJob> = []
   let bytes = 0
@@ -62,7 +68,7 @@ const nextSession = (pool: SlotPool): PoolSession | undefined => {
   let best: PoolSession | undefined
   let bestBusy = 0
   for (const session of pool.sessions.values()) {
-    if (session.queue.length === 0 || idleSlot(session) === undefined) continue
+    if (session.queue.length === 0 || idleSlot(session) === undefined || isTaking(session)) continue
     const busy = busySlots(session)
     if (best === undefined || busy < bestBusy || (busy === bestBusy && session.lastServed < best.lastServed)) {
       best = session
@@ -103,7 +109,7 @@ const someoneStarves = (pool: SlotPool): boolean => {
 const refill = (pool: SlotPool, out: Array<PoolAction>): void => {
   if (pool.config.maxInflight <= 1 || someoneStarves(pool)) return
   for (const session of pool.sessions.values()) {
-    if (session.queue.length === 0) continue
+    if (session.queue.length === 0 || isTaking(session)) continue
     const limit = windowLimit(pool, session)
     if (limit <= 1) continue
     const slots = Math.max(1, busySlots(session))

@@ -1,0 +1,300 @@
+import * as fc from "fast-check"
+import { describe, expect, it } from "vitest"
+import { Outcome } from "../../../src/domain/wire/Entries.ts"
+import * as Simulated from "../../support/SimulatedSlots.ts"
+
+const sessions = [1, 2, 3]
+
+/** One thing that happens; the number picks among what is there. */
+const command = fc.record({
+  what: fc.constantFrom(
+    ...["dispatch", "dispatch", "receive", "receive", "begin", "begin", "begin", "finish", "finish", "read", "read"],
+    ...["read", "advance", "advance", "cancel", "crash", "open", "close", "return", "settle", "finishLong", "listen", "burst"]
+  ),
+  pick: fc.nat(1000),
+  amount: fc.integer({ min: 1, max: 40 })
+})
+
+type Command = typeof command extends fc.Arbitrary<infer A> ? A : never
+
+const among = <A>(items: Iterable<A>, pick: number): A | undefined => {
+  const all = [...items]
+  return all[pick % Math.max(1, all.length)]
+}
+
+const onSession = (simulation: Simulated.Simulation, { amount, pick, what }: Command): void => {
+  const session = sessions[pick % sessions.length]!
+  const jobs = simulation.open.get(session)
+  if (what === "open") {
+    if (jobs === undefined && !simulation.readySessions.has(session)) Simulated.open(simulation, session, pick % 3 * 50)
+    return
+  }
+  if (jobs === undefined || simulation.refusedSessions.has(session)) return
+  if (what === "close") Simulated.close(simulation, session)
+  else if (what === "return") Simulated.feed(simulation, { _tag: "QueueReturned", session })
+  else if (!simulation.readySessions.has(session)) return
+  else if (what === "dispatch") Simulated.dispatch(simulation, session, amount, pick % 5 === 0 ? 30 : 0)
+  else if (jobs.size > 0) {
+    const started = [...jobs].filter((job) => simulation.started.has(`${session}/${job}`))
+    const jobIds = [among(jobs, pick)!, among(pick % 2 === 0 && started.length > 0 ? started : jobs, pick * 7)!, 4_000_000]
+    Simulated.cancel(simulation, session, jobIds)
+  }
+}
+
+const onSlot = (simulation: Simulated.Simulation, { amount, pick, what }: Command): void => {
+  const slot = among(simulation.slots.values(), pick)
+  if (slot === undefined) return
+  if (what === "receive") Simulated.receive(slot)
+  else if (what === "burst") {
+    Simulated.receive(slot)
+    for (let i = 0; i < amount % 8 && Simulated.begin(simulation, slot); i++) Simulated.finish(slot, 1)
+    Simulated.begin(simulation, slot)
+  }
+  else if (what === "begin") Simulated.begin(simulation, slot)
+  else if (what === "finish") Simulated.finish(slot, amount)
+  else if (what === "finishLong") Simulated.finish(slot, amount * 10_000)
+  else if (what === "read") Simulated.read(simulation, slot)
+  else if (what === "listen" && slot.running !== undefined) {
+    slot.outbox.push({ _tag: "SlotListening", slot: slot.id, jobId: slot.running.id })
+  } else if (what === "crash" && (slot.isTerminated || amount > 20)) Simulated.die(slot)
+}
+
+const happen = (simulation: Simulated.Simulation, next: Command): void => {
+  if (["open", "close", "return", "dispatch", "cancel"].includes(next.what)) onSession(simulation, next)
+  else if (next.what === "advance") Simulated.advance(simulation, next.amount)
+  else if (next.what === "settle") Simulated.settle(simulation, next.amount)
+  else onSlot(simulation, next)
+}
+
+const openJobs = (simulation: Simulated.Simulation): number =>
+  [...simulation.open.values()].reduce((sum, jobs) => sum + jobs.size, 0)
+
+/** From here on slots behave well, though cancelled jobs do not end by themselves: every job must get its reply. */
+const finishAll = (simulation: Simulated.Simulation): void => {
+  for (let round = 0; round < 2000 && openJobs(simulation) > 0; round++) {
+    Simulated.settle(simulation, 5, true)
+    Simulated.advance(simulation, 50)
+  }
+}
+
+describe("any sequence of events", () => {
+  it("gives every job exactly one reply, starts none twice, keeps to the cpus and the order, and leaves nothing", () => {
+    fc.assert(
+      fc.property(
+        fc.array(command, { maxLength: 300, size: "max" }),
+        fc.integer({ min: 1, max: 4 }),
+        fc.constantFrom(1, 4, 256),
+        (commands, cpus, maxInflight) => {
+          const simulation = Simulated.make({ cpus, maxInflight, spares: 1 })
+          Simulated.open(simulation, 1)
+          for (const next of commands) happen(simulation, next)
+          finishAll(simulation)
+          expect(openJobs(simulation)).toBe(0)
+          for (const session of simulation.open.keys()) Simulated.close(simulation, session)
+          Simulated.settle(simulation, 5)
+          expect(simulation.pool.sessions.size).toBe(0)
+          expect([...simulation.pool.slots.values()].filter((slot) => slot.phase !== "blank" && slot.phase !== "starting"))
+            .toEqual([])
+          expect(simulation.pool.busy).toBe(0)
+        }
+      ),
+      { numRuns: 1500 }
+    )
+  })
+})
+
+const ready = (config: Parameters<typeof Simulated.make>[0] = {}): Simulated.Simulation => {
+  const simulation = Simulated.make(config)
+  Simulated.open(simulation, 1)
+  Simulated.settle(simulation, 5)
+  return simulation
+}
+
+const runningJobs = (simulation: Simulated.Simulation): ReadonlyArray<number> =>
+  [...simulation.slots.values()].flatMap((slot) => slot.running === undefined ? [] : [slot.running.id])
+
+const outcomeOf = (simulation: Simulated.Simulation, job: number, session = 1): number | undefined =>
+  simulation.replies.get(`${session}/${job}`)?.outcome
+
+/** Frames and claims go on, but no job ends. */
+const startJobs = (simulation: Simulated.Simulation): void => {
+  for (let isBusy = true; isBusy;) {
+    isBusy = false
+    for (const slot of simulation.slots.values()) {
+      isBusy = Simulated.receive(slot) || Simulated.begin(simulation, slot) || Simulated.read(simulation, slot) || isBusy
+    }
+  }
+}
+
+describe("work ahead", () => {
+  it("grows to hundreds of no-op jobs in flight and stops at a long job", () => {
+    const simulation = ready({ cpus: 1 })
+    Simulated.dispatch(simulation, 1, 5000)
+    let most = 0
+    for (let i = 0; i < 4000; i++) {
+      for (const slot of simulation.slots.values()) {
+        while (Simulated.receive(slot));
+        while (Simulated.begin(simulation, slot) && Simulated.finish(slot, 1));
+        while (Simulated.read(simulation, slot));
+      }
+      for (const slot of simulation.pool.slots.values()) most = Math.max(most, slot.inflight.length)
+    }
+    expect(most).toBeGreaterThan(200)
+    expect(openJobs(simulation)).toBe(0)
+    Simulated.dispatch(simulation, 1, 2)
+    startJobs(simulation)
+    for (const slot of simulation.slots.values()) Simulated.finish(slot, 50_000)
+    startJobs(simulation)
+    Simulated.dispatch(simulation, 1, 100)
+    for (const slot of simulation.pool.slots.values()) expect(slot.inflight.length).toBeLessThanOrEqual(1)
+  })
+
+  it("takes jobs back from behind one that runs for 5 ms when a cpu is free", () => {
+    const simulation = ready({ cpus: 2, spares: 2 })
+    Simulated.dispatch(simulation, 1, 600)
+    Simulated.settle(simulation, 1)
+    const jobs = Simulated.dispatch(simulation, 1, 20)
+    startJobs(simulation)
+    const [first, second] = [...simulation.slots.values()].filter((slot) => slot.running !== undefined)
+    const behind = first!.queue.length
+    expect(behind).toBeGreaterThan(0)
+    const finishSecond = (): void => {
+      while (Simulated.finish(second!, 1) && Simulated.begin(simulation, second!));
+      while (Simulated.read(simulation, second!));
+      Simulated.receive(second!)
+    }
+    for (let i = 0; i < 5; i++) finishSecond()
+    Simulated.advance(simulation, 6)
+    for (let i = 0; i < 20; i++) {
+      Simulated.begin(simulation, second!)
+      finishSecond()
+    }
+    expect(openJobs(simulation)).toBe(1)
+    expect(runningJobs(simulation)).toEqual([jobs[0]])
+  })
+})
+
+describe("ending a job", () => {
+  it("replies at once for a queued job and kills only the running one", () => {
+    const simulation = ready({ cpus: 1 })
+    const [first, second, third] = Simulated.dispatch(simulation, 1, 3)
+    startJobs(simulation)
+    Simulated.cancel(simulation, 1, [third!])
+    expect(outcomeOf(simulation, third!)).toBe(Outcome.cancelled)
+    Simulated.cancel(simulation, 1, [first!])
+    const slot = [...simulation.slots.values()].find((one) => one.running !== undefined)!
+    expect(slot.isTerminated).toBe(true)
+    Simulated.die(slot)
+    startJobs(simulation)
+    expect(outcomeOf(simulation, first!)).toBe(Outcome.cancelled)
+    Simulated.settle(simulation, 5)
+    Simulated.advance(simulation, 1000)
+    Simulated.settle(simulation, 5)
+    expect(outcomeOf(simulation, second!)).toBe(Outcome.succeeded)
+  })
+
+  it("kills a job that outlives its timeout and the grace, and says timedOut", () => {
+    const simulation = ready({ cpus: 1 })
+    const [job] = Simulated.dispatch(simulation, 1, 1, 100)
+    startJobs(simulation)
+    const slot = [...simulation.slots.values()].find((one) => one.running !== undefined)!
+    Simulated.advance(simulation, 101)
+    expect(slot.isTerminated).toBe(true)
+    expect(slot.isAlive).toBe(true)
+    Simulated.advance(simulation, 1001)
+    expect(slot.isAlive).toBe(false)
+    startJobs(simulation)
+    expect(outcomeOf(simulation, job!)).toBe(Outcome.timedOut)
+  })
+
+  it("lets a listening job end by itself, keeps its slot, and says cancelled", () => {
+    const simulation = ready({ cpus: 1 })
+    const [job] = Simulated.dispatch(simulation, 1, 1)
+    startJobs(simulation)
+    const slot = [...simulation.slots.values()].find((one) => one.running !== undefined)!
+    Simulated.feed(simulation, { _tag: "SlotListening", slot: slot.id, jobId: job! })
+    Simulated.cancel(simulation, 1, [job!])
+    Simulated.advance(simulation, 400)
+    expect(slot.isTerminated).toBe(false)
+    Simulated.settle(simulation, 400_000)
+    expect(outcomeOf(simulation, job!)).toBe(Outcome.cancelled)
+    const [next] = Simulated.dispatch(simulation, 1, 1)
+    Simulated.settle(simulation, 5)
+    expect(outcomeOf(simulation, next!)).toBe(Outcome.succeeded)
+    expect(simulation.slots.get(slot.id)?.isAlive).toBe(true)
+  })
+
+  it("blames the claimed job alone when a slot dies, and runs the others elsewhere", () => {
+    const simulation = ready({ cpus: 1, spares: 1 })
+    Simulated.dispatch(simulation, 1, 600)
+    Simulated.settle(simulation, 1)
+    const jobs = Simulated.dispatch(simulation, 1, 8)
+    startJobs(simulation)
+    Simulated.die([...simulation.slots.values()].find((one) => one.running !== undefined)!)
+    for (let i = 0; i < 10; i++) {
+      Simulated.settle(simulation, 5)
+      Simulated.advance(simulation, 300)
+    }
+    expect(jobs.map((job) => outcomeOf(simulation, job))).toEqual([
+      Outcome.slotDied,
+      ...jobs.slice(1).map(() => Outcome.succeeded)
+    ])
+  })
+
+  it("ends a slot that replies to a job it was not given", () => {
+    const simulation = ready({ cpus: 1 })
+    const [job] = Simulated.dispatch(simulation, 1, 1)
+    startJobs(simulation)
+    const slot = [...simulation.slots.values()].find((one) => one.running !== undefined)!
+    slot.running = { session: 1, id: Simulated.brokenJob, attempt: 3 }
+    Simulated.finish(slot, 1)
+    Simulated.read(simulation, slot)
+    expect(slot.isAlive).toBe(false)
+    startJobs(simulation)
+    expect(outcomeOf(simulation, job!)).toBe(Outcome.slotDied)
+    expect(simulation.replies.has(`1/${Simulated.brokenJob}`)).toBe(false)
+  })
+})
+
+describe("sharing", () => {
+  it("gives a second computation the next free cpu, and goes on in turn", () => {
+    const simulation = ready({ cpus: 1, spares: 2 })
+    Simulated.open(simulation, 2)
+    Simulated.settle(simulation, 5)
+    const first = Simulated.dispatch(simulation, 1, 4)
+    const second = Simulated.dispatch(simulation, 2, 4)
+    const order: Array<number> = []
+    while (openJobs(simulation) > 0) {
+      startJobs(simulation)
+      const slot = [...simulation.slots.values()].find((one) => one.running !== undefined)!
+      order.push(slot.running!.id)
+      Simulated.finish(slot, 10_000)
+      startJobs(simulation)
+    }
+    expect(order).toEqual([first[0], second[0], first[1], second[1], first[2], second[2], first[3], second[3]])
+  })
+
+  it("refuses a computation whose slot does not load it, in the slot's words", () => {
+    const simulation = Simulated.make()
+    Simulated.open(simulation, 1)
+    const slot = [...simulation.slots.values()][0]!
+    Simulated.read(simulation, slot)
+    Simulated.feed(simulation, { _tag: "SlotRefused", slot: slot.id, reason: "SyntaxError: no" })
+    expect([...simulation.refusedSessions]).toEqual([1])
+    expect(simulation.pool.sessions.size).toBe(0)
+  })
+
+  it("refuses a computation when no slot process can be started", () => {
+    const simulation = Simulated.make({ spares: 0 })
+    Simulated.open(simulation, 1)
+    for (let i = 0; i < 5; i++) {
+      for (const slot of simulation.slots.values()) {
+        slot.outbox.length = 0
+        Simulated.die(slot)
+        Simulated.read(simulation, slot)
+      }
+      Simulated.advance(simulation, 1000)
+    }
+    expect([...simulation.refusedSessions]).toEqual([1])
+  })
+})

@@ -1,0 +1,368 @@
+/**
+ * Slot processes on paper, for the slot pool: each claims its jobs from a FIFO of
+ * its own, runs one at a time, and answers when a test lets it. Frames in both
+ * directions wait until they are delivered, so that every race between a node and
+ * its slots can be had on purpose.
+ */
+import * as JobRing from "../../src/domain/node/JobRing.ts"
+import * as SlotPool from "../../src/domain/node/SlotPool.ts"
+import type { PoolAction, PoolEvent } from "../../src/domain/node/SlotPoolEvent.ts"
+import * as SlotPoolState from "../../src/domain/node/SlotPoolState.ts"
+import * as Entries from "../../src/domain/wire/Entries.ts"
+
+interface SimulatedJob {
+  readonly session: number
+  readonly id: number
+  readonly attempt: number
+}
+
+type Frame =
+  | { readonly _tag: "Prepare"; readonly session: number }
+  | { readonly _tag: "Jobs"; readonly jobs: ReadonlyArray<SimulatedJob> }
+  | { readonly _tag: "Revoke"; readonly count: number }
+
+/** A slot process. */
+export interface SimulatedSlot {
+  readonly id: number
+  session: number
+  /** Bytes in the claims FIFO. */
+  fifo: number
+  readonly inbox: Array<Frame>
+  /** Events that the node has not read yet. */
+  readonly outbox: Array<PoolEvent>
+  readonly queue: Array<SimulatedJob>
+  running: SimulatedJob | undefined
+  isTerminated: boolean
+  isAlive: boolean
+}
+
+/** A pool over simulated slots. */
+export interface Simulation {
+  readonly pool: SlotPoolState.SlotPool
+  readonly slots: Map<number, SimulatedSlot>
+  now: number
+  timerAt: number
+  /** Jobs given to each session that have no reply, in order of arrival; those in a slot's hands too. */
+  readonly open: Map<number, Set<number>>
+  /** Jobs of each session that no slot has, in order. */
+  readonly waiting: Map<number, Array<number>>
+  readonly replies: Map<string, Entries.ReplyFields>
+  /** When each job was last sent to a slot. */
+  readonly sent: Map<string, number>
+  /** Jobs that a slot has started. */
+  readonly started: Set<string>
+  /** Jobs whose end was asked for, and those with a timeout. */
+  readonly cancelled: Set<string>
+  readonly timeouts: Map<string, number>
+  readonly readySessions: Set<number>
+  readonly refusedSessions: Set<number>
+  nextJob: number
+}
+
+const nameOf = (session: number, id: number): string => `${session}/${id}`
+
+const demand = (isTrue: boolean, message: string): void => {
+  if (!isTrue) throw new Error(message)
+}
+
+/** A simulation at time 0 with its first spares being started. */
+export const make = (config: Partial<SlotPoolState.PoolConfig> = {}): Simulation => {
+  const simulation: Simulation = {
+    pool: SlotPoolState.make({
+      cpus: 2,
+      spares: 1,
+      maxInflight: 256,
+      prepareMillis: 10_000,
+      epochMillis: 1_000_000,
+      ...config
+    }),
+    slots: new Map(),
+    now: 0,
+    timerAt: Infinity,
+    open: new Map(),
+    waiting: new Map(),
+    replies: new Map(),
+    sent: new Map(),
+    started: new Set(),
+    cancelled: new Set(),
+    timeouts: new Map(),
+    readySessions: new Set(),
+    refusedSessions: new Set(),
+    nextJob: 1
+  }
+  feed(simulation, { _tag: "Timer" })
+  return simulation
+}
+
+/** Gives the pool an event, and does what it wants done. */
+export const feed = (simulation: Simulation, event: PoolEvent): void => {
+  const events = [event]
+  for (let next = events.shift(); next !== undefined; next = events.shift()) {
+    for (const action of SlotPool.step(simulation.pool, next, simulation.now)) perform(simulation, action, events)
+    if (simulation.pool.slots.size > 0) continue
+  }
+  const wrong = SlotPoolState.invariants(simulation.pool)
+  demand(wrong.length === 0, wrong.join("; "))
+  const running = [...simulation.slots.values()].filter((slot) => slot.isAlive && slot.running !== undefined)
+  demand(running.length <= simulation.pool.config.cpus, `${running.length} jobs run at the same time`)
+}
+
+const perform = (simulation: Simulation, action: PoolAction, events: Array<PoolEvent>): void => {
+  if (action._tag === "SetTimer") simulation.timerAt = action.at
+  else if (action._tag === "Emit") emitted(simulation, action.session, action.entries)
+  else if (action._tag === "SessionReady") simulation.readySessions.add(action.session)
+  else if (action._tag === "SessionRefused") simulation.refusedSessions.add(action.session)
+  else if (action._tag === "StartSlot") startSlot(simulation, action.slot)
+  else performOn(simulation, simulation.slots.get(action.slot)!, action, events)
+}
+
+const startSlot = (simulation: Simulation, id: number): void => {
+  demand(!simulation.slots.has(id), `slot ${id} is started twice`)
+  simulation.slots.set(id, {
+    id,
+    session: 0,
+    fifo: 0,
+    inbox: [],
+    outbox: [{ _tag: "SlotStarted", slot: id }],
+    queue: [],
+    running: undefined,
+    isTerminated: false,
+    isAlive: true
+  })
+}
+
+const performOn = (
+  simulation: Simulation,
+  slot: SimulatedSlot,
+  action: Exclude<Extract<PoolAction, { readonly slot: number }>, { readonly _tag: "StartSlot" }>,
+  events: Array<PoolEvent>
+): void => {
+  switch (action._tag) {
+    case "PrepareSlot":
+      slot.session = action.session
+      slot.inbox.push({ _tag: "Prepare", session: action.session })
+      return
+    case "SendJobs":
+      return send(simulation, slot, action.jobs)
+    case "TakeBack": {
+      const count = slot.fifo
+      slot.fifo = 0
+      takenBack(simulation, slot, count)
+      if (count > 0) slot.inbox.push({ _tag: "Revoke", count })
+      events.push({ _tag: "TookBack", slot: slot.id, count })
+      return
+    }
+    case "Terminate":
+      demandGuilt(simulation, slot)
+      slot.isTerminated = true
+      return
+    case "Kill":
+      demandGuilt(simulation, slot)
+      return die(slot)
+    case "Abort":
+    case "Sweep":
+  }
+}
+
+/** A job has been cancelled, or was sent as long ago as it may run, and can be killed. */
+const isToEnd = (simulation: Simulation, name: string): boolean => {
+  const since = simulation.sent.get(name)
+  const timeout = simulation.timeouts.get(name)
+  return simulation.cancelled.has(name) ||
+    (since !== undefined && timeout !== undefined && simulation.now - since >= timeout)
+}
+
+const demandGuilt = (simulation: Simulation, slot: SimulatedSlot): void => {
+  const job = slot.running
+  if (!slot.isAlive || job === undefined || !simulation.open.has(job.session)) return
+  const isBroken = job.id === brokenJob
+  demand(isBroken || isToEnd(simulation, nameOf(job.session, job.id)), `job ${job.id} is killed for no reason`)
+}
+
+/** Number of a job that no client sent: a slot that replies to it is broken. */
+export const brokenJob = 999_999
+
+const send = (
+  simulation: Simulation,
+  slot: SimulatedSlot,
+  jobs: ReadonlyArray<SlotPoolState.PoolJob>
+): void => {
+  const waiting = simulation.waiting.get(slot.session)!
+  for (const job of jobs) {
+    demand(waiting[0] === job.id, `job ${job.id} is sent before job ${waiting[0]}`)
+    waiting.shift()
+    simulation.sent.set(nameOf(slot.session, job.id), simulation.now)
+  }
+  slot.fifo += jobs.length
+  slot.inbox.push({
+    _tag: "Jobs",
+    jobs: jobs.map(({ attempt, id }) => ({ session: slot.session, id, attempt }))
+  })
+}
+
+/** The pool has these jobs again: they wait where they were in line. */
+const takenBack = (simulation: Simulation, slot: SimulatedSlot, count: number): void => {
+  const poolSlot = simulation.pool.slots.get(slot.id)
+  const waiting = simulation.waiting.get(slot.session)
+  if (poolSlot === undefined || waiting === undefined || count === 0) return
+  waiting.push(...JobRing.toArray(poolSlot.inflight).slice(-count).map((job) => job.id))
+  waiting.sort((a, b) => a - b)
+}
+
+const emitted = (simulation: Simulation, session: number, entries: Uint8Array): void => {
+  const view = Entries.viewOf(entries)
+  for (let offset = 0; offset < entries.length; offset += Entries.entrySize(view, offset)) {
+    const reply = Entries.readReply(entries, view, offset)
+    const name = nameOf(session, reply.jobId)
+    demand(!simulation.replies.has(name), `job ${name} gets a second reply`)
+    demand(simulation.open.get(session)?.has(reply.jobId) === true, `job ${name} gets a reply and is not open`)
+    const hasStarted = simulation.started.has(name)
+    if (reply.outcome === Entries.Outcome.cancelled) {
+      demand(simulation.cancelled.has(name), `job ${name} was not cancelled and says so`)
+    }
+    if (reply.outcome === Entries.Outcome.timedOut) {
+      demand(simulation.timeouts.has(name) && hasStarted, `job ${name} cannot have run too long`)
+    }
+    if (reply.outcome === Entries.Outcome.returned) demand(!hasStarted, `job ${name} started and is given back`)
+    if (reply.startMillis === 0) demand(!hasStarted, `job ${name} started and its reply says that it did not`)
+    simulation.replies.set(name, reply)
+    simulation.open.get(session)!.delete(reply.jobId)
+    const waiting = simulation.waiting.get(session)!
+    if (waiting.includes(reply.jobId)) waiting.splice(waiting.indexOf(reply.jobId), 1)
+  }
+}
+
+/** The process is gone; what it wrote can still be read, its end comes last. */
+export const die = (slot: SimulatedSlot): void => {
+  if (!slot.isAlive) return
+  slot.isAlive = false
+  slot.inbox.length = 0
+}
+
+/** The node reads the next thing that the slot wrote, or that it is gone. */
+export const read = (simulation: Simulation, slot: SimulatedSlot): boolean => {
+  const event = slot.outbox.shift()
+  if (event !== undefined) {
+    feed(simulation, event)
+    return true
+  }
+  if (slot.isAlive) return false
+  simulation.slots.delete(slot.id)
+  takenBack(simulation, slot, slot.fifo)
+  feed(simulation, {
+    _tag: "SlotDied",
+    slot: slot.id,
+    unclaimed: slot.fifo,
+    death: { reason: "killed by SIGSEGV", exitCode: null, signal: "SIGSEGV", lastStderr: "" },
+    stdout: Entries.noBytes,
+    stderr: Entries.noBytes
+  })
+  return true
+}
+
+/** The slot reads its next frame. */
+export const receive = (slot: SimulatedSlot): boolean => {
+  const frame = slot.isAlive ? slot.inbox.shift() : undefined
+  if (frame === undefined) return false
+  if (frame._tag === "Prepare") slot.outbox.push({ _tag: "SlotReady", slot: slot.id })
+  else if (frame._tag === "Jobs") slot.queue.push(...frame.jobs)
+  else {
+    slot.queue.length = Math.max(0, slot.queue.length - frame.count)
+    slot.outbox.push({ _tag: "SlotRevoked", slot: slot.id })
+  }
+  return true
+}
+
+/** The slot claims and starts its next job. */
+export const begin = (simulation: Simulation, slot: SimulatedSlot): boolean => {
+  const job = slot.queue[0]
+  if (!slot.isAlive || slot.running !== undefined || job === undefined || slot.fifo === 0) return false
+  slot.fifo--
+  slot.queue.shift()
+  const name = nameOf(job.session, job.id)
+  demand(!simulation.started.has(name), `job ${name} is started twice`)
+  demand(!simulation.replies.has(name), `job ${name} is started after its reply`)
+  simulation.started.add(name)
+  slot.running = job
+  return true
+}
+
+/** The slot replies to its job. */
+export const finish = (slot: SimulatedSlot, micros: number): boolean => {
+  const job = slot.running
+  if (!slot.isAlive || job === undefined) return false
+  slot.running = undefined
+  const entries = Entries.encodeReply({
+    jobId: job.id,
+    attempt: job.attempt,
+    outcome: Entries.Outcome.succeeded,
+    flags: 0,
+    startMillis: 1,
+    durationMicros: micros,
+    result: Entries.noBytes,
+    stdout: Entries.noBytes,
+    stderr: Entries.noBytes
+  })
+  slot.outbox.push({ _tag: "Replied", slot: slot.id, entries })
+  return true
+}
+
+/** Time passes. */
+export const advance = (simulation: Simulation, millis: number): void => {
+  simulation.now += millis
+  if (simulation.now < simulation.timerAt) return
+  simulation.timerAt = Infinity
+  feed(simulation, { _tag: "Timer" })
+}
+
+/** A client opens a computation. */
+export const open = (simulation: Simulation, session: number, graceMillis = 1000): void => {
+  simulation.open.set(session, new Set())
+  simulation.waiting.set(session, [])
+  feed(simulation, { _tag: "SessionOpened", session, graceMillis })
+}
+
+/** The client closes it and forgets its jobs. */
+export const close = (simulation: Simulation, session: number): void => {
+  simulation.open.delete(session)
+  simulation.waiting.delete(session)
+  feed(simulation, { _tag: "SessionClosed", session })
+}
+
+/** The client sends jobs; returns their ids. */
+export const dispatch = (
+  simulation: Simulation,
+  session: number,
+  count: number,
+  timeoutMillis = 0
+): ReadonlyArray<number> => {
+  const jobs: Array<Entries.JobFields> = []
+  for (let i = 0; i < count; i++) {
+    const jobId = simulation.nextJob++
+    jobs.push({ jobId, attempt: 3, flags: 0, timeoutMillis, args: Entries.noBytes })
+    simulation.open.get(session)!.add(jobId)
+    if (timeoutMillis > 0) simulation.timeouts.set(nameOf(session, jobId), timeoutMillis)
+    simulation.waiting.get(session)!.push(jobId)
+  }
+  feed(simulation, { _tag: "JobsArrived", session, batch: Entries.encodeJobs(jobs) })
+  return jobs.map((job) => job.jobId)
+}
+
+/** The client cancels jobs. */
+export const cancel = (simulation: Simulation, session: number, jobIds: ReadonlyArray<number>): void => {
+  for (const jobId of jobIds) simulation.cancelled.add(nameOf(session, jobId))
+  feed(simulation, { _tag: "JobsCancelled", session, jobIds })
+}
+
+/** Everything that can go on without time passing goes on; jobs take `micros`, and with `isStubborn` those that are to end never do. */
+export const settle = (simulation: Simulation, micros: number, isStubborn = false): void => {
+  for (let isBusy = true; isBusy;) {
+    isBusy = false
+    for (const slot of simulation.slots.values()) {
+      const job = slot.running
+      const hangs = isStubborn && job !== undefined && simulation.cancelled.has(nameOf(job.session, job.id))
+      const hasMoved = receive(slot) || (!hangs && finish(slot, micros)) || begin(simulation, slot)
+      isBusy = read(simulation, slot) || hasMoved || isBusy
+    }
+  }
+}
