@@ -8,6 +8,7 @@ import * as BoundedOutput from "../domain/wire/BoundedOutput.ts"
 import * as Entries from "../domain/wire/Entries.ts"
 import { FromSlot, outputMarker, type PrepareSlot } from "../domain/wire/SlotFrames.ts"
 import * as Channel from "./Channel.ts"
+import * as Chunk from "./Chunk.ts"
 import * as JobGlobal from "./JobGlobal.ts"
 import type { Call } from "./Load.ts"
 import * as Output from "./Output.ts"
@@ -169,17 +170,13 @@ const start = (loop: JobLoop, job: QueuedJob): void => {
   try {
     const args = Values.decodeArgs(Entries.jobArgs(bytes, view, offset))
     const isChunk = (Entries.jobFlags(view, offset) & Entries.JobFlags.chunk) !== 0
-    const value = isChunk ? callEach(loop, args) : loop.call(args)
-    if (isThenable(value)) settle(loop, value)
+    const value = isChunk ? Chunk.run(loop.call, args) : loop.call(args)
+    if (Chunk.isThenable(value)) settle(loop, value)
     else succeed(loop, value)
   } catch (error) {
     fail(loop, error)
   }
 }
-
-const isThenable = (value: unknown): value is PromiseLike<unknown> =>
-  (typeof value === "object" || typeof value === "function") && value !== null &&
-  typeof (value as { readonly then?: unknown }).then === "function"
 
 const settle = (loop: JobLoop, value: PromiseLike<unknown>): void => {
   const job = loop.current
@@ -190,42 +187,6 @@ const settle = (loop: JobLoop, value: PromiseLike<unknown>): void => {
     advance(loop)
   }
   Promise.resolve(value).then(after((result) => succeed(loop, result)), after((error) => fail(loop, error)))
-}
-
-/** Runs the computation for every item; the result says of each what became of it. */
-const callEach = (loop: JobLoop, items: ReadonlyArray<unknown>): unknown => {
-  const values: Array<unknown> = []
-  const failures: Array<readonly [number, Uint8Array]> = []
-  const failItem = (error: unknown): void => {
-    Stack.trim(error)
-    failures.push([values.length, Values.encodeError(error)])
-    values.push(undefined)
-  }
-  const awaitRest = async (first: PromiseLike<unknown>): Promise<unknown> => {
-    for (let value: unknown = first;;) {
-      try {
-        values.push(await value)
-      } catch (error) {
-        failItem(error)
-      }
-      if (values.length === items.length) return [values, failures]
-      try {
-        value = loop.call([items[values.length]])
-      } catch (error) {
-        value = Promise.reject(error)
-      }
-    }
-  }
-  while (values.length < items.length) {
-    try {
-      const value = loop.call([items[values.length]])
-      if (isThenable(value)) return awaitRest(value)
-      values.push(value)
-    } catch (error) {
-      failItem(error)
-    }
-  }
-  return [values, failures]
 }
 
 const succeed = (loop: JobLoop, value: unknown): void => {

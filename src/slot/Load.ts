@@ -59,18 +59,21 @@ const exhaust = (iterator: Iterator<unknown> | AsyncIterator<unknown>): unknown 
   return run()
 }
 
-const loadFunction = (prepare: PrepareSlot): Call => {
-  const source = fs.readFileSync(prepare.codePath, "utf8")
-  const captures = Values.decode(fs.readFileSync(prepare.capturesPath)) as Record<string, unknown>
+/** Compiles a function's source text with the values that it captured. */
+export const compile = (name: string, source: string, encodedCaptures: Uint8Array): Call => {
+  const captures = Values.decode(encodedCaptures) as Record<string, unknown>
   const scope = { ...helpers, ...captures }
   const prefix = "return ("
   const compiled = vm.compileFunction(`${prefix}${source}\n)`, Object.keys(scope), {
-    filename: `dispy:${prepare.name}`,
+    filename: `dispy:${name}`,
     columnOffset: -prefix.length,
     importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER
   })
-  return asCall(compiled(...Object.values(scope)), `the source of ${prepare.name}`)
+  return asCall(compiled(...Object.values(scope)), `the source of ${name}`)
 }
+
+const loadFunction = ({ capturesPath, codePath, name }: PrepareSlot): Call =>
+  compile(name, fs.readFileSync(codePath, "utf8"), fs.readFileSync(capturesPath))
 
 const loadModule = async (prepare: PrepareSlot): Promise<Call> => {
   process.setSourceMapsEnabled(true)

@@ -1,0 +1,163 @@
+/**
+ * Runs jobs inside this process, for tests of everything above an executor: the
+ * contract of `JobExecutorProcess` without its processes. Functions only; they run
+ * on the event loop, so a cancelled job is given up at once and may go on unseen,
+ * nothing is known of what it prints, and one that loops for ever hangs the test.
+ */
+import { Clock, Effect, FiberMap, Layer, Result, Semaphore } from "effect"
+import type { Computation } from "../../domain/Computation.ts"
+import { ComputationRefused } from "../../domain/NodeError.ts"
+import * as Entries from "../../domain/wire/Entries.ts"
+import { ExecutorConfig } from "../../services/ExecutorConfig.ts"
+import { type ExecutorRequest, type ExecutorSession, JobExecutor } from "../../services/JobExecutor.ts"
+import * as Chunk from "../../slot/Chunk.ts"
+import * as Load from "../../slot/Load.ts"
+import * as Stack from "../../slot/Stack.ts"
+import * as Values from "../../slot/Values.ts"
+
+/** A job in the hands of the executor. */
+interface MemoryJob {
+  readonly id: number
+  readonly attempt: number
+  readonly flags: number
+  readonly timeoutMillis: number
+  readonly args: Uint8Array
+  hasStarted: boolean
+  startMillis: number
+}
+
+interface Answer {
+  readonly outcome: Entries.Outcome
+  readonly result: Uint8Array
+}
+
+const jobsIn = (batch: Uint8Array): ReadonlyArray<MemoryJob> => {
+  const view = Entries.viewOf(batch)
+  const jobs: Array<MemoryJob> = []
+  for (let offset = 0; offset < batch.length; offset += Entries.entrySize(view, offset)) {
+    jobs.push({
+      id: Entries.entryJobId(view, offset),
+      attempt: Entries.entryAttempt(view, offset),
+      flags: Entries.jobFlags(view, offset),
+      timeoutMillis: Entries.jobTimeoutMillis(view, offset),
+      args: Entries.jobArgs(batch, view, offset),
+      hasStarted: false,
+      startMillis: 0
+    })
+  }
+  return jobs
+}
+
+const failure = (outcome: Entries.Outcome) => (error: unknown): Answer => {
+  Stack.trim(error)
+  return { outcome, result: Values.encodeError(error) }
+}
+
+const encoded = (value: unknown): Answer =>
+  Result.getOrElse(
+    Result.try({
+      try: (): Answer => ({
+        outcome: Entries.Outcome.succeeded,
+        result: value === undefined ? Entries.noBytes : Values.encode(value, "result")
+      }),
+      catch: failure(Entries.Outcome.notCloneable)
+    }),
+    (answer) => answer
+  )
+
+/** What a call of the computation comes to; never fails. */
+const answer = (call: Load.Call, job: MemoryJob): Effect.Effect<Answer> => {
+  const isChunk = (job.flags & Entries.JobFlags.chunk) !== 0
+  const called = Effect.tryPromise({
+    try: async () => {
+      const args = Values.decodeArgs(job.args)
+      return isChunk ? Chunk.run(call, args) : call(args)
+    },
+    catch: failure(Entries.Outcome.failed)
+  })
+  const answered = Effect.match(called, { onFailure: (failed) => failed, onSuccess: encoded })
+  if (job.timeoutMillis === 0) return answered
+  return Effect.timeoutOrElse(answered, {
+    duration: job.timeoutMillis,
+    orElse: () => Effect.succeed<Answer>({ outcome: Entries.Outcome.timedOut, result: Entries.noBytes })
+  })
+}
+
+const refusal = (node: string, computation: Computation, reason: string): ComputationRefused =>
+  new ComputationRefused({ node, computation: computation.name, reason })
+
+const load = (node: string, computation: Computation): Result.Result<Load.Call, ComputationRefused> => {
+  const { code, name } = computation
+  if (code._tag !== "FunctionCode") {
+    return Result.fail(refusal(node, computation, "this executor runs functions only, no modules and no programs"))
+  }
+  return Result.try({
+    try: () => Load.compile(name, code.source, code.captures),
+    catch: (error) => refusal(node, computation, Stack.describe(error))
+  })
+}
+
+const reply = (request: ExecutorRequest, job: MemoryJob, endMillis: number, { outcome, result }: Answer): void =>
+  request.onReplies(Entries.encodeReply({
+    jobId: job.id,
+    attempt: job.attempt,
+    outcome,
+    flags: 0,
+    startMillis: job.startMillis,
+    durationMicros: job.hasStarted ? (endMillis - job.startMillis) * 1000 : 0,
+    result,
+    stdout: Entries.noBytes,
+    stderr: Entries.noBytes
+  }))
+
+const open = Effect.fnUntraced(function*(node: string, turns: Semaphore.Semaphore, request: ExecutorRequest) {
+  const call = yield* Effect.fromResult(load(node, request.computation))
+  const clock = yield* Clock.Clock
+  const jobs = new Map<number, MemoryJob>()
+  const fibers = yield* FiberMap.make<number>()
+  const fork = yield* FiberMap.runtime(fibers)()
+  const finish = (job: MemoryJob, given: Answer): void => {
+    if (jobs.get(job.id) !== job) return
+    jobs.delete(job.id)
+    reply(request, job, clock.currentTimeMillisUnsafe(), given)
+  }
+  const run = (job: MemoryJob): Effect.Effect<void> =>
+    turns.withPermit(Effect.suspend(() => {
+      job.hasStarted = true
+      job.startMillis = clock.currentTimeMillisUnsafe()
+      return Effect.map(answer(call, job), (given) => finish(job, given))
+    }))
+  const stop = (job: MemoryJob, outcome: Entries.Outcome): void => {
+    finish(job, { outcome, result: Entries.noBytes })
+    // The map interrupts the fiber whose place is taken.
+    fork(job.id, Effect.void)
+  }
+  const session: ExecutorSession = {
+    dispatch: (batch) => {
+      for (const job of jobsIn(batch)) {
+        jobs.set(job.id, job)
+        fork(job.id, run(job))
+      }
+    },
+    cancel: (jobIds) => {
+      for (const id of jobIds) {
+        const job = jobs.get(id)
+        if (job !== undefined) stop(job, Entries.Outcome.cancelled)
+      }
+    },
+    returnQueued: () => {
+      for (const job of jobs.values()) if (!job.hasStarted) stop(job, Entries.Outcome.returned)
+    }
+  }
+  yield* Effect.addFinalizer(() => Effect.sync(() => jobs.clear()))
+  return session
+})
+
+const make = Effect.gen(function*() {
+  const { cpus, nodeName } = yield* ExecutorConfig
+  const turns = yield* Semaphore.make(cpus)
+  return JobExecutor.of({ cpus, open: (request) => open(nodeName, turns, request) })
+})
+
+/** Jobs run on this process's event loop. */
+export const layer: Layer.Layer<JobExecutor, never, ExecutorConfig> = Layer.effect(JobExecutor, make)
