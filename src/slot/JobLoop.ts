@@ -21,11 +21,8 @@ const now = performance.now.bind(performance)
 /** The event loop gets its turn after so many milliseconds. */
 const sliceMillis = 4
 
-/** Jobs that are shorter keep what they print for their reply; others pass it on, in case they are killed. */
-const shortMillis = 2
-
 /** A job passes on so many prints at once, and then what it has printed every `passMillis`. */
-const promptPrints = 16
+const promptPrints = 1000
 const passMillis = 10
 
 /** A job that was sent. */
@@ -61,8 +58,6 @@ export interface JobLoop {
   isScheduled: boolean
   sliceEnd: number
   jobsRun: number
-  /** Running average of the jobs' durations. */
-  averageMillis: number
 }
 
 /** The loop for a computation that is loaded. */
@@ -82,8 +77,7 @@ export const make = (told: PrepareSlot, call: Call, output: Output.Output): JobL
     current: null,
     isScheduled: false,
     sliceEnd: 0,
-    jobsRun: 0,
-    averageMillis: Infinity
+    jobsRun: 0
   }
   output.shouldPass = () => shouldPass(loop)
   JobGlobal.install(loop, told)
@@ -210,11 +204,12 @@ const fail = (loop: JobLoop, error: unknown): void => {
 const shouldPass = (loop: JobLoop): boolean => {
   const { current } = loop
   if (current === null) return false
-  const time = now()
-  if (loop.averageMillis < shortMillis && time - current.startedAt < shortMillis) return false
-  if (current.passes >= promptPrints && time - current.passedAt < passMillis) return false
+  if (current.passes >= promptPrints) {
+    const time = now()
+    if (time - current.passedAt < passMillis) return false
+    current.passedAt = time
+  }
   current.passes++
-  current.passedAt = time
   return true
 }
 
@@ -223,7 +218,6 @@ export const finish = (loop: JobLoop, outcome: Entries.Outcome, result: Uint8Arr
   const { current: job, output } = loop
   if (job === null) return
   const millis = now() - job.startedAt
-  loop.averageMillis = loop.jobsRun === 0 ? millis : loop.averageMillis * 0.8 + millis * 0.2
   loop.jobsRun++
   const isMarked = loop.told.kind !== "program" && Output.mayBeNative(output)
   const printed = Output.take(output)

@@ -1,29 +1,64 @@
-/** Processes of the package that run on this machine: daemons, slots, guardians. */
-import { readdirSync, readFileSync } from "node:fs"
-import { expect, vi } from "vitest"
+/** What a test has to know of other processes and of files that they make. */
+import { Effect } from "effect"
+import { spawn } from "node:child_process"
+import * as fs from "node:fs"
+import * as path from "node:path"
 
-/** A process of the package. */
-export interface OurProcess {
-  readonly pid: number
-  readonly command: string
-}
-
-const commandOf = (pid: number): string => {
+/** Whether a process runs; a zombie does not. */
+export const isRunning = (pid: number): boolean => {
   try {
-    return readFileSync(`/proc/${pid}/cmdline`, "utf8").replaceAll("\0", " ").trim()
+    const stat = fs.readFileSync(`/proc/${pid}/stat`, "latin1")
+    return stat.slice(stat.lastIndexOf(")") + 2, stat.lastIndexOf(")") + 3) !== "Z"
   } catch {
-    // It ended while we looked.
-    return ""
+    return false
   }
 }
 
-/** Daemons and slots that run now. */
-export const running = (): ReadonlyArray<OurProcess> =>
-  readdirSync("/proc")
-    .filter((name) => /^\d+$/.test(name))
-    .map((name) => ({ pid: Number(name), command: commandOf(Number(name)) }))
-    .filter(({ command }) => /programs\/dispynode\.[jt]s|slot\/main\.[jt]s/.test(command))
+/** When the last of these processes was gone; nothing tells of the end of another's child, so this looks again and again. */
+export const whenGone = (pids: ReadonlyArray<number>, withinMillis: number): Effect.Effect<number> =>
+  Effect.callback((resume) => {
+    const deadline = performance.now() + withinMillis
+    const look = (): void => {
+      const left = pids.filter(isRunning)
+      if (left.length === 0) return resume(Effect.succeed(performance.now()))
+      if (performance.now() > deadline) return resume(Effect.die(new Error(`processes ${left.join(", ")} still run`)))
+      timer = setTimeout(look, 2)
+    }
+    let timer = setTimeout(look, 0)
+    return Effect.sync(() => clearTimeout(timer))
+  })
 
-/** Waits until every daemon and slot has ended; fails with what is left. For tests that run alone on the machine. */
-export const untilIdle = (): Promise<void> =>
-  vi.waitFor(() => expect(running()).toEqual([]), { timeout: 10_000, interval: 20 })
+/** Awaits a file and reads it; its writer writes it under another name and renames it. */
+export const awaitFile = (file: string): Effect.Effect<string> =>
+  Effect.callback((resume) => {
+    const look = (): void => {
+      if (!fs.existsSync(file)) return
+      watcher.close()
+      resume(Effect.succeed(fs.readFileSync(file, "utf8")))
+    }
+    const watcher = fs.watch(path.dirname(file), look)
+    look()
+    return Effect.sync(() => watcher.close())
+  })
+
+/** How long this machine takes right now to kill a process and to notice: the yardstick for other kills. */
+export const killMillis: Effect.Effect<number> = Effect.callback((resume) => {
+  const child = spawn("sleep", ["60"])
+  let since = 0
+  child.on("spawn", () => {
+    since = performance.now()
+    child.kill("SIGKILL")
+  })
+  child.on("exit", () => resume(Effect.succeed(performance.now() - since)))
+})
+
+/** Processes whose environment has this text, by pid. */
+export const carrying = (marker: string): ReadonlyArray<number> =>
+  fs.readdirSync("/proc").map(Number).filter((pid) => {
+    if (!(pid > 0)) return false
+    try {
+      return fs.readFileSync(`/proc/${pid}/environ`, "latin1").includes(marker)
+    } catch {
+      return false
+    }
+  })

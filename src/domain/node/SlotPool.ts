@@ -54,6 +54,7 @@ const arrived = (session: PoolSession, batch: Uint8Array): void => {
 /** Ends a slot that is of no use any more; its job, if any, is settled when it is gone. */
 const discard = (slot: PoolSlot, reason: string, out: Array<PoolAction>): void => {
   slot.phase = "dying"
+  if (slot.fault === "") slot.fault = reason
   out.push({ _tag: "Kill", slot: slot.id, reason })
 }
 
@@ -211,7 +212,8 @@ const died = (
     if (ending === "timedOut") SlotEnding.emit(pool, session, job, Entries.Outcome.timedOut, now, out, own)
     else if (ending === "cancelled") SlotEnding.emit(pool, session, job, Entries.Outcome.cancelled, now, out, own)
     else {
-      const result = encodeSlotDeath(event.death)
+      const reason = slot.fault === "" ? event.death.reason : `its slot was killed because ${slot.fault}`
+      const result = encodeSlotDeath({ ...event.death, reason })
       SlotEnding.emit(pool, session, job, Entries.Outcome.slotDied, now, out, { ...own, result })
     }
   }

@@ -70,6 +70,8 @@ export interface PoolSlot {
   takes: number
   /** The first job in flight is being ended. */
   plan: SlotPlan | null
+  /** Why the node ended it under a job; empty when it did not. */
+  fault: string
   /** In this phase, or without a job, since. */
   since: number
 }
@@ -143,6 +145,7 @@ export const makeSlot = (id: number, now: number): PoolSlot => ({
   isRevoking: false,
   takes: 0,
   plan: null,
+  fault: "",
   since: now
 })
 

@@ -5,12 +5,13 @@ import * as Simulated from "../../support/SimulatedSlots.ts"
 
 const sessions = [1, 2, 3]
 
-/** One thing that happens; the number picks among what is there. */
+/** What can happen; some of it more often. */
+const happenings = "dispatch dispatch receive receive begin begin begin finish finish read read read advance advance " +
+  "cancel crash open close return settle finishLong listen burst"
+
+/** One thing that happens; `pick` chooses among what is there. */
 const command = fc.record({
-  what: fc.constantFrom(
-    ...["dispatch", "dispatch", "receive", "receive", "begin", "begin", "begin", "finish", "finish", "read", "read"],
-    ...["read", "advance", "advance", "cancel", "crash", "open", "close", "return", "settle", "finishLong", "listen", "burst"]
-  ),
+  what: fc.constantFrom(...happenings.split(" ")),
   pick: fc.nat(1000),
   amount: fc.integer({ min: 1, max: 40 })
 })
@@ -36,7 +37,11 @@ const onSession = (simulation: Simulated.Simulation, { amount, pick, what }: Com
   else if (what === "dispatch") Simulated.dispatch(simulation, session, amount, pick % 5 === 0 ? 30 : 0)
   else if (jobs.size > 0) {
     const started = [...jobs].filter((job) => simulation.started.has(`${session}/${job}`))
-    const jobIds = [among(jobs, pick)!, among(pick % 2 === 0 && started.length > 0 ? started : jobs, pick * 7)!, 4_000_000]
+    const jobIds = [
+      among(jobs, pick)!,
+      among(pick % 2 === 0 && started.length > 0 ? started : jobs, pick * 7)!,
+      4_000_000
+    ]
     Simulated.cancel(simulation, session, jobIds)
   }
 }
@@ -49,8 +54,7 @@ const onSlot = (simulation: Simulated.Simulation, { amount, pick, what }: Comman
     Simulated.receive(slot)
     for (let i = 0; i < amount % 8 && Simulated.begin(simulation, slot); i++) Simulated.finish(slot, 1)
     Simulated.begin(simulation, slot)
-  }
-  else if (what === "begin") Simulated.begin(simulation, slot)
+  } else if (what === "begin") Simulated.begin(simulation, slot)
   else if (what === "finish") Simulated.finish(slot, amount)
   else if (what === "finishLong") Simulated.finish(slot, amount * 10_000)
   else if (what === "read") Simulated.read(simulation, slot)
@@ -93,7 +97,9 @@ describe("any sequence of events", () => {
           for (const session of simulation.open.keys()) Simulated.close(simulation, session)
           Simulated.settle(simulation, 5)
           expect(simulation.pool.sessions.size).toBe(0)
-          expect([...simulation.pool.slots.values()].filter((slot) => slot.phase !== "blank" && slot.phase !== "starting"))
+          expect(
+            [...simulation.pool.slots.values()].filter((slot) => slot.phase !== "blank" && slot.phase !== "starting")
+          )
             .toEqual([])
           expect(simulation.pool.busy).toBe(0)
         }
@@ -121,7 +127,8 @@ const startJobs = (simulation: Simulated.Simulation): void => {
   for (let isBusy = true; isBusy;) {
     isBusy = false
     for (const slot of simulation.slots.values()) {
-      isBusy = Simulated.receive(slot) || Simulated.begin(simulation, slot) || Simulated.read(simulation, slot) || isBusy
+      isBusy = Simulated.receive(slot) || Simulated.begin(simulation, slot) || Simulated.read(simulation, slot) ||
+        isBusy
     }
   }
 }

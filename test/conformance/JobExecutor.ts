@@ -1,0 +1,214 @@
+/** What every executor promises, whatever it runs jobs in. */
+import { describe, it } from "@effect/vitest"
+import { Effect, type Layer, type Scope } from "effect"
+import { expect } from "vitest"
+import { JobFlags } from "../../src/domain/wire/Entries.ts"
+import type { JobExecutor } from "../../src/services/JobExecutor.ts"
+import * as Values from "../../src/slot/Values.ts"
+import { errorOf, openCode, openFunction, outcomeOf, valueOf } from "../support/ExecutorHarness.ts"
+
+/** Adds the suite for one implementation; `layerOf` makes it with so many cpus. */
+export const jobExecutorConformance = (name: string, layerOf: (cpus: number) => Layer.Layer<JobExecutor>): void => {
+  const withExecutor = (cpus = 2) => <A, E>(test: Effect.Effect<A, E, JobExecutor | Scope.Scope>) =>
+    Effect.provide(Effect.scoped(test), layerOf(cpus))
+
+  describe(`${name} runs functions`, () => {
+    it.live("returns values of sync and async functions, with the attempt and the times of the job", () =>
+      withExecutor()(Effect.gen(function*() {
+        const before = Date.now()
+        const sync = yield* openFunction("(a, b) => a * b")
+        const reply = yield* sync.run([6, 7])
+        expect(valueOf(reply)).toBe(42)
+        expect(reply.attempt).toBe(7)
+        expect(reply.startMillis).toBeGreaterThan(before - 1000)
+        expect(reply.startMillis).toBeLessThan(Date.now() + 1000)
+        expect(reply.durationMicros).toBeGreaterThanOrEqual(0)
+        const later = yield* openFunction("async (n) => { await new Promise((done) => setTimeout(done, n)); return n }")
+        expect(valueOf(yield* later.run([20]))).toBe(20)
+      })))
+
+    it.live("passes every cloneable value both ways, undefined too", () =>
+      withExecutor()(Effect.gen(function*() {
+        const echo = yield* openFunction("(value) => value")
+        const cyclic: { self?: unknown } = {}
+        cyclic.self = cyclic
+        const values = [
+          undefined,
+          null,
+          1n,
+          new Map([[1, new Set(["a"])]]),
+          new Date(5),
+          new Float64Array([1.5]),
+          "ü€😀"
+        ]
+        const ids = echo.submit([...values, cyclic].map((value) => [value]))
+        const replies = yield* echo.replies(ids)
+        expect(replies.slice(0, -1).map(valueOf)).toEqual(values)
+        const back = valueOf(replies.at(-1)!) as { self: unknown }
+        expect(back.self).toBe(back)
+      })))
+
+    it.live("gives functions what they captured and what compilers leave in their source", () =>
+      withExecutor()(Effect.gen(function*() {
+        const opened = yield* openFunction(
+          "(n) => { const inner = /* @__PURE__ */ __name((m) => m * factor, \"inner\"); return [inner(n), inner.name] }",
+          { captures: { factor: 3 } }
+        )
+        expect(valueOf(yield* opened.run([5]))).toEqual([15, "inner"])
+      })))
+
+    it.live("tells what a function threw, sync or async, with the user's stack only", () =>
+      withExecutor()(Effect.gen(function*() {
+        const opened = yield* openFunction(
+          "function work(n) { if (n === 1) throw new TypeError(\"sync \" + n); return Promise.reject(\"async \" + n) }",
+          { name: "work" }
+        )
+        const thrown = yield* opened.run([1])
+        expect(outcomeOf(thrown)).toBe("failed")
+        const error = errorOf(thrown)
+        expect(error).toMatchObject({ name: "TypeError", message: "sync 1" })
+        expect(error.stack).toMatch(/at work \(dispy:work:1:\d+\)/)
+        expect(error.stack).not.toMatch(/src\/slot|dist\/slot/)
+        const rejected = yield* opened.run([2])
+        expect(outcomeOf(rejected)).toBe("failed")
+        expect(errorOf(rejected).message).toContain("async 2")
+      })))
+
+    it.live("says where a result is that cannot be sent", () =>
+      withExecutor()(Effect.gen(function*() {
+        const opened = yield* openFunction("() => ({ a: [1, () => 1] })")
+        const reply = yield* opened.run([])
+        expect(outcomeOf(reply)).toBe("notCloneable")
+        expect(errorOf(reply).message).toContain("result.a[1]")
+      })))
+
+    it.live("runs a generator to its end and takes its return value", () =>
+      withExecutor()(Effect.gen(function*() {
+        const opened = yield* openFunction("function* count(n) { for (let i = 0; i < n; i++) yield i; return n }")
+        expect(valueOf(yield* opened.run([3]))).toBe(3)
+        const later = yield* openFunction("async function* count(n) { for (let i = 0; i < n; i++) yield i; return n }")
+        expect(valueOf(yield* later.run([4]))).toBe(4)
+      })))
+
+    it.live("calls the function for each item of a chunk; an item that fails does not stop the others", () =>
+      withExecutor()(Effect.gen(function*() {
+        for (const prefix of ["", "async "]) {
+          const opened = yield* openFunction(
+            `${prefix}(n) => { if (n % 3 === 0) throw new Error("no " + n); return n * 10 }`
+          )
+          const reply = yield* opened.run([1, 2, 3, 4, 5, 6], { flags: JobFlags.chunk })
+          const [values, failures] = valueOf(reply) as [Array<unknown>, Array<[number, Uint8Array]>]
+          expect(values).toEqual([10, 20, undefined, 40, 50, undefined])
+          expect(failures.map(([index, error]) => [index, Values.decodeError(error).message])).toEqual([[2, "no 3"], [
+            5,
+            "no 6"
+          ]])
+          expect(valueOf(yield* opened.run([], { flags: JobFlags.chunk }))).toEqual([[], []])
+        }
+      })))
+  })
+
+  describe(`${name} keeps jobs in order and to the cpus`, () => {
+    it.live("runs jobs one at a time on one cpu, in the order of their arrival, over all computations", () =>
+      withExecutor(1)(Effect.gen(function*() {
+        const source =
+          "async (n) => { const from = Date.now(); await new Promise((done) => setTimeout(done, 5)); return n }"
+        const one = yield* openFunction(source)
+        const two = yield* openFunction(source)
+        const first = one.submit(Array.from({ length: 10 }, (_, i) => [i]))
+        const second = two.submit(Array.from({ length: 10 }, (_, i) => [i]))
+        const replies = [...(yield* one.replies(first)), ...(yield* two.replies(second))]
+        expect(one.arrived.map(valueOf)).toEqual(first.map((_, i) => i))
+        expect(two.arrived.map(valueOf)).toEqual(second.map((_, i) => i))
+        const spans = replies.map((reply) =>
+          [reply.startMillis, reply.startMillis + reply.durationMicros / 1000] as const
+        )
+        spans.sort(([a], [b]) => a - b)
+        for (let i = 1; i < spans.length; i++) expect(spans[i]![0]).toBeGreaterThanOrEqual(spans[i - 1]![1] - 2)
+      })))
+
+    it.live("gives every one of 5,000 jobs exactly one reply", () =>
+      withExecutor(2)(Effect.gen(function*() {
+        const opened = yield* openFunction("(n) => n")
+        const ids = Array.from({ length: 50 }, (_, batch) =>
+          opened.submit(Array.from({ length: 100 }, (_n, i) => [batch * 100 + i])))
+        const replies = yield* opened.replies(ids.flat())
+        expect(replies.map(valueOf)).toEqual(replies.map((_, i) =>
+          i
+        ))
+      })))
+  })
+
+  describe(`${name} ends jobs`, () => {
+    const waiting = "(n) => new Promise((done) => { if (n === 0) done(0) })"
+
+    it.live("cancels queued and running jobs, each with one reply, and leaves the others alone", () =>
+      withExecutor(1)(Effect.gen(function*() {
+        const opened = yield* openFunction(waiting, { graceMillis: 200 })
+        const [running, queued, other] = opened.submit([[1], [1], [0]])
+        opened.cancel([queued!, 4711])
+        const [gone] = yield* opened.replies([queued!])
+        expect(outcomeOf(gone!)).toBe("cancelled")
+        expect(gone!.startMillis).toBe(0)
+        opened.cancel([running!])
+        const [killed, fine] = yield* opened.replies([running!, other!])
+        expect(outcomeOf(killed!)).toBe("cancelled")
+        expect(valueOf(fine!)).toBe(0)
+        expect(opened.arrived).toHaveLength(3)
+      })))
+
+    it.live("ends a job that runs longer than its timeout, counted from its start", () =>
+      withExecutor(1)(Effect.gen(function*() {
+        const opened = yield* openFunction(waiting, { graceMillis: 100 })
+        const [late, next] = opened.submit([[1], [0]], { timeoutMillis: 150 })
+        const [overdue, fine] = yield* opened.replies([late!, next!])
+        expect(outcomeOf(overdue!)).toBe("timedOut")
+        expect(overdue!.durationMicros).toBeGreaterThanOrEqual(140_000)
+        expect(valueOf(fine!)).toBe(0)
+      })))
+
+    it.live("gives back what has not started, and only that", () =>
+      withExecutor(1)(Effect.gen(function*() {
+        const opened = yield* openFunction("(n) => new Promise((done) => setTimeout(done, n))")
+        const [quick, ...rest] = opened.submit([[0], [100], [100], [100]])
+        yield* opened.replies([quick!])
+        opened.returnQueued()
+        const replies = yield* opened.replies(rest)
+        for (const reply of replies) {
+          expect(outcomeOf(reply)).toBe(reply.startMillis === 0 ? "returned" : "succeeded")
+        }
+        expect(outcomeOf(replies.at(-1)!)).toBe("returned")
+        expect(valueOf(yield* opened.run([0]))).toBe(undefined)
+      })))
+
+    it.live("gives no replies any more when its scope is closed", () =>
+      withExecutor(1)(Effect.gen(function*() {
+        const opened = yield* Effect.scoped(Effect.gen(function*() {
+          const inner = yield* openFunction(waiting)
+          inner.submit([[1], [1]])
+          return inner
+        }))
+        expect(opened.arrived).toEqual([])
+        const next = yield* openFunction("() => 1")
+        expect(valueOf(yield* next.run([]))).toBe(1)
+        expect(opened.arrived).toEqual([])
+      })))
+  })
+
+  describe(`${name} refuses`, () => {
+    it.live("source text that does not compile, and what is not a function, naming the computation", () =>
+      withExecutor()(Effect.gen(function*() {
+        const broken = yield* Effect.flip(openFunction("(n) => {", { name: "broken" }))
+        expect(broken._tag).toBe("ComputationRefused")
+        expect(broken.message).toMatch(/cannot run broken: SyntaxError/)
+        const value = yield* Effect.flip(openFunction("42", { name: "value" }))
+        expect(value.message).toMatch(/value.*number.*not a function/)
+      })))
+
+    it.live("a program that is not there", () =>
+      withExecutor()(Effect.gen(function*() {
+        const refused = yield* Effect.flip(openCode({ _tag: "ProgramCode", program: "no-such-program-of-dispy" }))
+        expect(refused._tag).toBe("ComputationRefused")
+      })))
+  })
+}

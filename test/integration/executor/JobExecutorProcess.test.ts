@@ -1,0 +1,4 @@
+import { jobExecutorConformance } from "../../conformance/JobExecutor.ts"
+import { layerProcess } from "../../support/ExecutorProcesses.ts"
+
+jobExecutorConformance("JobExecutorProcess", (cpus) => layerProcess({ cpus }))
