@@ -72,10 +72,19 @@ export const make = Effect.gen(function*() {
   let events: Array<Event> = []
   let gathered: { readonly computationId: string; readonly jobs: Array<JobRecord> } | undefined
 
+  /** Opening the latch runs the loop at once: later, so that all that is submitted in one go is one batch. */
+  let isWaking = false
+  const wake = (): void => {
+    isWaking = false
+    latch.openUnsafe()
+  }
+
   const post = (event: Event): void => {
     gathered = undefined
     events.push(event)
-    latch.openUnsafe()
+    if (isWaking) return
+    isWaking = true
+    queueMicrotask(wake)
   }
 
   const submit = (computationId: string, job: JobRecord): void => {
