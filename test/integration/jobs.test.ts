@@ -1,7 +1,7 @@
 /** Jobs through the whole system: facade, scheduler, a real daemon, real slot processes. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { Computation, createJobCluster, type PromiseJobCluster } from "../../src/promise.ts"
-import { untilIdle } from "../support/Processes.ts"
+import { untilIdle } from "../support/Leftovers.ts"
 
 // Functions that jobs run are sent as source, so they must not use anything of this file.
 

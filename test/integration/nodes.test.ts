@@ -8,7 +8,7 @@ import { join } from "node:path"
 import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { createJobCluster, type PromiseJobCluster } from "../../src/promise.ts"
 import { type Daemon, startDaemon } from "../support/Daemons.ts"
-import { running, untilIdle } from "../support/Processes.ts"
+import { running, untilIdle } from "../support/Leftovers.ts"
 
 let directory: string
 const daemons: Array<Daemon> = []
@@ -95,12 +95,14 @@ describe("node lists", () => {
   })
 
   it("says what is wrong with an entry before anything is started", async () => {
-    for (const [nodes, message] of [
-      ["192.168.3.*", "wildcard"],
-      ["", "empty"],
-      ["host:99999", "99999"],
-      [[], "empty"]
-    ] as const) {
+    for (
+      const [nodes, message] of [
+        ["192.168.3.*", "wildcard"],
+        ["", "empty"],
+        ["host:99999", "99999"],
+        [[], "empty"]
+      ] as const
+    ) {
       await expect(createJobCluster(spin, { nodes })).rejects.toMatchObject({
         _tag: "InvalidOption",
         message: expect.stringContaining(message) as string

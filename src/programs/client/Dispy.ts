@@ -1,12 +1,21 @@
 /** The layers behind a cluster, composed: what `JobCluster.make` uses and what users build on. */
-import { Layer } from "effect"
+import { Effect, Layer } from "effect"
 import { hostname, userInfo } from "node:os"
+import type { InvalidOption } from "../../domain/ClusterError.ts"
+import * as JobExecutorMemory from "../../layers/executor/JobExecutorMemory.ts"
+import * as HostStatsFixed from "../../layers/host/HostStatsFixed.ts"
 import * as NodeLauncherProcess from "../../layers/launcher/NodeLauncherProcess.ts"
+import * as NodeLinkMemory from "../../layers/link/NodeLinkMemory.ts"
 import * as NodeLinkSocket from "../../layers/link/NodeLinkSocket.ts"
+import * as NodeServer from "../../layers/node/NodeServer.ts"
 import * as SchedulerLocal from "../../layers/scheduler/SchedulerLocal.ts"
 import * as ClusterConfig from "../../services/ClusterConfig.ts"
+import * as ExecutorConfig from "../../services/ExecutorConfig.ts"
+import * as NodeConfig from "../../services/NodeConfig.ts"
+import { NodeLauncher } from "../../services/NodeLauncher.ts"
 import type { LinkClient } from "../../services/NodeLink.ts"
 import type { Scheduler } from "../../services/Scheduler.ts"
+import * as ClusterOptions from "./ClusterOptions.ts"
 import type { CheckedOptions } from "./ClusterOptions.ts"
 
 const nameOfUser = (): string => {
@@ -24,12 +33,41 @@ export const client: LinkClient = {
   clientName: `${nameOfUser()}@${hostname()}, process ${process.pid}`
 }
 
-/** The scheduler of a `JobCluster` with these options. */
-export const layer = (options: Pick<CheckedOptions, "nodes" | "localCpus">): Layer.Layer<Scheduler> =>
+/** The scheduler of a `JobCluster` with checked options. */
+export const layerChecked = (options: Pick<CheckedOptions, "nodes" | "localCpus">): Layer.Layer<Scheduler> =>
   SchedulerLocal.layer.pipe(
     Layer.provide([
       NodeLinkSocket.layer,
       NodeLauncherProcess.layer({ cpus: options.localCpus }),
       ClusterConfig.layer({ client, nodes: options.nodes })
+    ])
+  )
+
+/**
+ * A scheduler with the nodes that the options name, for clusters made by `JobCluster.makeWith`. Several clusters of one
+ * scheduler share its connections.
+ */
+export const layer = (
+  options: Pick<ClusterOptions.ClusterOptions, "nodes" | "nodePort" | "cpus"> = {}
+): Layer.Layer<Scheduler, InvalidOption> =>
+  Layer.unwrap(Effect.map(Effect.fromResult(ClusterOptions.check(options)), layerChecked))
+
+/**
+ * A scheduler with one node in this process, without sockets and processes: for fast tests of programs that use
+ * clusters. Functions only; they run on this process's event loop, so one that never ends hangs the program.
+ */
+export const layerMemory = (options: { readonly cpus: number }): Layer.Layer<Scheduler> =>
+  SchedulerLocal.layer.pipe(
+    Layer.provide([
+      NodeLinkMemory.layer,
+      Layer.succeed(NodeLauncher, NodeLauncher.of({ launch: Effect.succeed({ _tag: "Unix", path: "memory" }) })),
+      ClusterConfig.layer({ client, nodes: [{ _tag: "Local" }] })
+    ]),
+    Layer.provide(NodeServer.layer),
+    Layer.provide(JobExecutorMemory.layer),
+    Layer.provide([
+      NodeConfig.layer({ name: "memory", incarnation: "memory" }),
+      HostStatsFixed.layer({ cpus: options.cpus }),
+      ExecutorConfig.layer({ cpus: options.cpus, nodeName: "memory", environment: {} })
     ])
   )

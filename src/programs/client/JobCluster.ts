@@ -291,7 +291,7 @@ export const make = Effect.fnUntraced(function*<const C extends Input>(
 ): Effect.fn.Return<JobCluster<Args<C>, Success<C>>, MakeError, Scope.Scope> {
   const checked = yield* Effect.fromResult(ClusterOptions.check(options))
   const scope = yield* Scope.fork(yield* Effect.scope)
-  const context = yield* Layer.buildWithScope(Dispy.layer(checked), scope)
+  const context = yield* Layer.buildWithScope(Dispy.layerChecked(checked), scope)
   const core = yield* ClusterCore.make(computation, checked, undefined).pipe(
     Effect.provideContext(context),
     Scope.provide(scope)

@@ -112,7 +112,7 @@ export interface PromiseMapOptions extends MapItems.MapOptions {
 
 const levels = { debug: "Debug", info: "Info", warning: "Warn", error: "Error", none: "None" } as const
 
-type Runtime = ManagedRuntime.ManagedRuntime<Layer.Success<ReturnType<typeof Dispy.layer>>, never>
+type Runtime = ManagedRuntime.ManagedRuntime<Layer.Success<ReturnType<typeof Dispy.layerChecked>>, never>
 
 /** A computation on the nodes of a cluster. Made by `createJobCluster`. */
 export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A> implements AsyncDisposable {
@@ -296,7 +296,7 @@ export const createJobCluster = async <const C extends Input>(
   const { callback, logLevel = "warning", ...rest } = options
   const startedAt = performance.now()
   const checked = Result.getOrThrow(ClusterOptions.check(rest))
-  const runtime = ManagedRuntime.make(Layer.merge(Dispy.layer(checked), logTo(logLevel)))
+  const runtime = ManagedRuntime.make(Layer.merge(Dispy.layerChecked(checked), logTo(logLevel)))
   const scope = runtime.runSync(Scope.make())
   try {
     const core = await runtime.runPromise(

@@ -14,16 +14,21 @@ const readAll = async <I>(reader: InputReader.InputReader<I>, limit: number): Pr
 describe("groups of items", () => {
   it("hold every item once, in order, at most as many as asked for", () =>
     fc.assert(
-      fc.asyncProperty(fc.array(fc.nat()), fc.integer({ min: 1, max: 9 }), fc.boolean(), async (items, limit, isAsync) => {
-        const source = isAsync
-          ? (async function*() {
-            yield* items
-          })()
-          : items
-        const groups = await readAll(InputReader.make(source), limit)
-        expect(groups.flat()).toEqual(items)
-        expect(Math.max(0, ...groups.map((group) => group.length))).toBeLessThanOrEqual(limit)
-      })
+      fc.asyncProperty(
+        fc.array(fc.nat()),
+        fc.integer({ min: 1, max: 9 }),
+        fc.boolean(),
+        async (items, limit, isAsync) => {
+          const source = isAsync
+            ? (async function*() {
+              yield* items
+            })()
+            : items
+          const groups = await readAll(InputReader.make(source), limit)
+          expect(groups.flat()).toEqual(items)
+          expect(Math.max(0, ...groups.map((group) => group.length))).toBeLessThanOrEqual(limit)
+        }
+      )
     ))
 
   it("do not wait for a slow item", async () => {
