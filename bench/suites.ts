@@ -1,0 +1,282 @@
+/**
+ * What is measured together: the steps of a suite run one after the other, round by round, so that a figure and its
+ * anchor see the same machine.
+ */
+import type { FigureSpec } from "./report/Figure.ts"
+import type { StepName } from "./steps.ts"
+
+/** Steps that belong together and the figures made of them. */
+export interface Suite {
+  readonly name: string
+  readonly rounds: number
+  readonly steps: ReadonlyArray<StepName>
+  readonly figures: ReadonlyArray<FigureSpec>
+}
+
+const noop: Suite = {
+  name: "noop",
+  rounds: 4,
+  steps: ["piscina", "noop", "noopEffect", "ipc"],
+  figures: [
+    {
+      title: "no-op jobs one by one, 1,000 outstanding",
+      unit: "/s",
+      value: "noop.window1000",
+      anchor: { title: "Piscina", value: "piscina.window1000" },
+      goal: ["ratio", ">=", 0.75],
+      aim: ["ratio", ">=", 2]
+    },
+    {
+      title: "no-op jobs one by one, 40,000 outstanding",
+      unit: "/s",
+      value: "noop.unbounded",
+      anchor: { title: "Piscina", value: "piscina.unbounded" },
+      goal: ["ratio", ">=", 0.75],
+      aim: ["ratio", ">=", 2]
+    },
+    {
+      title: "Effect API, 1,000 outstanding",
+      unit: "/s",
+      value: "noopEffect.window1000",
+      anchor: { title: "Piscina", value: "piscina.window1000" },
+      goal: ["ratio", ">=", 0.75],
+      aim: ["ratio", ">=", 2]
+    },
+    {
+      title: "Effect API, 40,000 outstanding",
+      unit: "/s",
+      value: "noopEffect.unbounded",
+      anchor: { title: "Piscina", value: "piscina.unbounded" }
+    },
+    {
+      title: "no-op jobs against process IPC, 1,000 outstanding",
+      unit: "/s",
+      value: "noop.window1000",
+      anchor: { title: "echo over fork", value: "ipc.window1000" }
+    },
+    { title: "CPU time of the client per no-op job", unit: "µs", value: "noop.clientMicros" },
+    { title: "CPU time of the daemon per no-op job", unit: "µs", value: "noop.daemonMicros" }
+  ]
+}
+
+const map: Suite = {
+  name: "map",
+  rounds: 4,
+  steps: ["piscina", "map"],
+  figures: [
+    {
+      title: "map over 1,000,000 numbers",
+      unit: "/s",
+      value: "map.promise",
+      anchor: { title: "Piscina item by item", value: "piscina.window1000" },
+      goal: ["value", ">=", 500_000],
+      aim: ["value", ">=", 1_500_000]
+    },
+    {
+      title: "map over 1,000,000 numbers, as a Stream",
+      unit: "/s",
+      value: "map.stream",
+      anchor: { title: "Piscina item by item", value: "piscina.window1000" },
+      goal: ["value", ">=", 500_000],
+      aim: ["ratio", ">=", 20]
+    }
+  ]
+}
+
+const roundTrip: Suite = {
+  name: "roundTrip",
+  rounds: 4,
+  steps: ["tcpEcho", "roundTrip"],
+  figures: [
+    {
+      title: "idle round trip, median",
+      unit: "ms",
+      value: "roundTrip.p50",
+      anchor: { title: "TCP echo", value: "tcpEcho.p50" },
+      goal: ["value", "<=", 1],
+      aim: ["ratio", "<=", 3]
+    },
+    {
+      title: "idle round trip, 99th percentile",
+      unit: "ms",
+      value: "roundTrip.p99",
+      anchor: { title: "TCP echo", value: "tcpEcho.p99" },
+      goal: ["value", "<=", 5],
+      aim: ["value", "<=", 2]
+    },
+    {
+      title: "round trip after 5 ms of rest, median",
+      unit: "ms",
+      value: "roundTrip.pausedP50",
+      anchor: { title: "TCP echo", value: "tcpEcho.pausedP50" }
+    }
+  ]
+}
+
+const cpuJobs: Suite = {
+  name: "cpuJobs",
+  rounds: 4,
+  steps: ["cpuJobs"],
+  figures: [
+    {
+      title: "10 ms CPU jobs, two slots",
+      unit: "/s",
+      value: "cpuJobs.two10ms",
+      anchor: { title: "one slot", value: "cpuJobs.one10ms" },
+      goal: ["ratio", ">=", 1.9]
+    },
+    {
+      title: "1 ms CPU jobs, two slots",
+      unit: "/s",
+      value: "cpuJobs.two1ms",
+      anchor: { title: "a loop in one process", value: "cpuJobs.bareOne1ms" },
+      aim: ["ratio", ">=", 1.9]
+    },
+    {
+      title: "0.1 ms CPU jobs, two slots",
+      unit: "/s",
+      value: "cpuJobs.two100us",
+      anchor: { title: "a loop in one process", value: "cpuJobs.bareOne100us" },
+      aim: ["ratio", ">=", 1.6]
+    },
+    {
+      title: "the same 10 ms in two processes without dispy",
+      unit: "/s",
+      value: "cpuJobs.bareTwo10ms",
+      anchor: { title: "in one", value: "cpuJobs.bareOne10ms" }
+    }
+  ]
+}
+
+const start: Suite = {
+  name: "start",
+  rounds: 2,
+  steps: ["nodeStart", "start"],
+  figures: [
+    {
+      title: "first result of a new cluster on a running node",
+      unit: "ms",
+      value: "start.clusterFirst",
+      goal: ["value", "<=", 150],
+      aim: ["value", "<=", 15]
+    },
+    { title: "the same for the next cluster of the process", unit: "ms", value: "start.clusterNext" },
+    {
+      title: "embedded cold start: new process to first result",
+      unit: "ms",
+      value: "start.embedded",
+      anchor: { title: "node -e", value: "nodeStart.millis" },
+      goal: ["value", "<=", 600],
+      aim: ["value", "<=", 350]
+    },
+    {
+      title: "dispynode to its ready line",
+      unit: "ms",
+      value: "start.dispynodeReady",
+      anchor: { title: "node -e", value: "nodeStart.millis" },
+      aim: ["value", "<=", 350]
+    }
+  ]
+}
+
+const memory: Suite = {
+  name: "memory",
+  rounds: 1,
+  steps: ["queueMemory", "nodeMemory", "mapMemory"],
+  figures: [
+    {
+      title: "client memory per queued no-op job (1,000,000)",
+      unit: "bytes",
+      value: "queueMemory.queued",
+      goal: ["value", "<=", 600],
+      aim: ["value", "<=", 250]
+    },
+    { title: "the same with someone awaiting its result", unit: "bytes", value: "queueMemory.awaited" },
+    { title: "submit of a job that must wait", unit: "µs", value: "queueMemory.submitMicros" },
+    {
+      title: "growth over a map of 10,000,000 items, client",
+      unit: "MiB",
+      value: "mapMemory.clientGrowth",
+      goal: ["value", "<=", 10]
+    },
+    {
+      title: "growth over a map of 10,000,000 items, daemon",
+      unit: "MiB",
+      value: "mapMemory.daemonGrowth",
+      goal: ["value", "<=", 10]
+    },
+    { title: "client RSS during that map", unit: "MiB", value: "mapMemory.client" },
+    {
+      title: "RSS of an idle dispynode without its slots",
+      unit: "MiB",
+      value: "nodeMemory.idle",
+      goal: ["value", "<=", 80],
+      aim: ["value", "<=", 60]
+    },
+    { title: "RSS of it after 100,000 jobs", unit: "MiB", value: "nodeMemory.afterJobs" }
+  ]
+}
+
+const scheduler: Suite = {
+  name: "scheduler",
+  rounds: 2,
+  steps: ["schedulerCore"],
+  figures: ([10, 100, 1000, 10_000] as const).map((nodes) => ({
+    title: `scheduler core, ${nodes.toLocaleString("en-US")} nodes x 32 slots`,
+    unit: "µs",
+    value: `schedulerCore.nodes${nodes}`,
+    aim: ["value", "<=", 5]
+  }))
+}
+
+const programs: Suite = {
+  name: "programs",
+  rounds: 3,
+  steps: ["spawn", "programs"],
+  figures: [
+    {
+      title: "programs (true), two at a time",
+      unit: "/s",
+      value: "programs.rate",
+      anchor: { title: "bare spawn", value: "spawn.rate" },
+      aim: ["ratio", ">=", 0.8]
+    }
+  ]
+}
+
+const kill: Suite = {
+  name: "kill",
+  rounds: 1,
+  steps: ["kill"],
+  figures: [
+    { title: "cancel of an endless loop to its outcome (grace 1 s)", unit: "ms", value: "kill.millis" }
+  ]
+}
+
+const values: Suite = {
+  name: "values",
+  rounds: 3,
+  steps: ["socket", "values"],
+  figures: [
+    {
+      title: "8 MiB arguments and results, each way",
+      unit: "MiB/s",
+      value: "values.throughput",
+      anchor: { title: "raw socket, one way", value: "socket.throughput" }
+    }
+  ]
+}
+
+/** All suites, in the order of the table. */
+export const suites: ReadonlyArray<Suite> = [
+  noop,
+  map,
+  roundTrip,
+  cpuJobs,
+  start,
+  memory,
+  scheduler,
+  programs,
+  values,
+  kill
+]
