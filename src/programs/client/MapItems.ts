@@ -88,8 +88,10 @@ export const make = Effect.fnUntraced(function*<I, A, E>(
   let size = core.isProgram ? 1 : Math.min(options.chunkSize ?? 1, window)
   /** Items taken so far; names them in errors. */
   let taken = 0
-  /** Items taken whose results the consumer does not have. */
+  /** Items taken whose results the consumer has not done with. */
   let held = 0
+  /** Of these, the items whose results the consumer has in hand; it is done with them when it asks for more. */
+  let handed = 0
   let ended: Exit.Exit<void, E | SubmitError> | undefined
   const room = Latch.makeUnsafe(true)
   const ready = Latch.makeUnsafe(false)
@@ -97,8 +99,10 @@ export const make = Effect.fnUntraced(function*<I, A, E>(
   const chunks: Array<Chunk<A>> = []
   const running = new Set<ClusterJob>()
 
-  const hasRoom = (): boolean =>
-    held === 0 || (held < window && running.size + chunks.length < Math.max(2, core.cpus()) * chunksPerSlot)
+  const hasRoom = (): boolean => {
+    const inHand = isOrdered ? chunks.length : running.size + chunks.length
+    return held === 0 || (held < window && inHand < Math.max(2, core.cpus()) * chunksPerSlot)
+  }
 
   const send = (items: ReadonlyArray<I>): Result.Result<void, SubmitError> => {
     const submitted = core.submit(core.isProgram ? [items[0]] : items, {
@@ -155,11 +159,13 @@ export const make = Effect.fnUntraced(function*<I, A, E>(
   )
 
   const pull: Pull.Pull<NonEmptyReadonlyArray<A>, E | JobError | SubmitError> = Effect.suspend(() => {
+    held -= handed
+    handed = 0
+    room.openUnsafe()
     const first = chunks[0]
     if (first?.result !== undefined) {
       chunks.shift()
-      held -= first.items
-      room.openUnsafe()
+      handed = first.items
       if (Exit.isFailure(first.result)) return Exit.failCause(first.result.cause)
       return isNonEmpty(first.result.value) ? Effect.succeed(first.result.value) : pull
     }

@@ -48,6 +48,9 @@ export const failure = (jobId: unknown, node: string, encoded: Uint8Array): JobF
   return error
 }
 
+/** The end of an output, short enough for a message. */
+const lastLines = (text: string): string => text.trimEnd().split("\n").slice(-3).join("\n").slice(-500)
+
 const errorOf = (job: ClusterJob, node: string, reply: ReplyFields): JobError | undefined => {
   const jobId = nameOf(job)
   switch (reply.outcome) {
@@ -57,7 +60,8 @@ const errorOf = (job: ClusterJob, node: string, reply: ReplyFields): JobError | 
       return failure(jobId, node, reply.result)
     case Outcome.slotDied: {
       const { exitCode, lastStderr, reason, signal } = decodeSlotDeath(reply.result)
-      return new JobCrashed({ jobId, node, reason, exitCode, signal, lastStderr })
+      const last = lastStderr === "" ? lastLines(textOf(reply.stderr)) : lastStderr
+      return new JobCrashed({ jobId, node, reason, exitCode, signal, lastStderr: last })
     }
     case Outcome.timedOut:
       return new JobTimedOut({ jobId, node, timeoutMillis: job.timeoutMillis })
