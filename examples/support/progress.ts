@@ -22,16 +22,13 @@ const clock = (seconds: number): string => {
 
 const count = (n: number): string => n >= 100 ? n.toFixed(0) : n.toPrecision(3).replace(/\.?0+$/, "")
 
+/** The bar is not narrower than that, nor wider than four times as much; a terminal without room for it gets none. */
+const barWidth = 8
+
 /** Parts that fit in `room` columns; the first ones matter most. */
 const fitting = (parts: ReadonlyArray<string>, room: number): ReadonlyArray<string> => {
-  const kept: Array<string> = []
   let used = 0
-  for (const part of parts) {
-    used += part.length + 2
-    if (used > room) break
-    kept.push(part)
-  }
-  return kept
+  return parts.filter((part) => (used += part.length + 2) <= room)
 }
 
 /** Reports on work of which `total` units are to be done; undefined when nobody knows how many. */
@@ -46,10 +43,12 @@ export const start = (title: string, unit: string, total?: number): Progress => 
   const parts = (): ReadonlyArray<string> => {
     const seconds = (performance.now() - startedAt) / 1000
     const rate = done / Math.max(seconds, 0.001)
-    const speed = `${count(rate)} ${unit}/s`
+    const speed = `${count(rate).padStart(4)} ${unit}/s`
     if (total === undefined) return [`${done} ${unit}`, speed]
-    const left = done === 0 ? "ETA ?" : `ETA ${clock((total - done) / rate)}`
-    return [`${String(Math.floor((100 * done) / total)).padStart(3)} %`, left, speed, `${done}/${total} ${unit}`]
+    const left = done === 0 ? "?" : clock((total - done) / rate)
+    const percent = String(Math.floor((100 * done) / total))
+    const counted = String(done).padStart(String(total).length)
+    return [`${percent.padStart(3)} %`, `ETA ${left.padStart(4)}`, speed, `${counted}/${total} ${unit}`]
   }
 
   const bar = (width: number): string => {
@@ -58,16 +57,14 @@ export const start = (title: string, unit: string, total?: number): Progress => 
   }
 
   const draw = (): void => {
-    const room = Math.max(10, (stderr.columns || 80) - 1)
-    const texts = fitting(parts(), room - title.length)
-    const used = texts.reduce((sum, text) => sum + text.length + 2, title.length + 1)
-    const width = Math.min(40, room - used)
-    const line = [...(total !== undefined && width >= 6 ? [bar(width)] : []), texts.join("  ")].join(" ")
-    stderr.write(`\r\u001b[2K${title} ${line}`)
+    const room = Math.max(10, (stderr.columns || 80) - 1) - title.length
+    const texts = fitting(parts(), total === undefined ? room : room - barWidth - 1).join("  ")
+    const width = Math.min(4 * barWidth, room - texts.length - 2)
+    stderr.write(`\r\u001b[2K${title} ${total !== undefined && width >= barWidth ? `${bar(width)} ` : ""}${texts}`)
   }
 
   const print = (): void => {
-    stderr.write(`${title}: ${parts().join(", ").trim()}\n`)
+    stderr.write(`${title}: ${parts().map((part) => part.trim()).join(", ")}\n`)
   }
 
   const printEnd = (): void => {
