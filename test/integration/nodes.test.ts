@@ -15,7 +15,12 @@ const daemons: Array<Daemon> = []
 const clusters: Array<PromiseJobCluster<never, unknown>> = []
 
 const daemon = async (...args: ReadonlyArray<string>): Promise<Daemon> => {
-  const started = await startDaemon(["--cpus", "2", "--dest-path-prefix", directory, ...args])
+  const started = await startDaemon([
+    ...(args.includes("--cpus") ? [] : ["--cpus", "2"]),
+    "--dest-path-prefix",
+    directory,
+    ...args
+  ])
   daemons.push(started)
   return started
 }
@@ -26,6 +31,10 @@ const cluster: typeof createJobCluster = async (computation, options) => {
   return made
 }
 
+/** What daemons have in their directory: a directory of its own for each that runs. */
+const ofDaemons = (): ReadonlyArray<string> =>
+  readdirSync(directory, { recursive: true, encoding: "utf8" }).filter((name) => /\d+-\d+/.test(name))
+
 beforeEach(async () => {
   directory = await mkdtemp(join(tmpdir(), "dispy-nodes-test-"))
 })
@@ -33,7 +42,7 @@ beforeEach(async () => {
 afterEach(async () => {
   await Promise.all(clusters.splice(0).map((one) => one.close({ timeout: 0, terminate: true })))
   await Promise.all(daemons.splice(0).map((one) => one.stop()))
-  expect(readdirSync(directory)).toEqual([])
+  expect(ofDaemons()).toEqual([])
   await rm(directory, { recursive: true })
 })
 
@@ -159,7 +168,7 @@ describe("ends", () => {
     await expect(jobs[0]!.result()).rejects.toMatchObject({ _tag: "NodeLost" })
     expect([jobs[0]!.status, jobs[1]!.status, jobs[2]!.status]).toEqual(["Abandoned", "Abandoned", "Created"])
     await untilIdle()
-    await vi.waitFor(() => expect(readdirSync(directory)).toEqual([]), { timeout: 5000 })
+    await vi.waitFor(() => expect(ofDaemons()).toEqual([]), { timeout: 5000 })
   })
 
   it("runs the jobs of a killed node elsewhere when they may run twice", async () => {

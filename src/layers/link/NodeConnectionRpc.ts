@@ -1,5 +1,5 @@
 /** A node connection over any client of the control protocol. */
-import { Effect, Stream } from "effect"
+import { Cause, Effect, Predicate, Stream } from "effect"
 import type { RpcClient, RpcClientError, RpcGroup } from "effect/rpc"
 import { NodeUnreachable } from "../../domain/NodeError.ts"
 import type { NodeInfo } from "../../domain/NodeInfo.ts"
@@ -40,32 +40,30 @@ export const explain = (error: RpcClientError.RpcClientError): string => {
 
 /** The connection to the node at `address` (as users write it), greeted with `info`. */
 export const make = (address: string, info: NodeInfo, rpc: NodeRpcClient): NodeConnection => {
-  const unreachable = (error: RpcClientError.RpcClientError) =>
-    Effect.fail(new NodeUnreachable({ address, reason: explain(error) }))
+  const lost = (reason: string) => Effect.fail(new NodeUnreachable({ address, reason }))
+  /** A call that is under way when its connection is closed ends as interrupted, although its caller was not. */
+  const call = <A, E>(
+    effect: Effect.Effect<A, E | RpcClientError.RpcClientError>
+  ): Effect.Effect<A, Exclude<E, RpcClientError.RpcClientError> | NodeUnreachable> =>
+    effect.pipe(
+      Effect.catchIf(isRpcError, (error) => lost(explain(error))),
+      Effect.catchCauseIf(Cause.hasInterruptsOnly, () => lost("the connection was closed"))
+    )
   return {
     info,
-    acquire: (client) =>
-      rpc.AcquireLease(client).pipe(
-        Effect.map((lease) => lease.leaseId),
-        Effect.catchTag("RpcClientError", unreachable)
-      ),
+    acquire: (client) => call(Effect.map(rpc.AcquireLease(client), (lease) => lease.leaseId)),
     events: (leaseId) =>
       rpc.Events({ leaseId }).pipe(
-        Stream.catchTag("RpcClientError", (error) => Stream.fromEffect(unreachable(error)))
+        Stream.catchTag("RpcClientError", (error) => Stream.fromEffect(lost(explain(error))))
       ),
-    openComputation: (leaseId, computation) =>
-      rpc.OpenComputation({ leaseId, computation }).pipe(
-        Effect.asVoid,
-        Effect.catchTag("RpcClientError", unreachable)
-      ),
+    openComputation: (leaseId, computation) => call(Effect.asVoid(rpc.OpenComputation({ leaseId, computation }))),
     dispatch: (leaseId, computationId, batch, acknowledged) =>
-      rpc.Dispatch({ leaseId, computationId, batch, acknowledged }).pipe(
-        Effect.catchTag("RpcClientError", unreachable)
-      ),
-    cancelJobs: (leaseId, computationId, jobIds) =>
-      rpc.CancelJobs({ leaseId, computationId, jobIds }).pipe(Effect.catchTag("RpcClientError", unreachable)),
-    closeComputation: (leaseId, computationId) =>
-      rpc.CloseComputation({ leaseId, computationId }).pipe(Effect.catchTag("RpcClientError", unreachable)),
-    release: (leaseId) => rpc.ReleaseLease({ leaseId }).pipe(Effect.catchTag("RpcClientError", unreachable))
+      call(rpc.Dispatch({ leaseId, computationId, batch, acknowledged })),
+    cancelJobs: (leaseId, computationId, jobIds) => call(rpc.CancelJobs({ leaseId, computationId, jobIds })),
+    closeComputation: (leaseId, computationId) => call(rpc.CloseComputation({ leaseId, computationId })),
+    release: (leaseId) => call(rpc.ReleaseLease({ leaseId }))
   }
 }
+
+const isRpcError = (error: unknown): error is RpcClientError.RpcClientError =>
+  Predicate.isTagged(error, "RpcClientError")

@@ -4,6 +4,7 @@
  * data; effects run per batch.
  */
 import { Effect, FiberSet, Latch } from "effect"
+import type { MalformedMessage, NodeUnreachable, NotLeased } from "../../domain/NodeError.ts"
 import type { JobRecord } from "../../domain/scheduler/JobRecord.ts"
 import { type Action, type Event, step } from "../../domain/scheduler/Scheduler.ts"
 import * as SchedulerState from "../../domain/scheduler/SchedulerState.ts"
@@ -61,6 +62,10 @@ const batchesOf = function*(jobs: ReadonlyArray<JobRecord>): Generator<Uint8Arra
   yield encodeJobs(batch)
 }
 
+/** What to say of a node that a call failed on. */
+const reasonOf = (error: NotLeased | MalformedMessage | NodeUnreachable): string =>
+  error._tag === "NodeUnreachable" ? error.reason : error.message
+
 /** Starts the scheduler; it ends with the scope. */
 export const make = Effect.gen(function*() {
   const state = SchedulerState.make()
@@ -101,7 +106,7 @@ export const make = Effect.gen(function*() {
     node.acknowledged = node.received
     fork(
       node.connection.dispatch(node.leaseId, computationId, batch, node.received).pipe(
-        Effect.catch((error) => Effect.sync(() => node.fail(error.message)))
+        Effect.catch((error) => Effect.sync(() => node.fail(reasonOf(error))))
       )
     )
   }
@@ -119,7 +124,7 @@ export const make = Effect.gen(function*() {
         if (node === undefined) return
         fork(
           node.connection.cancelJobs(node.leaseId, action.computationId, action.jobNumbers).pipe(
-            Effect.catch((error) => Effect.sync(() => node.fail(error.message)))
+            Effect.catch((error) => Effect.sync(() => node.fail(reasonOf(error))))
           )
         )
         return

@@ -112,19 +112,23 @@ export const supervise = (self: Supervised, env: Environment): Effect.Effect<nev
 
 const report = (self: Supervised, env: Environment, state: Supervised["state"], reason: string): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const isNews = self.state !== state || self.reason !== reason
+    const isNews = self.state !== state
     self.state = state
     self.reason = reason
     env.changed.openUnsafe()
     return isNews && state !== "connected"
-      ? Effect.logWarning(`cluster goes on without node ${self.address}: ${reason}`)
+      ? Effect.logWarning(`going on without node ${self.address}: ${reason}`)
       : Effect.void
   })
+
+/** The part of an error's message that does not name the node again. */
+const reasonOf = (error: { readonly _tag: string; readonly message: string; readonly reason?: string }): string =>
+  error._tag === "NodeUnreachable" && error.reason !== undefined ? error.reason : error.message
 
 /** One life of a connection, from dialling to its end. */
 const session = Effect.fnUntraced(function*(self: Supervised, env: Environment) {
   const opened = yield* dial(self, env).pipe(
-    Effect.tapError((error) => report(self, env, error._tag === "NodeBusy" ? "busy" : "missing", error.message))
+    Effect.tapError((error) => report(self, env, error._tag === "NodeBusy" ? "busy" : "missing", reasonOf(error)))
   )
   if (env.engine.nodes.has(opened.connection.info.incarnation)) {
     yield* report(self, env, "missing", "it is the same node as another entry of the list")
@@ -138,8 +142,8 @@ const session = Effect.fnUntraced(function*(self: Supervised, env: Environment) 
     Effect.raceFirst(Deferred.await(lost)),
     Effect.flip
   )
-  leave(self, env, node, end.message)
-  yield* report(self, env, "missing", self.isLeaving ? self.reason : end.message)
+  leave(self, env, node, reasonOf(end))
+  yield* report(self, env, "missing", self.isLeaving ? self.reason : reasonOf(end))
 })
 
 const dial = Effect.fnUntraced(function*(self: Supervised, env: Environment) {
@@ -217,7 +221,7 @@ const openOn = (
           env.engine.post({ _tag: "NodeReady", nodeId: node.id, computationId: computation.id })
         }),
       onFailure: (error) => {
-        if (error._tag !== "ComputationRefused") return Effect.sync(() => node.fail(error.message))
+        if (error._tag !== "ComputationRefused") return Effect.sync(() => node.fail(reasonOf(error)))
         self.openings.set(computation.id, error)
         return Effect.logWarning(error.message)
       }

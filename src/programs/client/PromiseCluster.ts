@@ -296,7 +296,7 @@ export const createJobCluster = async <const C extends Input>(
   const { callback, logLevel = "warning", ...rest } = options
   const startedAt = performance.now()
   const checked = Result.getOrThrow(ClusterOptions.check(rest))
-  const runtime = ManagedRuntime.make(Layer.merge(Dispy.layerChecked(checked), logTo(logLevel)))
+  const runtime = ManagedRuntime.make(Layer.provideMerge(Dispy.layerChecked(checked), logTo(logLevel)))
   const scope = runtime.runSync(Scope.make())
   try {
     const core = await runtime.runPromise(
