@@ -36,8 +36,9 @@ export const helpers: Readonly<Record<string, string>> = {
     `if (typeof dispose !== "function") throw new TypeError("Object not disposable"); ` +
     `stack.push([async, dispose, value]); return value }`,
   __callDispose: `(stack, error, hasError) => { ` +
-    `const fail = (next) => { error = hasError ? new SuppressedError(next, error, "An error was suppressed during disposal") ` +
-    `: next; hasError = true }; ` +
+    // Node 22 has no SuppressedError.
+    `const fail = (next) => { error = hasError && typeof SuppressedError === "function" ` +
+    `? new SuppressedError(next, error, "An error was suppressed during disposal") : next; hasError = true }; ` +
     `const next = () => { for (let entry; entry = stack.pop();) { try { const result = entry[1] && entry[1].call(entry[2]); ` +
     `if (entry[0]) return Promise.resolve(result).then(next, (error) => { fail(error); return next() }) } ` +
     `catch (error) { fail(error) } } if (hasError) throw error }; return next() }`,
