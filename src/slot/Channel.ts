@@ -1,7 +1,14 @@
 /** The slot's end of the two pipes to its node: frames out, written at once and whole. */
 import * as fs from "node:fs"
+import type { KeptOutput } from "../domain/wire/BoundedOutput.ts"
 import * as Entries from "../domain/wire/Entries.ts"
-import { frameHeaderBytes, FromSlot, slotOutput, writeFrameHeader } from "../domain/wire/SlotFrames.ts"
+import {
+  frameHeaderBytes,
+  FromSlot,
+  outputHeaderBytes,
+  slotOutput,
+  writeFrameHeader
+} from "../domain/wire/SlotFrames.ts"
 
 // The functions as they are before a job can replace them.
 const { writeSync } = fs
@@ -42,11 +49,15 @@ export const sendNumber = (type: number, value: number): void => {
 }
 
 /** Sends what a running job printed. */
-export const sendOutput = (descriptor: number, bytes: Uint8Array): void => {
-  const frame = frameOf(frameHeaderBytes + 1 + bytes.length)
+export const sendOutput = (descriptor: number, { cut, head, tail }: KeptOutput): void => {
+  const textAt = frameHeaderBytes + outputHeaderBytes
+  const frame = frameOf(textAt + head.length + tail.length)
   writeFrameHeader(frame, FromSlot.output)
   frame[frameHeaderBytes] = descriptor
-  frame.set(bytes, frameHeaderBytes + 1)
+  frame.writeDoubleLE(cut, frameHeaderBytes + 1)
+  frame.writeUInt32LE(head.length, frameHeaderBytes + 9)
+  frame.set(head, textAt)
+  frame.set(tail, textAt + head.length)
   writeAll(frame)
 }
 

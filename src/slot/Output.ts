@@ -9,7 +9,6 @@ import { syncBuiltinESMExports } from "node:module"
 import { Writable } from "node:stream"
 import { format } from "node:util"
 import * as BoundedOutput from "../domain/wire/BoundedOutput.ts"
-import { noBytes, ReplyFlags } from "../domain/wire/Entries.ts"
 import * as Channel from "./Channel.ts"
 
 /** A descriptor that jobs print to. */
@@ -19,10 +18,8 @@ export type Descriptor = 1 | 2
 export interface Output {
   stdout: BoundedOutput.BoundedOutput
   stderr: BoundedOutput.BoundedOutput
-  /** Whether what was printed goes to the node now rather than with the reply. */
+  /** Whether what was printed goes to the node now rather than at the end of the job. */
   shouldPass: () => boolean
-  /** `ReplyFlags` of the running job. */
-  flags: number
   /** Something may have written to the descriptors themselves. */
   isNative: boolean
   /** How much of Node was loaded when that was last looked into. */
@@ -36,7 +33,6 @@ export const make = (): Output => ({
   stdout: BoundedOutput.make(0),
   stderr: BoundedOutput.make(0),
   shouldPass: () => false,
-  flags: 0,
   isNative: false,
   modulesSeen: 0,
   isOpen: false
@@ -46,28 +42,13 @@ const print = (output: Output, descriptor: Descriptor, chunk: string | Uint8Arra
   const bytes = typeof chunk === "string" ? Buffer.from(chunk, encoding) : chunk
   if (!output.isOpen) return writeAll(descriptor, bytes)
   BoundedOutput.write(descriptor === 1 ? output.stdout : output.stderr, bytes)
-  if (!output.shouldPass()) return
-  for (const passed of [1, 2] as const) {
-    const kept = takeOne(output, passed)
-    if (kept.length > 0) Channel.sendOutput(passed, kept)
-  }
+  if (output.shouldPass()) passOn(output)
 }
 
-const takeOne = (output: Output, descriptor: Descriptor): Uint8Array => {
-  const from = descriptor === 1 ? output.stdout : output.stderr
-  if (BoundedOutput.isEmpty(from)) return noBytes
-  const kept = BoundedOutput.take(from)
-  if (kept.isTruncated) output.flags |= descriptor === 1 ? ReplyFlags.stdoutTruncated : ReplyFlags.stderrTruncated
-  return kept.bytes
-}
-
-/** What the job printed and has not passed on; the next job starts with nothing. */
-export const take = (output: Output): { stdout: Uint8Array; stderr: Uint8Array; flags: number } => {
-  const stdout = takeOne(output, 1)
-  const stderr = takeOne(output, 2)
-  const { flags } = output
-  output.flags = 0
-  return { stdout, stderr, flags }
+/** Sends what was printed and not sent yet. */
+export const passOn = (output: Output): void => {
+  if (!BoundedOutput.isEmpty(output.stdout)) Channel.sendOutput(1, BoundedOutput.take(output.stdout))
+  if (!BoundedOutput.isEmpty(output.stderr)) Channel.sendOutput(2, BoundedOutput.take(output.stderr))
 }
 
 const rawWrite = fs.writeSync

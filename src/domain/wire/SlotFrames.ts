@@ -9,7 +9,7 @@
  *                               ◀───────  Ready | Refused (encoded error)
  *   Jobs (job entries)          ───────▶  claims and runs one after another
  *                               ◀───────  Listening (u32 jobId): the job asked for `dispy.signal`
- *                               ◀───────  Output (u8 descriptor, bytes): what a job that runs for a while printed
+ *                               ◀───────  Output: what the job printed since the last one
  *                               ◀───────  Reply (one reply entry), before the next job starts
  *   Abort (u32 jobId)           ───────▶  fires `dispy.signal` of that job if it runs
  *   Revoke (u32 count)          ───────▶  forgets the last `count` jobs it was sent and has not claimed
@@ -20,7 +20,8 @@
  * The node takes jobs back by reading the FIFO itself: the kernel serialises the
  * reads, so a job is started or taken back, never both.
  *
- * What a job prints in JavaScript travels in its reply. Native code and children
+ * What a job prints in JavaScript goes to the node in output frames before its
+ * reply; the slot's replies carry none. Native code and children
  * write to the slot's own descriptors 1 and 2; a job that may have done so replies
  * with `replyMarked` after writing `outputMarker` to both, so that the node knows
  * which bytes of them belong to the job.
@@ -49,6 +50,12 @@ export const FromSlot = {
   output: 6,
   revoked: 7
 } as const
+
+/**
+ * What precedes the text of an output frame: `u8 descriptor | f64 cut | u32 headBytes`. `cut` bytes are missing
+ * behind the first `headBytes` of the text.
+ */
+export const outputHeaderBytes = 13
 
 /** Ends a job's part of descriptors 1 and 2; `nonce` is the slot's own. */
 export const outputMarker = (nonce: string, jobId: number): string => `\0dispy:${nonce}:${jobId}\0`

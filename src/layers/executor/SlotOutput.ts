@@ -1,10 +1,11 @@
 /**
- * What a slot's jobs printed, put together with their replies: output that was
- * passed on while the job ran, the part in the reply itself, and what native code
- * and children wrote to the slot's descriptors up to the job's marker.
+ * What a slot's jobs printed, put into their replies: the output frames that came
+ * before the reply, and what native code and children wrote to the slot's
+ * descriptors up to the job's marker.
  */
 import * as BoundedOutput from "../../domain/wire/BoundedOutput.ts"
 import * as Entries from "../../domain/wire/Entries.ts"
+import * as SlotFrames from "../../domain/wire/SlotFrames.ts"
 
 /** Bytes of stderr kept to explain a slot's end. */
 const lastBytes = 4096
@@ -27,6 +28,7 @@ interface RawStream {
 interface HeldReply {
   readonly entry: Uint8Array
   readonly isMarked: boolean
+  readonly passed: readonly [BoundedOutput.KeptOutput, BoundedOutput.KeptOutput]
 }
 
 /** The output of one slot. */
@@ -56,9 +58,18 @@ export const make = (limitBytes: number, nonce: string): SlotOutput => ({
   held: []
 })
 
-/** Takes in an output frame of the running job. */
-export const pass = (output: SlotOutput, payload: Uint8Array): void =>
-  BoundedOutput.write(output.passed[payload[0] === 2 ? 1 : 0], payload.subarray(1))
+/** Takes in an output frame of the running job; false when it is none. */
+export const pass = (output: SlotOutput, payload: Uint8Array): boolean => {
+  const view = Entries.viewOf(payload)
+  const text = payload.subarray(SlotFrames.outputHeaderBytes)
+  if (payload.length < SlotFrames.outputHeaderBytes) return false
+  const cut = view.getFloat64(1, true)
+  const headBytes = view.getUint32(9, true)
+  if (!(cut >= 0) || headBytes > text.length) return false
+  const kept = { head: text.subarray(0, headBytes), tail: text.subarray(headBytes), cut }
+  BoundedOutput.append(output.passed[payload[0] === 2 ? 1 : 0], kept)
+  return true
+}
 
 /** Takes in what came on descriptor 1 (index 0) or 2 (index 1). */
 export const feed = (output: SlotOutput, index: 0 | 1, chunk: Buffer): void => {
@@ -100,34 +111,43 @@ export const end = (output: SlotOutput, index: 0 | 1): void => {
 export const isPlain = (output: SlotOutput): boolean =>
   output.held.length === 0 && BoundedOutput.isEmpty(output.passed[0]) && BoundedOutput.isEmpty(output.passed[1])
 
-/** All of one descriptor's output of a job, in the limit. */
-const joined = (limitBytes: number, parts: ReadonlyArray<Uint8Array>): BoundedOutput.KeptOutput => {
-  const all = BoundedOutput.make(limitBytes + 64)
-  for (const part of parts) BoundedOutput.write(all, part)
+const nothing: BoundedOutput.KeptOutput = { head: Entries.noBytes, tail: Entries.noBytes, cut: 0 }
+
+/** One descriptor's output of a job: what was passed on, then what came by itself. */
+const joined = (
+  limitBytes: number,
+  passed: BoundedOutput.KeptOutput,
+  native: BoundedOutput.KeptOutput
+): BoundedOutput.KeptOutput => {
+  if (native === nothing) return passed
+  const all = BoundedOutput.make(limitBytes)
+  BoundedOutput.append(all, passed)
+  BoundedOutput.append(all, native)
   return BoundedOutput.take(all)
 }
 
 const withOutput = (
-  output: SlotOutput,
-  entry: Uint8Array,
-  before: readonly [BoundedOutput.KeptOutput, BoundedOutput.KeptOutput],
-  after: readonly [BoundedOutput.KeptOutput, BoundedOutput.KeptOutput]
+  { limitBytes }: SlotOutput,
+  { entry, passed }: HeldReply,
+  native: readonly [BoundedOutput.KeptOutput, BoundedOutput.KeptOutput]
 ): Uint8Array => {
   const reply = Entries.readReply(entry, Entries.viewOf(entry), 0)
-  const stdout = joined(output.limitBytes, [before[0].bytes, reply.stdout, after[0].bytes])
-  const stderr = joined(output.limitBytes, [before[1].bytes, reply.stderr, after[1].bytes])
-  let { flags } = reply
-  if (before[0].isTruncated || after[0].isTruncated || stdout.isTruncated) flags |= Entries.ReplyFlags.stdoutTruncated
-  if (before[1].isTruncated || after[1].isTruncated || stderr.isTruncated) flags |= Entries.ReplyFlags.stderrTruncated
-  return Entries.encodeReply({ ...reply, flags, stdout: stdout.bytes, stderr: stderr.bytes })
+  const stdout = joined(limitBytes, passed[0], native[0])
+  const stderr = joined(limitBytes, passed[1], native[1])
+  const flags = (stdout.cut > 0 ? Entries.ReplyFlags.stdoutTruncated : 0) |
+    (stderr.cut > 0 ? Entries.ReplyFlags.stderrTruncated : 0)
+  return Entries.encodeReply({
+    ...reply,
+    flags,
+    stdout: BoundedOutput.render(stdout),
+    stderr: BoundedOutput.render(stderr)
+  })
 }
-
-const nothing: BoundedOutput.KeptOutput = { bytes: Entries.noBytes, isTruncated: false }
 
 /** Takes in a reply that is not plain; `release` gives it back when all its output is there. */
 export const hold = (output: SlotOutput, entry: Uint8Array, isMarked: boolean): void => {
-  const before = [BoundedOutput.take(output.passed[0]), BoundedOutput.take(output.passed[1])] as const
-  output.held.push({ entry: withOutput(output, entry, before, [nothing, nothing]), isMarked })
+  const passed = [BoundedOutput.take(output.passed[0]), BoundedOutput.take(output.passed[1])] as const
+  output.held.push({ entry, isMarked, passed })
 }
 
 /** The segment of a job, with those of jobs whose reply did not wait for them dropped; undefined while it may come. */
@@ -141,7 +161,7 @@ const segmentOf = (stream: RawStream, jobId: number, isFinal: boolean): BoundedO
 export const release = (output: SlotOutput, isFinal: boolean): ReadonlyArray<Uint8Array> => {
   const released: Array<Uint8Array> = []
   for (let first = output.held[0]; first !== undefined; first = output.held[0]) {
-    if (!first.isMarked) released.push(first.entry)
+    if (!first.isMarked) released.push(withOutput(output, first, [nothing, nothing]))
     else {
       const jobId = Entries.entryJobId(Entries.viewOf(first.entry), 0)
       const isThere = output.raw.every((stream) =>
@@ -150,7 +170,7 @@ export const release = (output: SlotOutput, isFinal: boolean): ReadonlyArray<Uin
       if (!isThere) break
       const stdout = segmentOf(output.raw[0], jobId, isFinal) ?? nothing
       const stderr = segmentOf(output.raw[1], jobId, isFinal) ?? nothing
-      released.push(withOutput(output, first.entry, [nothing, nothing], [stdout, stderr]))
+      released.push(withOutput(output, first, [stdout, stderr]))
     }
     output.held.shift()
   }
@@ -159,10 +179,10 @@ export const release = (output: SlotOutput, isFinal: boolean): ReadonlyArray<Uin
 
 /** What the running job printed up to now, for a slot that died. */
 export const remains = (output: SlotOutput): { readonly stdout: Uint8Array; readonly stderr: Uint8Array } => {
-  const of = (index: 0 | 1): Uint8Array =>
-    joined(output.limitBytes, [
-      BoundedOutput.take(output.passed[index]).bytes,
-      BoundedOutput.take(output.raw[index].current).bytes
-    ]).bytes
+  const of = (index: 0 | 1): Uint8Array => {
+    const passed = BoundedOutput.take(output.passed[index])
+    const native = BoundedOutput.take(output.raw[index].current)
+    return BoundedOutput.render(joined(output.limitBytes, passed, native))
+  }
   return { stdout: of(0), stderr: of(1) }
 }

@@ -102,7 +102,10 @@ const onFrame = (slot: SlotProcess, type: number, payload: Uint8Array): void => 
   const { FromSlot } = SlotFrames
   if (type === FromSlot.reply) return onReply(slot, payload, false)
   if (type === FromSlot.replyMarked) return onReply(slot, payload, true)
-  if (type === FromSlot.output) return SlotOutput.pass(slot.output, payload)
+  if (type === FromSlot.output) {
+    if (!SlotOutput.pass(slot.output, payload)) broken(slot, "it wrote malformed output")
+    return
+  }
   // What was read before is told before.
   flush(slot)
   if (type === FromSlot.ready) {

@@ -75,7 +75,9 @@ describe("a program", () => {
 
   it.live("runs with a runner, finds its folder in the PATH, and knows its job and node", () =>
     Effect.gen(function*() {
-      const opened = yield* openCode(aScript("where", "command -v where; echo $DISPY_JOB_ID $DISPY_NODE_NAME $DISPY_IP_ADDR", "sh"))
+      const opened = yield* openCode(
+        aScript("where", "command -v where; echo $DISPY_JOB_ID $DISPY_NODE_NAME $DISPY_IP_ADDR", "sh")
+      )
       const reply = yield* opened.run([])
       const [found, facts] = reply.stdout.trim().split("\n")
       expect(path.basename(found!)).toBe("where")
@@ -121,9 +123,17 @@ describe("a program", () => {
 describe("the surroundings of a job", () => {
   it.live("are its computation's directory, a clean environment, and dispy", () =>
     Effect.gen(function*() {
-      const opened = yield* openFunction("() => [process.cwd(), process.env, dispy.jobId, dispy.nodeName, dispy.ipAddr]")
+      const opened = yield* openFunction(
+        "() => [process.cwd(), process.env, dispy.jobId, dispy.nodeName, dispy.ipAddr]"
+      )
       const reply = yield* opened.run([])
-      const [cwd, env, jobId, nodeName, ipAddr] = valueOf(reply) as [string, Record<string, string>, number, string, string]
+      const [cwd, env, jobId, nodeName, ipAddr] = valueOf(reply) as [
+        string,
+        Record<string, string>,
+        number,
+        string,
+        string
+      ]
       expect(path.basename(cwd)).toBe("work")
       expect([jobId, nodeName, ipAddr]).toEqual([reply.jobId, "n1", "192.0.2.7"])
       const allowed = /^(PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_[A-Z]+|TZ|TMPDIR|TMP|TEMP|DISPY_SLOT)$/
@@ -147,4 +157,3 @@ describe("the surroundings of a job", () => {
       expect((valueOf(yield* opened.run([40 * 1024 * 1024])) as Uint8Array).length).toBe(40 * 1024 * 1024)
     }).pipe(Effect.scoped, withExecutor))
 })
-

@@ -21,7 +21,9 @@ afterAll(() => {
 describe("a long job among short ones", () => {
   it.live("holds up none of 20,000 jobs", () =>
     Effect.gen(function*() {
-      const opened = yield* openFunction("(millis) => { const end = performance.now() + millis; while (performance.now() < end); }")
+      const opened = yield* openFunction(
+        "(millis) => { const end = performance.now() + millis; while (performance.now() < end); }"
+      )
       const count = 20_000
       yield* opened.replies(opened.submit(Array.from({ length: 2000 }, () => [0])))
       const ids = opened.submit(Array.from({ length: count }, (_, i) => [i === count / 2 ? 200 : 0]))
@@ -70,7 +72,9 @@ describe("any mix of jobs, crashes and cancels", () => {
         const kind = mix![reply.jobId - 1]!
         if (outcome === "slotDied") expect(["exit", "crash"]).toContain(kind)
         if (outcome === "timedOut") expect(kind).toBe("loop")
-        if (kind === "quick" || kind === "spin" || kind === "wait") expect(["succeeded", "cancelled"]).toContain(outcome)
+        if (kind === "quick" || kind === "spin" || kind === "wait") {
+          expect(["succeeded", "cancelled"]).toContain(outcome)
+        }
       }
     }).pipe(Effect.scoped, Effect.provide(layerProcess({ cpus: 2 }))), 60_000)
 })
