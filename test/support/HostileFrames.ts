@@ -72,6 +72,16 @@ export const sendAndAwaitClose = (port: number, bytes: Uint8Array, host = "127.0
     socket.resume()
   })
 
+/** Sends bytes on a connection of their own, hangs up, and resolves when both sides have. */
+export const sendAndHangUp = (port: number, bytes: Uint8Array): Promise<void> =>
+  new Promise((resolve) => {
+    const socket = net.connect({ host: "127.0.0.1", port, noDelay: true })
+    socket.on("connect", () => socket.end(bytes))
+    socket.on("error", () => {})
+    socket.on("close", () => resolve())
+    socket.resume()
+  })
+
 /** Does `run` for 0 … count - 1, `width` at a time. */
 export const inParallel = async (count: number, width: number, run: (n: number) => Promise<unknown>): Promise<void> => {
   let next = 0

@@ -9,6 +9,7 @@ import { protocolVersion } from "../../src/domain/NodeInfo.ts"
 import { type NodeEvent, NodeRpcs } from "../../src/domain/NodeRpcs.ts"
 import { encodeJobs, entryJobId, entrySize, noBytes, replyOutcome, viewOf } from "../../src/domain/wire/Entries.ts"
 import { NodeLifecycle } from "../../src/services/NodeLifecycle.ts"
+import * as Values from "../../src/slot/Values.ts"
 
 /** A computation that a scripted executor takes. */
 export const aComputation = (id: string): Computation => ({
@@ -18,9 +19,11 @@ export const aComputation = (id: string): Computation => ({
   limits: { graceMillis: 100, outputLimitBytes: 1000 }
 })
 
+const noArgs = Values.encodeArgs([])
+
 /** A batch of jobs without arguments. */
 export const someJobs = (...jobIds: ReadonlyArray<number>): Uint8Array =>
-  encodeJobs(jobIds.map((jobId) => ({ jobId, attempt: 1, flags: 0, timeoutMillis: 0, args: noBytes })))
+  encodeJobs(jobIds.map((jobId) => ({ jobId, attempt: 1, flags: 0, timeoutMillis: 0, args: noArgs })))
 
 /** Job ids and outcomes in a batch of replies. */
 export const outcomesOf = (batch: Uint8Array): Array<readonly [jobId: number, outcome: number]> => {
