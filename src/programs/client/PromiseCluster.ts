@@ -114,11 +114,18 @@ const levels = { debug: "Debug", info: "Info", warning: "Warn", error: "Error", 
 
 type Runtime = ManagedRuntime.ManagedRuntime<Layer.Success<ReturnType<typeof Dispy.layerChecked>>, never>
 
+/** What the views of one cluster share. */
+interface Lifetime {
+  readonly scope: Scope.Closeable
+  /** There once the cluster is closing; done when it is closed. */
+  end: Promise<void> | undefined
+}
+
 /** A computation on the nodes of a cluster. Made by `createJobCluster`. */
 export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A> implements AsyncDisposable {
   readonly #core: ClusterCore.ClusterCore
   readonly #runtime: Runtime
-  readonly #scope: Scope.Closeable
+  readonly #lifetime: Lifetime
   readonly #options: ClusterOptions.JobOptions
   readonly #submission: ClusterCore.Submission
   readonly #startedAt: number
@@ -127,13 +134,13 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A> 
   constructor(
     core: ClusterCore.ClusterCore,
     runtime: Runtime,
-    scope: Scope.Closeable,
+    lifetime: Lifetime,
     options: ClusterOptions.JobOptions,
     startedAt: number
   ) {
     this.#core = core
     this.#runtime = runtime
-    this.#scope = scope
+    this.#lifetime = lifetime
     this.#options = options
     this.#submission = Result.getOrThrow(JobCluster.submission(core, options))
     this.#startedAt = startedAt
@@ -177,7 +184,7 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A> 
   ): AsyncGenerator<A, void, void> {
     const { signal, ...mapOptions } = options
     const runtime = this.#runtime
-    const scope = runtime.runSync(Scope.make())
+    const scope = runtime.runSync(Scope.fork(this.#lifetime.scope))
     try {
       const pull = runtime.runSync(
         JobCluster.fromReader(InputReader.make(inputs)).pipe(
@@ -200,7 +207,8 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A> 
         throw error
       }
     } finally {
-      await runtime.runPromise(Scope.close(scope, Exit.void))
+      // A cluster that was closed meanwhile has closed this scope with its own.
+      if (this.#lifetime.end === undefined) await runtime.runPromise(Scope.close(scope, Exit.void))
     }
   }
 
@@ -211,6 +219,7 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A> 
 
   /** Waits until no job is pending and every callback is done; false when `timeout` ends first. */
   async wait(timeout?: Duration.Input): Promise<boolean> {
+    if (this.#lifetime.end !== undefined) return true
     return await this.#runtime.runPromise(JobCluster.wait(this.#core, timeout))
   }
 
@@ -219,7 +228,7 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A> 
     return new PromiseJobCluster(
       this.#core,
       this.#runtime,
-      this.#scope,
+      this.#lifetime,
       { ...this.#options, ...options },
       this.#startedAt
     )
@@ -245,10 +254,17 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A> 
    * the pending jobs are cancelled, else the result is false and the cluster stays open.
    */
   async close(options: JobCluster.CloseOptions = {}): Promise<boolean> {
-    const release = Scope.close(this.#scope, Exit.void)
-    const isClosed = await this.#runtime.runPromise(JobCluster.close(this.#core, options, release))
-    if (isClosed) await this.#runtime.dispose()
-    return isClosed
+    const lifetime = this.#lifetime
+    if (lifetime.end === undefined) {
+      const isDone = await this.wait(options.timeout)
+      if (!isDone && options.terminate !== true) return false
+      this.#core.stop()
+      lifetime.end ??= this.#runtime.runPromise(Scope.close(lifetime.scope, Exit.void)).then(() =>
+        this.#runtime.dispose()
+      )
+    }
+    await lifetime.end
+    return true
   }
 
   /** `close()`: waits for pending jobs, as dispy's `with` block does. */
@@ -306,7 +322,7 @@ export const createJobCluster = async <const C extends Input>(
         callback === undefined ? undefined : (job) => job.view === undefined ? undefined : callUser(callback, job)
       ).pipe(Scope.provide(scope))
     )
-    return new PromiseJobCluster<Args<C>, Success<C>>(core, runtime, scope, {}, startedAt)
+    return new PromiseJobCluster<Args<C>, Success<C>>(core, runtime, { scope, end: undefined }, {}, startedAt)
   } catch (error) {
     await runtime.dispose()
     throw error
