@@ -77,7 +77,7 @@ export class OpenComputation extends Rpc.make("OpenComputation", {
   error: Schema.Union([NotLeased, ComputationRefused])
 }) {}
 
-/** Sends jobs, and acknowledges replies up to and including a sequence number. */
+/** Sends jobs (none to acknowledge only), and acknowledges replies up to and including a sequence number. */
 export class Dispatch extends Rpc.make("Dispatch", {
   payload: {
     leaseId: Schema.String,

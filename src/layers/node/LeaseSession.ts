@@ -28,6 +28,7 @@ interface OpenComputation {
 /** What a node keeps for a lease. */
 export interface LeaseSession {
   readonly leaseId: string
+  readonly clientName: string
   readonly scope: Scope.Closeable
   readonly outbox: Outbox.Outbox
   readonly computations: Map<string, OpenComputation>
@@ -41,8 +42,9 @@ export interface LeaseSession {
 }
 
 /** What a node keeps for a new lease; closing `parent` ends it too. */
-export const make = (leaseId: string, parent: Scope.Scope): LeaseSession => ({
+export const make = (leaseId: string, clientName: string, parent: Scope.Scope): LeaseSession => ({
   leaseId,
+  clientName,
   scope: Scope.forkUnsafe(parent, "parallel"),
   outbox: Outbox.make(),
   computations: new Map(),

@@ -7,6 +7,7 @@
 import { Clock, Context, Deferred, Duration, Effect, Layer, type Scope, Stream } from "effect"
 import type { Rpc, RpcGroup } from "effect/rpc"
 import { randomUUID } from "node:crypto"
+import type { Computation } from "../../domain/Computation.ts"
 import * as Leases from "../../domain/node/Leases.ts"
 import * as Outbox from "../../domain/node/Outbox.ts"
 import * as Returned from "../../domain/node/Returned.ts"
@@ -58,7 +59,7 @@ const makeCloser = (state: State, scope: Scope.Scope) =>
           state.leases = Leases.closed(state.leases, leaseId)
           return Deferred.succeed(freed, undefined)
         })),
-        Effect.andThen(Effect.logInfo("the node is free")),
+        Effect.andThen(Effect.logDebug("the node is free")),
         Effect.annotateLogs({ clientName, why }),
         Effect.forkIn(scope)
       )
@@ -104,8 +105,8 @@ const makeAcquire = (state: State, name: string, scope: Scope.Scope) =>
         continue
       }
       if (decision.isNew) {
-        state.session = LeaseSession.make(decision.leaseId, scope)
-        yield* Effect.logInfo("a client took the node").pipe(Effect.annotateLogs({ clientName }))
+        state.session = LeaseSession.make(decision.leaseId, clientName, scope)
+        yield* Effect.logDebug("a client took the node").pipe(Effect.annotateLogs({ clientName }))
       }
       return { leaseId: decision.leaseId }
     }
@@ -134,6 +135,19 @@ const makeDispatch = (state: State, name: string) =>
   if (LeaseSession.dispatch(session, computationId, batch, count)) return Effect.void
   return Effect.fail(new MalformedMessage({ peer: "the client", what: `jobs for a computation not open on ${name}` }))
 }
+
+/** A client that brings work is news; one that connects is not, and could do it often. */
+const openComputation = (
+  session: LeaseSession.LeaseSession,
+  executor: JobExecutor["Service"],
+  computation: Computation
+): Effect.Effect<{ readonly cpus: number }, ComputationRefused> =>
+  LeaseSession.open(session, executor, computation).pipe(
+    Effect.tap(() => Effect.logInfo("a computation is open")),
+    Effect.tapError(({ reason }) => Effect.logInfo("refused a computation").pipe(Effect.annotateLogs({ reason }))),
+    Effect.annotateLogs({ clientName: session.clientName, computation: computation.name }),
+    Effect.as({ cpus: executor.cpus })
+  )
 
 const makeHandlers = (options: {
   readonly state: State
@@ -169,7 +183,7 @@ const makeHandlers = (options: {
           new ComputationRefused({ node: name, computation: computation.name, reason: "the node is ending" })
         )
       }
-      return Effect.as(LeaseSession.open(session, executor, computation), { cpus: executor.cpus })
+      return openComputation(session, executor, computation)
     },
     Dispatch: (payload, { client }) => {
       const session = sessionOf(payload.leaseId, client)
@@ -251,12 +265,13 @@ const make = Effect.gen(function*() {
     const after = state.leases = Leases.disconnect(before, connection)
     if (after === before || after._tag !== "Held" || after.countdown === undefined) return
     const { countdown, holder } = after
-    yield* Effect.logWarning("the client's connection broke; its jobs go on for a while").pipe(
-      Effect.annotateLogs({
+    // Of a client that has nothing here it is no news, and could be repeated to fill the log.
+    const isNews = state.session !== undefined && state.session.computations.size > 0
+    yield* (isNews ? Effect.logWarning : Effect.logDebug)("the client's connection broke; its jobs go on for a while")
+      .pipe(Effect.annotateLogs({
         clientName: holder.clientName,
         resume: Duration.format(Duration.fromInputUnsafe(config.leaseResume))
-      })
-    )
+      }))
     yield* Effect.suspend(() => close(Leases.expire(state.leases, countdown), "its client is gone")).pipe(
       Effect.delay(config.leaseResume),
       Effect.forkIn(scope)
