@@ -15,7 +15,9 @@ import * as Output from "./Output.ts"
 import * as Stack from "./Stack.ts"
 import * as Values from "./Values.ts"
 
+// As they are before a job can replace them.
 const { readSync } = fs
+const { setImmediate } = globalThis
 const now = performance.now.bind(performance)
 
 /** The event loop gets its turn after so many milliseconds. */
@@ -51,6 +53,8 @@ export interface JobLoop {
   readonly told: PrepareSlot
   /** Descriptor of the claims, or -1. */
   readonly claims: number
+  /** Working directory of every job, whatever the one before made of it. */
+  readonly directory: string
   queue: Array<QueuedJob>
   head: number
   current: RunningJob | null
@@ -72,6 +76,7 @@ export const make = (told: PrepareSlot, call: Call, output: Output.Output): JobL
     output,
     told,
     claims,
+    directory: process.cwd(),
     queue: [],
     head: 0,
     current: null,
@@ -162,6 +167,7 @@ const start = (loop: JobLoop, job: QueuedJob): void => {
   }
   loop.output.isOpen = true
   try {
+    if (process.cwd() !== loop.directory) process.chdir(loop.directory)
     const args = Values.decodeArgs(Entries.jobArgs(bytes, view, offset))
     const isChunk = (Entries.jobFlags(view, offset) & Entries.JobFlags.chunk) !== 0
     const value = isChunk ? Chunk.run(loop.call, args) : loop.call(args)

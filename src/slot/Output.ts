@@ -90,10 +90,12 @@ const patchFs = (output: Output): void => {
   const patched = fs as { -readonly [K in keyof typeof fs]: unknown }
   for (const name of ["writeSync", "write", "writevSync", "writev", "writeFile", "writeFileSync", "appendFileSync"]) {
     const original = Reflect.get(fs, name) as (...args: Array<unknown>) => unknown
-    Reflect.set(patched, name, (...args: Array<unknown>) => {
+    const noticing = (...args: Array<unknown>): unknown => {
       if (isDescriptor(args[0])) output.isNative = true
       return original(...args)
-    })
+    }
+    // `util.promisify` looks at symbols of the function.
+    Reflect.set(patched, name, Object.defineProperties(noticing, Object.getOwnPropertyDescriptors(original)))
   }
   const open = process.dlopen
   process.dlopen = (...args: Array<unknown>): void => {

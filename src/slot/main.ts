@@ -26,6 +26,7 @@ let loop: JobLoop.JobLoop | undefined
 
 const prepare = async (payload: Uint8Array): Promise<void> => {
   const told = JSON.parse(Buffer.from(payload).toString()) as PrepareSlot
+  process.title = `dispy ${told.name}`
   try {
     const call = await Load.load(told)
     loop = JobLoop.make(told, call, output)

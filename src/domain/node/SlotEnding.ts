@@ -157,6 +157,11 @@ export const tookBack = (
   // Of several claimed jobs only the last can be running: the replies of the others are on their way.
   const head = JobRing.at(slot.inflight, 0)
   if (session === null || slot.plan !== null || slot.inflight.length !== 1 || head!.ending === null) return
-  slot.plan = { job: head!, startedAt: now, steps: KillPlan.steps(session.graceMillis, slot.isListening), next: 0 }
+  slot.plan = {
+    job: head!,
+    startedAt: now,
+    steps: KillPlan.steps(session.graceMillis, slot.listener === head!.id),
+    next: 0
+  }
   pursue(slot, now, out)
 }

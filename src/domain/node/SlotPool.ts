@@ -68,11 +68,16 @@ const isSlotOutcome = (outcome: Entries.Outcome): boolean =>
   outcome === Entries.Outcome.succeeded || outcome === Entries.Outcome.failed ||
   outcome === Entries.Outcome.slotDied || outcome === Entries.Outcome.notCloneable
 
-/** The reply of the job that was being ended: it has the result that came in time, and the outcome that was asked for. */
+/**
+ * The reply of the job that was being ended: it has the result that came in time, and the outcome that was asked for.
+ * One that was in time by its own clock is not overdue: it was the node that looked late.
+ */
 const settlePlan = (slot: PoolSlot, view: DataView, offset: number): void => {
-  const plan = slot.plan!
+  const { job } = slot.plan!
   slot.plan = null
-  view.setUint8(offset + 10, Entries.Outcome[plan.job.ending === "timedOut" ? "timedOut" : "cancelled"])
+  const isOverdue = Entries.replyDurationMicros(view, offset) > job.timeoutMillis * 1000
+  if (job.ending === "cancelled") view.setUint8(offset + 10, Entries.Outcome.cancelled)
+  else if (isOverdue) view.setUint8(offset + 10, Entries.Outcome.timedOut)
 }
 
 const replied = (pool: SlotPool, slot: PoolSlot, entries: Uint8Array, now: number, out: Array<PoolAction>): void => {
@@ -101,7 +106,6 @@ const replied = (pool: SlotPool, slot: PoolSlot, entries: Uint8Array, now: numbe
     slot.window = Math.min(slot.window * 2, limit)
     slot.headSince = now
     slot.takes = 0
-    slot.isListening = false
     // It was told to end, or is about to be: the job made it in time, the process is not to be trusted any more.
     if (slot.phase === "dying") discard(slot, "its job ended while it was being killed", out)
     if (slot.inflight.length === 0) {
@@ -335,7 +339,7 @@ const onSlot = (
       slot.since = now
       return
     case "SlotListening":
-      if (JobRing.at(slot.inflight, 0)?.id === event.jobId) slot.isListening = true
+      slot.listener = event.jobId
       return
     case "SlotStarted":
       if (slot.phase !== "starting") return

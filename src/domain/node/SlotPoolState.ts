@@ -60,8 +60,8 @@ export interface PoolSlot {
   window: number
   /** When the first job in flight started, as far as the node can tell. */
   headSince: number
-  /** The first job in flight asked for `dispy.signal`. */
-  isListening: boolean
+  /** The job that asked for `dispy.signal` last, by id; 0 for none. */
+  listener: number
   /** The claims are being read (`TakeBack` is out, `TookBack` not in). */
   isTaking: boolean
   /** Jobs were taken back and the slot has not said yet that it forgot them: it gets no new ones. */
@@ -140,7 +140,7 @@ export const makeSlot = (id: number, now: number): PoolSlot => ({
   inflight: JobRing.make(),
   window: 1,
   headSince: now,
-  isListening: false,
+  listener: 0,
   isTaking: false,
   isRevoking: false,
   takes: 0,

@@ -87,7 +87,6 @@ const fillIdle = (pool: SlotPool, now: number, out: Array<PoolAction>): void => 
     const share = Math.ceil(session.queue.length / Math.max(1, Math.min(liveSlots(session), pool.config.cpus)))
     slot.headSince = now
     slot.takes = 0
-    slot.isListening = false
     send(pool, session, slot, Math.min(slot.window, share, windowLimit(pool, session)), out)
     pool.busy++
   }

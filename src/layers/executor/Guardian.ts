@@ -41,6 +41,8 @@ export interface Guardian {
   readonly dismiss: () => Promise<void>
 }
 
+const restartMillis = 200
+
 /** No guardian: on Windows there are no process groups. */
 const none: Guardian = { add: () => {}, remove: () => {}, dismiss: () => Promise.resolve() }
 
@@ -52,6 +54,7 @@ export const start = (prefix: string, directory: string, path: string): Guardian
   let child: ChildProcess
   const tell = (line: string): void => void child.stdin?.write(`${line}\n`)
   const run = (): void => {
+    if (isDismissed) return
     child = spawn("/bin/sh", ["-c", script, "dispy-guardian", prefix, directory], {
       detached: true,
       cwd: "/",
@@ -63,8 +66,11 @@ export const start = (prefix: string, directory: string, path: string): Guardian
     child.stdin!.on("error", () => {})
     ;(child.stdin as Socket).unref()
     child.on("error", () => {})
+    const startedAt = performance.now()
     child.on("exit", () => {
-      if (!isDismissed) run()
+      if (isDismissed) return
+      // One that cannot live is not started over and over.
+      setTimeout(run, performance.now() - startedAt < 1000 ? restartMillis : 0).unref()
     })
     for (const group of groups) tell(`add ${group}`)
   }

@@ -6,6 +6,7 @@
  */
 import { execFile } from "node:child_process"
 import * as fs from "node:fs"
+import { setTimeout as sleep } from "node:timers/promises"
 
 /** The environment variable that marks a slot and what it starts. */
 export const markerName = "DISPY_SLOT"
@@ -26,6 +27,8 @@ interface ProcessEntry {
   readonly pgid: number
   readonly sid: number
   readonly start: string
+  /** Value of its marker; looked up when it is first asked for. */
+  marker: string | undefined
 }
 
 const statOf = (pid: number): ProcessEntry | undefined => {
@@ -35,16 +38,18 @@ const statOf = (pid: number): ProcessEntry | undefined => {
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
     if (fields[0] === "Z") return undefined
     const number = (index: number): number => Number(fields[index])
-    return { pid, ppid: number(1), pgid: number(2), sid: number(3), start: fields[19] ?? "" }
+    return { pid, ppid: number(1), pgid: number(2), sid: number(3), start: fields[19] ?? "", marker: undefined }
   } catch {
     return undefined
   }
 }
 
-const environmentOf = (pid: number): string => {
+const markerOf = (pid: number): string => {
   try {
-    return fs.readFileSync(`/proc/${pid}/environ`, "latin1")
+    const environment = fs.readFileSync(`/proc/${pid}/environ`, "latin1").split("\0")
+    return environment.find((word) => word.startsWith(`${markerName}=`))?.slice(markerName.length + 1) ?? ""
   } catch {
+    // It is gone, or another user's.
     return ""
   }
 }
@@ -67,7 +72,7 @@ const listPs = (): Promise<ReadonlyArray<ProcessEntry>> =>
       resolve(
         text.trim().split("\n").map((line) => {
           const [pid = 0, ppid = 0, pgid = 0] = line.trim().split(/\s+/).map(Number)
-          return { pid, ppid, pgid, sid: pgid, start: "" }
+          return { pid, ppid, pgid, sid: pgid, start: "", marker: "" }
         })
       )
     })
@@ -76,7 +81,7 @@ const listPs = (): Promise<ReadonlyArray<ProcessEntry>> =>
 const isLinux = process.platform === "linux"
 
 const isMarked = (entry: ProcessEntry, root: TreeRoot): boolean =>
-  isLinux && `\0${environmentOf(entry.pid)}`.includes(`\0${markerName}=${root.marker}\0`)
+  (entry.marker ??= markerOf(entry.pid)) === root.marker
 
 const collect = (entries: ReadonlyArray<ProcessEntry>, root: TreeRoot): ReadonlySet<number> => {
   const found = new Set<number>()
@@ -130,6 +135,6 @@ export const signal = (roots: ReadonlyArray<TreeRoot>, name: NodeJS.Signals): Pr
 export const kill = async (roots: ReadonlyArray<TreeRoot>): Promise<void> => {
   for (let round = 0; round < 20; round++) {
     if (await signal(roots, "SIGKILL") === 0) return
-    await new Promise((resolve) => setTimeout(resolve, round))
+    await sleep(2 + round * 2)
   }
 }

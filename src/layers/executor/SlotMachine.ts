@@ -3,6 +3,7 @@
  * processes, and brings what they tell back to the pool. Plain code without a
  * fiber per job: this is the hot path of a node.
  */
+import { setTimeout as sleep } from "node:timers/promises"
 import * as SlotPool from "../../domain/node/SlotPool.ts"
 import type { PoolAction, PoolEvent } from "../../domain/node/SlotPoolEvent.ts"
 import * as SlotPoolState from "../../domain/node/SlotPoolState.ts"
@@ -44,6 +45,9 @@ export interface SlotMachine {
   readonly sessions: Map<number, MachineSession>
   /** Burials under way, by slot. */
   readonly burials: Map<number, Promise<void>>
+  /** Slots to be killed together: finding what belongs to them costs the same for many as for one. */
+  condemned: Array<SlotProcess.SlotProcess>
+  execution: Promise<void> | undefined
   readonly sweeps: Map<number, NodeJS.Timeout>
   events: Array<PoolEvent>
   isStepping: boolean
@@ -51,6 +55,12 @@ export interface SlotMachine {
 }
 
 const now = (): number => performance.now()
+
+/** Longer timers than 24 days fire at once in JavaScript; the pool is asked again earlier. */
+const longestTimerMillis = 1_000_000_000
+
+/** What does not die of SIGKILL hangs in the kernel: nobody waits longer for it. */
+const burialMillis = 10_000
 
 /** A machine without slots. */
 export const make = (
@@ -72,6 +82,8 @@ export const make = (
     processes: new Map(),
     sessions: new Map(),
     burials: new Map(),
+    condemned: [],
+    execution: undefined,
     sweeps: new Map(),
     events: [],
     isStepping: false,
@@ -138,7 +150,8 @@ const performOn = (machine: SlotMachine, action: SlotAction): void => {
 
 const setTimer = (machine: SlotMachine, at: number): void => {
   clearTimeout(machine.timer)
-  machine.timer = setTimeout(() => feed(machine, { _tag: "Timer" }), Math.max(0, Math.ceil(at - now())))
+  const millis = Math.min(longestTimerMillis, Math.max(0, Math.ceil(at - now())))
+  machine.timer = setTimeout(() => feed(machine, { _tag: "Timer" }), millis)
 }
 
 const startSlot = (machine: SlotMachine, id: number): void => {
@@ -173,8 +186,15 @@ const bury = (machine: SlotMachine, slot: SlotProcess.SlotProcess): void => {
   clearTimeout(machine.sweeps.get(slot.id))
   machine.sweeps.delete(slot.id)
   if (machine.burials.has(slot.id)) return
-  const killed = slot.root.pid === 0 ? Promise.resolve() : ProcessTree.kill([slot.root])
-  machine.burials.set(slot.id, killed.then(() => slot.reported).then(() => buried(machine, slot)))
+  if (slot.root.pid > 0) machine.condemned.push(slot)
+  machine.execution ??= new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
+    const roots = machine.condemned.map((one) => one.root)
+    machine.condemned = []
+    machine.execution = undefined
+    return ProcessTree.kill(roots)
+  })
+  const gone = Promise.race([slot.reported, sleep(burialMillis, undefined, { ref: false })])
+  machine.burials.set(slot.id, machine.execution.then(() => gone).then(() => buried(machine, slot)))
 }
 
 const buried = (machine: SlotMachine, slot: SlotProcess.SlotProcess): void => {

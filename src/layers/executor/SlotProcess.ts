@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import type { Readable, Writable } from "node:stream"
+import { fileURLToPath } from "node:url"
 import type { PoolEvent } from "../../domain/node/SlotPoolEvent.ts"
 import type { PoolJob } from "../../domain/node/SlotPoolState.ts"
 import * as NodeInfo from "../../domain/NodeInfo.ts"
@@ -16,10 +17,16 @@ import * as ProcessTree from "./ProcessTree.ts"
 import * as SlotOutput from "./SlotOutput.ts"
 
 const isSource = import.meta.url.endsWith(".ts")
-const slotFile = new URL(isSource ? "../../slot/main.ts" : "../../slot/main.js", import.meta.url)
+const slotFile = fileURLToPath(new URL(isSource ? "../../slot/main.ts" : "../../slot/main.js", import.meta.url))
+
+/** Node warns of experimental means that the slot uses; nobody is to read that as a job's stderr. */
+const slotOptions = ["--disable-warning=ExperimentalWarning"]
 
 /** After its end a slot's descriptors may be held open by what it started; its output is awaited so long. */
 const drainMillis = 50
+
+/** Frames are awaited longer, since replies must not be lost; only a fork of the slot without exec holds them open. */
+const framesMillis = 1_000
 
 /** A reply waits so long for output that other processes may have swallowed. */
 const markerMillis = 1_000
@@ -176,16 +183,20 @@ const report = (slot: SlotProcess): void => {
 
 /** Reports the end once all that the process wrote was read, or after a while if others hold its descriptors. */
 const watchEnd = (slot: SlotProcess): void => {
-  let open = 3
-  const onEnd = (): void => {
-    open--
-    if (open === 0 && slot.ended !== undefined) report(slot)
+  const open = new Set(["stdout", "stderr", "frames"])
+  const look = (waited: number): void => {
+    if (slot.ended === undefined || slot.isReported) return
+    if (open.size === 0 || waited >= (open.has("frames") ? framesMillis : drainMillis)) report(slot)
+    else if (waited >= 0) setTimeout(() => look(waited + drainMillis), drainMillis)
+  }
+  const onEnd = (name: string) => (): void => {
+    open.delete(name)
+    look(-1)
   }
   const { child } = slot
   child.on("exit", (code, signal) => {
     slot.ended ??= { code, signal, reason: "" }
-    if (open === 0) report(slot)
-    else setTimeout(() => report(slot), drainMillis)
+    look(0)
   })
   child.on("error", (error) => {
     if (child.pid !== undefined) return
@@ -194,14 +205,14 @@ const watchEnd = (slot: SlotProcess): void => {
   })
   child.on("spawn", () => slot.onEvent({ _tag: "SlotStarted", slot: slot.id }))
   const [, stdout, stderr, , frames] = child.stdio
-  watchOutput(slot, stdout as Readable, 0, onEnd)
-  watchOutput(slot, stderr as Readable, 1, onEnd)
-  watchFrames(slot, frames as Readable, onEnd)
+  watchOutput(slot, stdout as Readable, 0, onEnd("stdout"))
+  watchOutput(slot, stderr as Readable, 1, onEnd("stderr"))
+  watchFrames(slot, frames as Readable, onEnd("frames"))
 }
 
 /** Starts a blank slot. */
 export const start = (options: SlotOptions): SlotProcess => {
-  const child = spawn(process.execPath, [...options.options, slotFile.pathname], {
+  const child = spawn(process.execPath, [...slotOptions, ...options.options, slotFile], {
     detached: process.platform !== "win32",
     cwd: options.directory,
     env: { ...options.environment, [ProcessTree.markerName]: options.marker },
