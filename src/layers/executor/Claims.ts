@@ -25,8 +25,15 @@ export interface ClaimsMaker {
 /** FIFOs made with one process. */
 const batchSize = 16
 
-/** A maker whose FIFOs are files of this directory. */
-export const make = (directory: string): ClaimsMaker => ({ directory, ready: [], count: 0, making: undefined })
+/**
+ * A maker whose FIFOs are files of this directory; undefined where there is no `mkfifo`, as on Windows, or the file
+ * system has no FIFOs: then no job is sent ahead of time and none has to be claimed.
+ */
+export const make = async (directory: string): Promise<ClaimsMaker | undefined> => {
+  if (process.platform === "win32") return undefined
+  const maker: ClaimsMaker = { directory, ready: [], count: 0, making: undefined }
+  return more(maker).then(() => maker, () => undefined)
+}
 
 const more = (maker: ClaimsMaker): Promise<void> =>
   maker.making ??= new Promise<void>((resolve, reject) => {

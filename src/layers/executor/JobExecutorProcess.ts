@@ -12,6 +12,7 @@ import { ComputationRefused } from "../../domain/NodeError.ts"
 import * as NodeInfo from "../../domain/NodeInfo.ts"
 import { ExecutorConfig, type ExecutorSettings } from "../../services/ExecutorConfig.ts"
 import { type ExecutorRequest, type ExecutorSession, JobExecutor } from "../../services/JobExecutor.ts"
+import * as Claims from "./Claims.ts"
 import * as ComputationFiles from "./ComputationFiles.ts"
 import * as Guardian from "./Guardian.ts"
 import * as SlotMachine from "./SlotMachine.ts"
@@ -30,26 +31,24 @@ const makeMachine = Effect.fnUntraced(function*(settings: ExecutorSettings) {
     Effect.forkScoped
   )
   const directory = path.resolve(settings.directory, "slots")
+  const marker = randomUUID()
+  yield* Effect.acquireRelease(
+    Effect.sync(() => fs.mkdirSync(directory, { recursive: true, mode: 0o700 })),
+    () => Effect.promise(() => fs.promises.rm(directory, { recursive: true, force: true, maxRetries: 5 }))
+  )
+  const claims = settings.maxInflight > 1 ? yield* Effect.promise(() => Claims.make(directory)) : undefined
+  if (claims === undefined && settings.maxInflight > 1) {
+    yield* Effect.logInfo("there are no FIFOs here: short jobs are sent to their slots one at a time")
+  }
   return yield* Effect.acquireRelease(
     Effect.sync(() => {
-      fs.mkdirSync(directory, { recursive: true, mode: 0o700 })
-      const marker = randomUUID()
-      const machine = SlotMachine.make({
-        settings,
-        marker,
-        directory,
-        guardian: Guardian.start(marker, path.resolve(settings.directory), settings.environment["PATH"] ?? ""),
-        onNote: (note) => Queue.offerUnsafe(notes, note)
-      })
+      const guardian = Guardian.start(marker, path.resolve(settings.directory), settings.environment["PATH"] ?? "")
+      const onNote = (note: SlotMachine.MachineNote): boolean => Queue.offerUnsafe(notes, note)
+      const machine = SlotMachine.make({ settings, marker, directory, guardian, claims, onNote })
       SlotMachine.feed(machine, { _tag: "Timer" })
       return machine
     }),
-    (machine) =>
-      Effect.promise(async () => {
-        await SlotMachine.close(machine)
-        await machine.guardian.dismiss()
-        await fs.promises.rm(directory, { recursive: true, force: true, maxRetries: 5 })
-      })
+    (machine) => Effect.promise(() => SlotMachine.close(machine).then(machine.guardian.dismiss))
   )
 })
 

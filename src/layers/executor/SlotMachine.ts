@@ -64,21 +64,19 @@ const burialMillis = 10_000
 
 /** A machine without slots. */
 export const make = (
-  options: Pick<SlotMachine, "settings" | "marker" | "directory" | "guardian" | "onNote">
+  options: Pick<SlotMachine, "settings" | "marker" | "directory" | "guardian" | "claims" | "onNote">
 ): SlotMachine => {
   const { cpus, maxInflight, prepareMillis, spares } = options.settings
-  const hasClaims = process.platform !== "win32" && maxInflight > 1
   const pool = SlotPoolState.make({
     cpus,
     spares: spares ?? Math.min(2, cpus),
-    maxInflight: hasClaims ? maxInflight : 1,
+    maxInflight: options.claims === undefined ? 1 : maxInflight,
     prepareMillis,
     epochMillis: performance.timeOrigin
   })
   return {
     ...options,
     pool,
-    claims: hasClaims ? Claims.make(options.directory) : undefined,
     processes: new Map(),
     sessions: new Map(),
     burials: new Map(),

@@ -2,3 +2,4 @@ import { jobExecutorConformance } from "../../conformance/JobExecutor.ts"
 import { layerProcess } from "../../support/ExecutorProcesses.ts"
 
 jobExecutorConformance("JobExecutorProcess", (cpus) => layerProcess({ cpus }))
+jobExecutorConformance("JobExecutorProcess without jobs ahead", (cpus) => layerProcess({ cpus, maxInflight: 1 }))
