@@ -137,9 +137,11 @@ describe("starting", () => {
       const directory = yield* DaemonProcess.aDirectory
       const file = path.join(directory, "file")
       fs.writeFileSync(file, "")
-      const daemon = yield* start([], { prefix: file })
-      expect(yield* daemon.ended).toMatchObject({ code: 1 })
-      expect(daemon.stderr).toEqual([expect.stringContaining("--dest-path-prefix")])
+      for (const prefix of [file, "/proc/none"]) {
+        const daemon = yield* start([], { prefix })
+        expect(yield* daemon.ended).toMatchObject({ code: 1 })
+        expect(daemon.stderr).toEqual([expect.stringContaining("--dest-path-prefix")])
+      }
     }))
 
   it.live("refuses a directory that others may write to", () =>

@@ -32,7 +32,6 @@ type Limits = Pick<NodeSettings, "helloDeadline" | "silenceLimit" | "maxConnecti
 interface Connection {
   readonly id: number
   readonly socket: net.Socket
-  readonly peer: string
   readonly send: (response: RpcMessage.FromServerEncoded) => Effect.Effect<void>
   isGreeted: boolean
   wasHeard: boolean
@@ -111,6 +110,82 @@ const closeSocket = (socket: net.Socket): Effect.Effect<void> =>
 const peerOf = (socket: net.Socket): string =>
   socket.remoteAddress === undefined ? "local:" : `${socket.remoteAddress}:${socket.remotePort}`
 
+type Parser = ReturnType<RpcSerialization.RpcSerialization["Service"]["makeUnsafe"]>
+
+/** Hands a message on to the RPC server. */
+type Receive = (connection: number, message: RpcMessage.FromClientEncoded) => Effect.Effect<void>
+
+const makeSend = (socket: net.Socket, writer: Socket.Writer, parser: Parser): Connection["send"] => (response) =>
+  Effect.suspend(() => {
+    if (socket.destroyed) return Effect.void
+    const bytes = parser.encode(response)
+    return bytes === undefined ? Effect.void : Effect.ignore(writer.write(bytes))
+  })
+
+/** Takes what the peer sent: whole messages go on, anything else ends the connection. */
+const makeTake = (options: {
+  readonly connection: Connection
+  readonly parser: Parser
+  readonly prefix: Uint8Array
+  readonly refuse: (what: string) => Effect.Effect<void>
+  readonly receive: Receive
+}) => {
+  const { connection, parser, prefix, receive, refuse } = options
+  const rules = { prefix, limit: maxFrameBytes }
+  const helloRules = { prefix, limit: maxHelloBytes }
+  const assembler = FrameAssembler.make()
+  return (bytes: Uint8Array): Effect.Effect<void> => {
+    connection.wasHeard = true
+    const runs = FrameAssembler.feed(assembler, bytes, connection.isGreeted ? rules : helloRules)
+    if (runs === undefined) return refuse("bytes that are not a frame, or too long a one")
+    const messages: Array<RpcMessage.FromClientEncoded> = []
+    try {
+      for (const run of runs) messages.push(...parser.decode(run) as ReadonlyArray<RpcMessage.FromClientEncoded>)
+      // The parser keeps an error behind good messages to itself until it is asked again.
+      parser.decode(noBytes)
+    } catch {
+      return refuse("a frame that is not a message")
+    }
+    let i = 0
+    return Effect.whileLoop({
+      while: () => i < messages.length && !connection.socket.destroyed,
+      body: () => {
+        const message = messages[i++]!
+        const wrong = refusal(connection, message)
+        if (wrong !== undefined) return refuse(wrong)
+        connection.isGreeted = true
+        return receive(connection.id, message)
+      },
+      step: () => {}
+    })
+  }
+}
+
+/** What the RPC server sends, and what it needs to know of the connections. */
+const makeProtocol = (
+  connections: ReadonlyMap<number, Connection>,
+  disconnects: Queue.Queue<number>,
+  codecFor: RpcSerialization.CodecFor
+): Omit<RpcServer.Protocol["Service"], "run"> => ({
+  disconnects,
+  send: (id, response) => {
+    const connection = connections.get(id)
+    if (connection === undefined) return Effect.void
+    // A defect ends all requests of the connection, so nothing more can come of it.
+    return response._tag === "Defect"
+      ? Effect.andThen(connection.send(response), Effect.sync(() => connection.socket.destroySoon()))
+      : connection.send(response)
+  },
+  end: (id) => Effect.sync(() => connections.get(id)?.socket.destroySoon()),
+  clientIds: Effect.sync(() => new Set(connections.keys())),
+  initialMessage: Effect.succeedNone,
+  supportsAck: true,
+  supportsTransferables: false,
+  supportsSpanPropagation: false,
+  supportsNotifications: false,
+  codecFor
+})
+
 /** The RPC protocol over all connections that these servers accept. */
 export const make = Effect.fnUntraced(function*(
   servers: ReadonlyArray<SocketServer.SocketServer["Service"]>,
@@ -118,13 +193,11 @@ export const make = Effect.fnUntraced(function*(
 ) {
   const serialization = yield* RpcSerialization.RpcSerialization
   const prefix = framePrefix(serialization)
-  const rules = { prefix, limit: maxFrameBytes }
-  const helloRules = { prefix, limit: maxHelloBytes }
   const disconnects = yield* Queue.unbounded<number>()
   const connections = new Map<number, Connection>()
   const complain = makeComplain()
   let lastId = 0
-  let receive!: (connection: number, message: RpcMessage.FromClientEncoded) => Effect.Effect<void>
+  let receive!: Receive
 
   const onSocket = Effect.fnUntraced(function*(socket: Socket.Socket) {
     // Provided by the server to every handler, which its type does not tell.
@@ -135,57 +208,17 @@ export const make = Effect.fnUntraced(function*(
     if (connections.size >= limits.maxConnections) {
       return yield* refuse(`more than ${limits.maxConnections} connections at a time`)
     }
-    const id = ++lastId
     const parser = serialization.makeUnsafe()
-    const writer = yield* socket.writer
-    const send = (response: RpcMessage.FromServerEncoded): Effect.Effect<void> =>
-      Effect.suspend(() => {
-        if (netSocket.destroyed) return Effect.void
-        const bytes = parser.encode(response)
-        return bytes === undefined ? Effect.void : Effect.ignore(writer.write(bytes))
-      })
-    const connection: Connection = {
-      id,
-      socket: netSocket,
-      peer,
-      send,
-      isGreeted: false,
-      wasHeard: true
-    }
-    connections.set(id, connection)
+    const send = makeSend(netSocket, yield* socket.writer, parser)
+    const connection: Connection = { id: ++lastId, socket: netSocket, send, isGreeted: false, wasHeard: true }
+    connections.set(connection.id, connection)
     yield* Effect.addFinalizer(() => {
-      connections.delete(id)
-      return Effect.andThen(Queue.offer(disconnects, id), closeSocket(netSocket))
+      connections.delete(connection.id)
+      return Effect.andThen(Queue.offer(disconnects, connection.id), closeSocket(netSocket))
     })
     yield* Effect.forkScoped(watch(connection, limits, refuse))
-
-    const assembler = FrameAssembler.make()
-    const take = (bytes: Uint8Array): Effect.Effect<void> => {
-      connection.wasHeard = true
-      const runs = FrameAssembler.feed(assembler, bytes, connection.isGreeted ? rules : helloRules)
-      if (runs === undefined) return refuse("bytes that are not a frame, or too long a one")
-      const messages: Array<RpcMessage.FromClientEncoded> = []
-      try {
-        for (const run of runs) messages.push(...parser.decode(run) as ReadonlyArray<RpcMessage.FromClientEncoded>)
-        // The parser keeps an error behind good messages to itself until it is asked again.
-        parser.decode(noBytes)
-      } catch {
-        return refuse("a frame that is not a message")
-      }
-      let i = 0
-      return Effect.whileLoop({
-        while: () => i < messages.length && !netSocket.destroyed,
-        body: () => {
-          const message = messages[i++]!
-          const wrong = refusal(connection, message)
-          if (wrong !== undefined) return refuse(wrong)
-          connection.isGreeted = true
-          return receive(id, message)
-        },
-        step: () => {}
-      })
-    }
-
+    yield* Effect.logDebug("a connection is open").pipe(Effect.annotateLogs({ peer }))
+    const take = makeTake({ connection, parser, prefix, refuse, receive })
     const { pull } = yield* socket.reader
     yield* pull.pipe(
       Effect.flatMap((chunks) => Effect.forEach(chunks as ReadonlyArray<Uint8Array>, take, { discard: true })),
@@ -196,30 +229,12 @@ export const make = Effect.fnUntraced(function*(
     )
   })
 
+  const protocol = yield* RpcServer.Protocol.make((write) => {
+    receive = write
+    return Effect.succeed(makeProtocol(connections, disconnects, serialization.codecFor))
+  })
   for (const server of servers) {
     yield* Effect.forkScoped(server.run((socket) => Effect.scoped(onSocket(socket))))
   }
-
-  return yield* RpcServer.Protocol.make((write) => {
-    receive = write
-    return Effect.succeed({
-      disconnects,
-      send: (id, response) => {
-        const connection = connections.get(id)
-        if (connection === undefined) return Effect.void
-        // A defect ends all requests of the connection, so nothing more can come of it.
-        return response._tag === "Defect"
-          ? Effect.andThen(connection.send(response), Effect.sync(() => connection.socket.destroySoon()))
-          : connection.send(response)
-      },
-      end: (id) => Effect.sync(() => connections.get(id)?.socket.destroySoon()),
-      clientIds: Effect.sync(() => new Set(connections.keys())),
-      initialMessage: Effect.succeedNone,
-      supportsAck: true,
-      supportsTransferables: false,
-      supportsSpanPropagation: false,
-      supportsNotifications: false,
-      codecFor: serialization.codecFor
-    })
-  })
+  return protocol
 })

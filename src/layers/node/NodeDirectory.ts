@@ -41,9 +41,21 @@ const attempt = <A>(what: string, run: () => A): Effect.Effect<A, CannotStart> =
     (error) => new CannotStart({ program: "dispynode", reason: `${what}: ${reasonOf(error)}` })
   ))
 
+/** With its parents. (Node's own way to do that never returns for a directory in `/proc`.) */
+const makeDirectory = (directory: string): void => {
+  if (fs.existsSync(directory)) return
+  makeDirectory(path.dirname(directory))
+  try {
+    fs.mkdirSync(directory, { mode: 0o700 })
+  } catch (error) {
+    // Another daemon that starts at the same time may have been quicker.
+    if (!fs.existsSync(directory)) throw error
+  }
+}
+
 /** In a directory that all users share, one that another user made is a trap: code is run from it. */
 const makePrivate = (directory: string): void => {
-  fs.mkdirSync(directory, { recursive: true, mode: 0o700 })
+  makeDirectory(directory)
   const stats = fs.lstatSync(directory)
   if (!stats.isDirectory()) throw new Error(`${directory} is not a directory`)
   const user = process.getuid?.()
@@ -78,7 +90,7 @@ export const acquire = Effect.fnUntraced(
     yield* Effect.addFinalizer(() =>
       Effect.sync(() => fs.rmSync(directory, { recursive: true, force: true, maxRetries: 5 }))
     )
-    yield* attempt("it cannot make its directory", () => fs.mkdirSync(directory, { recursive: true, mode: 0o700 }))
+    yield* attempt("it cannot make its directory", () => makeDirectory(directory))
     yield* removeStale(root)
     return directory
   }
