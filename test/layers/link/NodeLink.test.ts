@@ -1,0 +1,41 @@
+import { Effect, Layer } from "effect"
+import type { NodeAddress } from "../../../src/domain/NodeAddress.ts"
+import * as JobExecutorMemory from "../../../src/layers/executor/JobExecutorMemory.ts"
+import * as HostStatsFixed from "../../../src/layers/host/HostStatsFixed.ts"
+import * as NodeLinkMemory from "../../../src/layers/link/NodeLinkMemory.ts"
+import * as NodeLinkSocket from "../../../src/layers/link/NodeLinkSocket.ts"
+import * as NodeListener from "../../../src/layers/node/NodeListener.ts"
+import * as NodeServer from "../../../src/layers/node/NodeServer.ts"
+import * as ExecutorConfig from "../../../src/services/ExecutorConfig.ts"
+import * as NodeConfig from "../../../src/services/NodeConfig.ts"
+import { NodeEndpoints } from "../../../src/services/NodeEndpoints.ts"
+import { NodeLink } from "../../../src/services/NodeLink.ts"
+import { suite } from "../../conformance/NodeLink.ts"
+
+const server = NodeServer.layer.pipe(
+  Layer.provide(JobExecutorMemory.layer),
+  Layer.provideMerge(Layer.mergeAll(
+    HostStatsFixed.layer(),
+    NodeConfig.layer({ name: "subject", incarnation: "1", addresses: ["127.0.0.1"], port: 0 }),
+    ExecutorConfig.layer({ cpus: 2, environment: {} })
+  ))
+)
+
+const inMemory: NodeAddress = { _tag: "Unix", path: "memory" }
+
+suite({
+  name: "memory",
+  make: Effect.map(Layer.build(NodeLinkMemory.layer.pipe(Layer.provide(server))), (context) => ({
+    link: Layer.succeedContext(context),
+    address: inMemory
+  }))
+})
+
+suite({
+  name: "TCP",
+  make: Effect.gen(function*() {
+    const context = yield* Layer.build(NodeListener.layer.pipe(Layer.provide(server)))
+    const { addresses } = yield* Effect.provideContext(NodeEndpoints, context)
+    return { link: NodeLinkSocket.layer satisfies Layer.Layer<NodeLink>, address: addresses[0]! }
+  })
+})
