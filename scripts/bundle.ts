@@ -1,23 +1,23 @@
 /**
- * Bundles the programs of the package in place, after `tsc` has written them: one
- * file that is read and compiled instead of some three hundred, and without the
- * parts of the libraries that no program uses. A daemon is ready in a third of the
- * time and takes half of the memory (docs/decisions/0003-bundled-programs.md).
+ * Bundles the programs of the package, after `tsc` has written them one file per
+ * module: one file that is read and compiled instead of some three hundred, and
+ * without the parts of the libraries that no program uses. A daemon is ready in a
+ * third of the time and takes half of the memory
+ * (docs/decisions/0003-bundled-programs.md).
  *
  * Each program is `dist/programs/<name>.js`, a few lines that check the version of
- * Node and then import what is bundled here. A bundle keeps its place two folders
- * below `dist`, since its modules find files such as `dist/slot/main.js` from there.
+ * Node and then import what is bundled here. A bundle takes the place of its first
+ * module, two folders below `dist`, since the modules in it find files such as
+ * `dist/slot/main.js` from there.
  */
 import { parse } from "acorn"
-import { build, type Plugin } from "esbuild"
+import { build, type Plugin, transform } from "esbuild"
 import { readFile } from "node:fs/promises"
 import { createRequire } from "node:module"
 import { dirname, join } from "node:path"
 
-const bundles = ["dist/programs/node/NodeMain.js"]
-
-/** Not bundled: native code, or too large to load before it is needed. */
-const external = ["esbuild", "msgpackr"]
+/** First module of each bundle, below `src` and below `dist`. */
+const bundles = ["programs/node/NodeMain"]
 
 const require = createRequire(import.meta.url)
 
@@ -43,13 +43,15 @@ const importDirectly = async (text: string): Promise<string> => {
   for (const node of program.body.toReversed()) {
     if (node.type !== "ImportDeclaration" || !/^effect(\/[\w-]+)?$/.test(String(node.source.value))) continue
     const namespaces = await namespacesOf(String(node.source.value))
-    const lines = node.specifiers.map((specifier) => {
-      if (specifier.type !== "ImportSpecifier") return undefined
-      const module = specifier.imported.type === "Identifier" ? namespaces.get(specifier.imported.name) : undefined
+    const imports = node.specifiers.map((specifier) => {
+      if (specifier.type !== "ImportSpecifier" || specifier.imported.type !== "Identifier") return undefined
+      const module = namespaces.get(specifier.imported.name)
       return module === undefined ? undefined : `import * as ${specifier.local.name} from ${JSON.stringify(module)};`
     })
-    if (lines.length === 0 || lines.includes(undefined)) continue
-    result = result.slice(0, node.start) + lines.join(" ") + result.slice(node.end)
+    if (imports.length === 0 || imports.includes(undefined)) continue
+    // As many lines as before, for the source map.
+    const lines = "\n".repeat(text.slice(node.start, node.end).split("\n").length - 1)
+    result = result.slice(0, node.start) + imports.join(" ") + lines + result.slice(node.end)
   }
   return result
 }
@@ -57,18 +59,23 @@ const importDirectly = async (text: string): Promise<string> => {
 const directImports: Plugin = {
   name: "direct-imports",
   setup: (bundler) => {
-    bundler.onLoad({ filter: /\/dist\/.*\.js$/, namespace: "file" }, async ({ path }) => {
+    bundler.onLoad({ filter: /\/src\/.*\.ts$/ }, async ({ path }) => {
       if (path.includes("/node_modules/")) return undefined
-      return { contents: await importDirectly(await readFile(path, "utf8")), loader: "js" }
+      const { code } = await transform(await readFile(path, "utf8"), {
+        loader: "ts",
+        sourcemap: "inline",
+        sourcefile: path,
+        tsconfigRaw: { compilerOptions: { verbatimModuleSyntax: true } }
+      })
+      return { contents: await importDirectly(code), loader: "js" }
     })
   }
 }
 
-for (const file of bundles) {
+for (const name of bundles) {
   await build({
-    entryPoints: [file],
-    outfile: file,
-    allowOverwrite: true,
+    entryPoints: [`src/${name}.ts`],
+    outfile: `dist/${name}.js`,
     bundle: true,
     platform: "node",
     format: "esm",
@@ -78,7 +85,8 @@ for (const file of bundles) {
     legalComments: "none",
     sourcemap: "linked",
     sourcesContent: false,
-    external,
+    // Native code, and too large to load before it is needed.
+    external: ["esbuild"],
     plugins: [directImports],
     logLevel: "warning"
   })
