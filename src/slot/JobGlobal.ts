@@ -11,6 +11,7 @@ export interface JobView {
 /** Where to find that job. */
 export interface JobSource {
   readonly current: JobView | null
+  readonly stay: (isNeeded: boolean) => void
 }
 
 /** A signal for a job that asks for one; the node is told, so that it aborts before it kills. */
@@ -19,6 +20,7 @@ const signalOf = (loop: JobSource): AbortSignal => {
   if (current === null) return AbortSignal.abort(new DOMException("no job is running", "AbortError"))
   if (current.controller === null) {
     current.controller = new AbortController()
+    loop.stay(true)
     Channel.sendNumber(FromSlot.listening, current.jobId)
   }
   return current.controller.signal

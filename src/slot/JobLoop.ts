@@ -58,6 +58,8 @@ export interface JobLoop {
   queue: Array<QueuedJob>
   head: number
   current: RunningJob | null
+  /** Says whether the process has to stay, though nothing but its node could give it anything to do. */
+  readonly stay: (isNeeded: boolean) => void
   /** A later turn of the event loop will go on with the queue. */
   isScheduled: boolean
   sliceEnd: number
@@ -65,7 +67,12 @@ export interface JobLoop {
 }
 
 /** The loop for a computation that is loaded. */
-export const make = (told: PrepareSlot, call: Call, output: Output.Output): JobLoop => {
+export const make = (
+  told: PrepareSlot,
+  call: Call,
+  output: Output.Output,
+  stay: (isNeeded: boolean) => void
+): JobLoop => {
   const claims = told.claimsPath === ""
     ? -1
     : fs.openSync(told.claimsPath, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
@@ -80,6 +87,7 @@ export const make = (told: PrepareSlot, call: Call, output: Output.Output): JobL
     queue: [],
     head: 0,
     current: null,
+    stay,
     isScheduled: false,
     sliceEnd: 0,
     jobsRun: 0
@@ -180,9 +188,12 @@ const start = (loop: JobLoop, job: QueuedJob): void => {
 
 const settle = (loop: JobLoop, value: PromiseLike<unknown>): void => {
   const job = loop.current
+  // A job that listens may rightly wait for nothing but its node.
+  if (job?.controller === null) loop.stay(false)
   const after = (end: (result: unknown) => void) => (result: unknown): void => {
-    // A job that was answered already (by `Death`) is answered once.
+    // A job that was answered already (by `Death` or `stuck`) is answered once.
     if (loop.current !== job) return
+    loop.stay(true)
     end(result)
     advance(loop)
   }
@@ -205,6 +216,14 @@ const succeed = (loop: JobLoop, value: unknown): void => {
 const fail = (loop: JobLoop, error: unknown): void => {
   Stack.trim(error)
   finish(loop, Entries.Outcome.failed, Values.encodeError(error))
+}
+
+/** Nothing is left in this process that could ever settle what the job awaits. */
+export const stuck = (loop: JobLoop): void => {
+  if (loop.current === null) return
+  loop.stay(true)
+  fail(loop, new Error("the job awaits a promise that can never settle: nothing is pending in its process"))
+  advance(loop)
 }
 
 const shouldPass = (loop: JobLoop): boolean => {

@@ -29,7 +29,9 @@ const prepare = async (payload: Uint8Array): Promise<void> => {
   process.title = `dispy ${told.name}`
   try {
     const call = await Load.load(told)
-    loop = JobLoop.make(told, call, output)
+    const made = JobLoop.make(told, call, output, (isNeeded) => isNeeded ? input.ref() : input.unref())
+    process.on("beforeExit", () => JobLoop.stuck(made))
+    loop = made
     Death.watch(loop)
     Channel.sendNumber(FromSlot.ready, Math.round(v8.getHeapStatistics().heap_size_limit / 2 ** 20))
   } catch (error) {

@@ -73,8 +73,13 @@ export const suite = (subject: Subject): void => {
     title: string,
     test: (address: NodeAddress) => Effect.Effect<A, E, NodeLink | Scope>
   ) =>
-    it.live(title, () =>
-      Effect.flatMap(subject.make, ({ address, link }) => test(address).pipe(Effect.provide(link))).pipe(Effect.scoped))
+    it.live(
+      title,
+      () =>
+        Effect.flatMap(subject.make, ({ address, link }) => test(address).pipe(Effect.provide(link))).pipe(
+          Effect.scoped
+        )
+    )
 
   describe(`a link over ${subject.name}`, () => {
     claim("greets with what the node is", (address) =>
@@ -144,7 +149,10 @@ export const suite = (subject: Subject): void => {
     claim("answers every cancelled job", (address) =>
       Effect.gen(function*() {
         const { collect, connection, leaseId } = yield* leased(address, "a")
-        const forever: Computation = { ...square, code: { ...square.code, source: "() => new Promise(() => {})" } as never }
+        const forever: Computation = {
+          ...square,
+          code: { ...square.code, source: "() => new Promise((done) => setTimeout(done, 60_000))" } as never
+        }
         yield* connection.openComputation(leaseId, forever)
         yield* connection.dispatch(leaseId, square.id, jobs(1, 2, 3), 0)
         yield* connection.cancelJobs(leaseId, square.id, [1, 2, 3, 99])

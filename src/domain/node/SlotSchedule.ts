@@ -92,14 +92,14 @@ const fillIdle = (pool: SlotPool, now: number, out: Array<PoolAction>): void => 
   }
 }
 
-/** Whether a session with work has less than its share of the cpus: then the others get no work ahead of time. */
+/** Whether a session could work and has less than its share of the cpus: then the others get no work ahead of time. */
 const someoneStarves = (pool: SlotPool): boolean => {
   if (pool.busy < pool.config.cpus || pool.sessions.size < 2) return false
   let active = 0
   for (const session of pool.sessions.values()) if (session.queue.length > 0 || busySlots(session) > 0) active++
   const share = Math.max(1, Math.floor(pool.config.cpus / active))
   for (const session of pool.sessions.values()) {
-    if (session.queue.length > 0 && session.isOpen && busySlots(session) < share) return true
+    if (session.queue.length > 0 && busySlots(session) < share && idleSlot(session) !== undefined) return true
   }
   return false
 }

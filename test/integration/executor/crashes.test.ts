@@ -2,7 +2,7 @@
 import { describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { afterAll, expect } from "vitest"
-import { deathOf, openFunction, outcomeOf, valueOf } from "../../support/ExecutorHarness.ts"
+import { deathOf, errorOf, openFunction, outcomeOf, valueOf } from "../../support/ExecutorHarness.ts"
 import { layerProcess, leftDirectories } from "../../support/ExecutorProcesses.ts"
 
 afterAll(() => expect(leftDirectories()).toEqual([]))
@@ -87,6 +87,27 @@ describe("what an earlier job left behind", () => {
       const first = valueOf(yield* opened.run(["leave"]))
       // The slot is replaced at some moment; until then it still answers.
       for (;;) if (valueOf(yield* opened.run([])) !== first) break
+    }).pipe(Effect.scoped, Effect.provide(layerProcess({ cpus: 1 }))))
+})
+
+describe("a job that awaits what can never happen", () => {
+  it.live("fails and says so, instead of hanging; one that waits for dispy.signal goes on", () =>
+    Effect.gen(function*() {
+      const opened = yield* openFunction(
+        `(what) => what === "signal"
+          ? new Promise((done) => dispy.signal.addEventListener("abort", () => done("aborted")))
+          : what === "never" ? new Promise(() => {}) : process.pid`,
+        { graceMillis: 5000 }
+      )
+      const pid = valueOf(yield* opened.run([]))
+      const [before, never, after, signal] = opened.submit([["now"], ["never"], ["now"], ["signal"]])
+      const [first, stuck, last] = yield* opened.replies([before!, never!, after!])
+      expect([first!, last!].map(valueOf)).toEqual([pid, pid])
+      expect(outcomeOf(stuck!)).toBe("failed")
+      expect(errorOf(stuck!).message).toMatch(/can never settle/)
+      opened.cancel([signal!])
+      const [cancelled] = yield* opened.replies([signal!])
+      expect(outcomeOf(cancelled!)).toBe("cancelled")
     }).pipe(Effect.scoped, Effect.provide(layerProcess({ cpus: 1 }))))
 })
 
