@@ -7,7 +7,7 @@
  */
 import { parseArgs } from "node:util"
 import * as Comparison from "./report/Comparison.ts"
-import { compute, type Figure, type Round } from "./report/Figure.ts"
+import { compute, type Round } from "./report/Figure.ts"
 import * as Report from "./report/Report.ts"
 import * as Table from "./report/Table.ts"
 import { type Suite, suites } from "./suites.ts"
@@ -32,7 +32,7 @@ if (unknown !== undefined) {
 }
 
 const isQuick = flags.quick
-const limitMillis = isQuick ? 20_000 : 60_000
+const limitMillis = isQuick ? 30_000 : 60_000
 const deadline = performance.now() + (isQuick ? 90_000 : 360_000)
 
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
@@ -42,50 +42,70 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
   })
 }
 
-/** All rounds of a suite; ends early when the time is up. */
-const runSuite = async (suite: Suite): Promise<Array<Round>> => {
-  const count = isQuick || flags.profile !== undefined ? 1 : suite.rounds
-  const rounds: Array<Round> = []
-  for (let i = 1; i <= count; i++) {
-    const round: Round = {}
-    for (const step of suite.steps) {
-      const left = deadline - performance.now()
-      if (left < 1000) {
-        if (rounds.length > 0) return rounds
-        throw new Error("out of time")
-      }
-      process.stderr.write(`${suite.name} ${i}/${count} ${step}\n`)
-      round[step] = await StepProcess.run(step, {
-        isQuick,
-        limitMillis: Math.min(left, limitMillis),
-        profile: flags.profile
-      })
-    }
-    rounds.push(round)
+/** Every step of a suite once. */
+const runRound = async (suite: Suite, title: string): Promise<Round> => {
+  const round: Round = {}
+  for (const step of suite.steps) {
+    const left = deadline - performance.now()
+    if (left < 1000) throw new Error("out of time")
+    process.stderr.write(`${title} ${step}\n`)
+    round[step] = await StepProcess.run(step, {
+      isQuick,
+      limitMillis: Math.min(left, limitMillis),
+      profile: flags.profile
+    })
   }
-  return rounds
+  return round
+}
+
+/** A suite with what came of it so far. */
+interface Progress {
+  readonly suite: Suite
+  readonly rounds: Array<Round>
+  /** How long a round takes. */
+  millis: number
+  failure: string
+}
+
+/** Whether a suite gets another round: one in any case, more while there is time. */
+const isWanted = ({ failure, millis, rounds, suite }: Progress): boolean =>
+  failure === "" && rounds.length < (isQuick || flags.profile !== undefined ? 1 : suite.rounds) &&
+  (rounds.length === 0 || performance.now() + millis < deadline)
+
+const runNext = async (progress: Progress): Promise<void> => {
+  const { rounds, suite } = progress
+  const start = performance.now()
+  try {
+    rounds.push(await runRound(suite, `${suite.name} ${rounds.length + 1}`))
+  } catch (error) {
+    const reason = (error as Error).message
+    process.stderr.write(`${suite.name} failed: ${reason}\n`)
+    if (rounds.length === 0 || reason !== "out of time") progress.failure = reason
+  }
+  progress.millis = performance.now() - start
 }
 
 const earlier = flags.compare === undefined ? undefined : await Report.read(flags.compare)
 const machine = Report.machine()
 const startedAt = performance.now()
-const figures: Array<Figure> = []
-const failures: Record<string, string> = {}
-const allRounds: Record<string, ReadonlyArray<Round>> = {}
-for (const suite of suites) {
-  if (names !== undefined && !names.includes(suite.name)) continue
-  try {
-    const rounds = await runSuite(suite)
-    allRounds[suite.name] = rounds
-    figures.push(...suite.figures.map((figure) => compute(figure, rounds)))
-  } catch (error) {
-    failures[suite.name] = (error as Error).message
-    process.stderr.write(`${suite.name} failed: ${(error as Error).message}\n`)
-  }
+const all = suites.filter((suite) => names === undefined || names.includes(suite.name)).map((suite): Progress => ({
+  suite,
+  rounds: [],
+  millis: 0,
+  failure: ""
+}))
+// Round by round over all suites: a noisy minute then spoils one round of several figures and no figure altogether.
+for (let wanted = all; wanted.length > 0; wanted = all.filter(isWanted)) {
+  for (const progress of wanted) if (isWanted(progress)) await runNext(progress)
 }
 
 const seconds = Math.round((performance.now() - startedAt) / 1000)
-const report: Report.Report = { isQuick, machine, seconds, figures, failures, rounds: allRounds }
+const figures = all.flatMap(({ failure, rounds, suite }) =>
+  failure === "" ? suite.figures.map((figure) => compute(figure, rounds)) : []
+)
+const failures = Object.fromEntries(all.flatMap(({ failure, suite }) => failure === "" ? [] : [[suite.name, failure]]))
+const rounds = Object.fromEntries(all.map((progress) => [progress.suite.name, progress.rounds]))
+const report: Report.Report = { isQuick, machine, seconds, figures, failures, rounds }
 const stamp = new Date().toISOString().replaceAll(/[:.]/g, "-")
 const path = flags.json ?? `bench/results/${stamp}.json`
 await Report.write(path, report)

@@ -9,13 +9,22 @@ const numbers = function*(total: number): Generator<number> {
   for (let n = 0; n < total; n++) yield n
 }
 
-/** MiB by which the highest RSS rose after the first tenth, in the client and in the daemon. */
+const liveBytes = (): number => {
+  globalThis.gc!()
+  const { external, heapUsed } = process.memoryUsage()
+  return heapUsed + external
+}
+
+/**
+ * MiB by which memory grew after the first tenth: what is live in the client, and the highest RSS of client and daemon.
+ */
 export const measure = async ({ isQuick }: StepOptions): Promise<Metrics> => {
   await using daemon = await Daemon.start(2)
   await using cluster = await createJobCluster((n: number) => n, { nodes: daemon.address })
   const total = isQuick ? 1_000_000 : 10_000_000
   const pid = daemon.child.pid!
   const highest = { client: [0, 0], daemon: [0, 0] }
+  let live = 0
   let count = 0
   let sum = 0
   const start = performance.now()
@@ -25,10 +34,13 @@ export const measure = async ({ isQuick }: StepOptions): Promise<Metrics> => {
     const part = count <= total / 10 ? 0 : 1
     highest.client[part] = Math.max(highest.client[part]!, process.memoryUsage.rss())
     highest.daemon[part] = Math.max(highest.daemon[part]!, await Daemon.residentBytes(pid))
+    if (count === total / 10) live = liveBytes()
+    if (count === total) live = liveBytes() - live
   }
   assertSum(sum, total)
   return {
     rate: total / ((performance.now() - start) / 1000),
+    liveGrowth: live / mebibyte,
     clientGrowth: (highest.client[1]! - highest.client[0]!) / mebibyte,
     daemonGrowth: (highest.daemon[1]! - highest.daemon[0]!) / mebibyte,
     client: highest.client[1]! / mebibyte

@@ -24,7 +24,7 @@ const firstResult = async (node: string): Promise<FirstResult & { readonly proce
 
 /** Medians in milliseconds, each over fresh processes. */
 export const measure = async ({ isQuick }: StepOptions): Promise<Metrics> => {
-  const times = Array.from({ length: isQuick ? 3 : 5 })
+  const times = Array.from({ length: isQuick ? 2 : 5 })
   const ready: Array<number> = []
   for (const _ of times) {
     await using daemon = await Daemon.start(2)
