@@ -79,7 +79,7 @@ export const run = Effect.fnUntraced(
         incarnation: randomUUID(),
         port: options.port,
         directory,
-        ...(options.addresses.length > 0 ? { addresses: options.addresses } : {}),
+        ...(options.addresses.length > 0 ? { addresses: [...new Set(options.addresses)] } : {}),
         ...(options.embedded === "" ? {} : { socketPath: options.embedded })
       },
       name,
