@@ -50,13 +50,18 @@ export class Hello extends Rpc.make("Hello", {
   error: VersionMismatch
 }) {}
 
-/** Takes the node for a client; the same client gets the same lease again. */
+/**
+ * Takes the node for a client. The node belongs to one client at a time, which may hold several leases there, one per
+ * session (its clusters do not know of each other); the same session gets the same lease again.
+ */
 export class AcquireLease extends Rpc.make("AcquireLease", {
   payload: {
     /** Unique per client process. */
     clientId: Schema.String,
     /** User, host and process, for messages to others. */
-    clientName: Schema.String
+    clientName: Schema.String,
+    /** Unique per scheduler of the client and per life of its connection. */
+    sessionId: Schema.String
   },
   success: Schema.Struct({ leaseId: Schema.String }),
   error: NodeBusy

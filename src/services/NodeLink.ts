@@ -28,8 +28,8 @@ export interface LinkClient {
  */
 export interface NodeConnection {
   readonly info: NodeInfo
-  /** Takes the node; the same client gets the same lease again. */
-  readonly acquire: (client: LinkClient) => Effect.Effect<string, NodeBusy | NodeUnreachable>
+  /** Takes the node for a session of the client; the same session gets the same lease again. */
+  readonly acquire: (client: LinkClient, sessionId: string) => Effect.Effect<string, NodeBusy | NodeUnreachable>
   /** Everything the node tells under the lease; ends only by failing. */
   readonly events: (leaseId: string) => Stream.Stream<NodeEvent, NotLeased | NodeUnreachable>
   /** Sends a computation; succeeds when the node is ready for its jobs. */

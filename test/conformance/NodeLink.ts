@@ -44,11 +44,11 @@ const repliesOf = (batch: Uint8Array): Array<ReplyFields> => {
 const me = (name: string) => ({ clientId: name, clientName: `${name}@here` })
 
 /** A connection with its lease, and the replies that come over it. */
-const leased = (address: NodeAddress, client: string) =>
+const leased = (address: NodeAddress, client: string, session = "first") =>
   Effect.gen(function*() {
     const link = yield* NodeLink
     const connection = yield* link.connect(address)
-    const leaseId = yield* connection.acquire(me(client))
+    const leaseId = yield* connection.acquire(me(client), session)
     const events = yield* Queue.unbounded<NodeEvent>()
     yield* connection.events(leaseId).pipe(
       Stream.runForEach((event) => Queue.offer(events, event)),
@@ -107,16 +107,16 @@ export const suite = (subject: Subject): void => {
         const first = yield* leased(address, "a")
         const link = yield* NodeLink
         const second = yield* link.connect(address)
-        const error = yield* Effect.flip(second.acquire(me("b")))
+        const error = yield* Effect.flip(second.acquire(me("b"), "second"))
         expect(error).toMatchObject({ _tag: "NodeBusy", holder: "a@here" })
         yield* first.connection.release(first.leaseId)
-        expect(yield* second.acquire(me("b"))).not.toBe(first.leaseId)
+        expect(yield* second.acquire(me("b"), "second")).not.toBe(first.leaseId)
       }))
 
     claim("lets several clusters of one client use the node side by side", (address) =>
       Effect.gen(function*() {
         const first = yield* leased(address, "a")
-        const second = yield* leased(address, "a")
+        const second = yield* leased(address, "a", "second")
         yield* first.connection.openComputation(first.leaseId, square)
         yield* second.connection.openComputation(second.leaseId, { ...square, id: "other" })
         yield* first.connection.dispatch(first.leaseId, "square", jobs(2), 0)

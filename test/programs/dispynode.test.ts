@@ -20,7 +20,7 @@ const { run, start } = DaemonProcess
 const connect = Effect.fnUntraced(function*(address: NodeAddress, source: string) {
   const link = yield* NodeLink
   const connection = yield* link.connect(address)
-  const leaseId = yield* connection.acquire({ clientId: `test-${process.pid}`, clientName: "test" })
+  const leaseId = yield* connection.acquire({ clientId: `test-${process.pid}`, clientName: "test" }, "session")
   const events = yield* Queue.unbounded<NodeEvent>()
   yield* Effect.forkScoped(Stream.runForEach(connection.events(leaseId), (event) => Queue.offer(events, event)))
   yield* connection.openComputation(leaseId, {

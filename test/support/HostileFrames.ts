@@ -22,7 +22,7 @@ export const validFrames: Effect.Effect<ReadonlyArray<Uint8Array>> = Effect.gen(
   const leaseId = "00000000-0000-4000-8000-000000000000"
   const payloads: Record<string, unknown> = {
     Hello: { protocol: 1, version: "0.1.0" },
-    AcquireLease: { clientId: "hostile", clientName: "nobody@nowhere" },
+    AcquireLease: { clientId: "hostile", clientName: "nobody@nowhere", sessionId: "1" },
     Events: { leaseId },
     OpenComputation: { leaseId, computation: aComputation("c") },
     Dispatch: { leaseId, computationId: "c", batch: someJobs(1, 2, 3), acknowledged: 0 },

@@ -51,7 +51,8 @@ export const make = (address: string, info: NodeInfo, rpc: NodeRpcClient): NodeC
     )
   return {
     info,
-    acquire: (client) => call(Effect.map(rpc.AcquireLease(client), (lease) => lease.leaseId)),
+    acquire: (client, sessionId) =>
+      call(Effect.map(rpc.AcquireLease({ ...client, sessionId }), (lease) => lease.leaseId)),
     events: (leaseId) =>
       rpc.Events({ leaseId }).pipe(
         Stream.catchTag("RpcClientError", (error) => Stream.fromEffect(lost(explain(error))))

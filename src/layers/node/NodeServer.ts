@@ -22,49 +22,66 @@ import { NodeConfig } from "../../services/NodeConfig.ts"
 import { NodeLifecycle } from "../../services/NodeLifecycle.ts"
 import * as LeaseSession from "./LeaseSession.ts"
 
+/** A lease of the node with what is kept for it. All leases there are belong to one client. */
+interface Tenant {
+  readonly sessionId: string
+  leases: Leases.Leases
+  session: LeaseSession.LeaseSession | undefined
+  /** Done when the lease is closed. */
+  readonly freed: Deferred.Deferred<void>
+}
+
 /** The node's state: one value for the handlers, the timers and the end of the node. */
 interface State {
-  leases: Leases.Leases
-  /** What is kept for the lease that is held or closing. */
-  session: LeaseSession.LeaseSession | undefined
-  /** Done when the lease that is closing is closed. */
-  freed: Deferred.Deferred<void>
+  /** By session. */
+  readonly tenants: Map<string, Tenant>
   /** Connections that said Hello in our protocol. */
   readonly greeted: Set<number>
   isDraining: boolean
 }
 
-const makeState = (): State => ({
-  leases: Leases.free,
-  session: undefined,
-  freed: Deferred.makeUnsafe(),
-  greeted: new Set(),
-  isDraining: false
-})
+const makeState = (): State => ({ tenants: new Map(), greeted: new Set(), isDraining: false })
 
-/** The end of a lease: closes what runs under it, then frees the node. */
+const sessionsOf = (state: State): ReadonlyArray<LeaseSession.LeaseSession> =>
+  [...state.tenants.values()].flatMap((tenant) => tenant.session ?? [])
+
+/** The name of another client that has the node, if one has. */
+const otherHolder = (state: State, clientId: string): string | undefined => {
+  for (const { leases } of state.tenants.values()) {
+    if (leases._tag !== "Free" && leases.holder.clientId !== clientId) return leases.holder.clientName
+  }
+  return undefined
+}
+
+const tenantOf = (state: State, sessionId: string): Tenant => {
+  let tenant = state.tenants.get(sessionId)
+  if (tenant === undefined) {
+    tenant = { sessionId, leases: Leases.free, session: undefined, freed: Deferred.makeUnsafe() }
+    state.tenants.set(sessionId, tenant)
+  }
+  return tenant
+}
+
+/** The end of a lease: closes what runs under it, then frees the node of it. */
 const makeCloser = (state: State, scope: Scope.Scope) =>
-  Effect.fnUntraced(function*(next: Leases.Leases, why: string) {
-    const isNewlyClosing = state.leases._tag === "Held" && next._tag === "Closing"
-    state.leases = next
+  Effect.fnUntraced(function*(tenant: Tenant, next: Leases.Leases, why: string) {
+    const isNewlyClosing = tenant.leases._tag === "Held" && next._tag === "Closing"
+    tenant.leases = next
     if (next._tag !== "Closing") return
     if (isNewlyClosing) {
-      const session = state.session!
-      const freed = state.freed = Deferred.makeUnsafe<void>()
-      const { clientName, leaseId } = next.holder
+      const { clientName } = next.holder
       // In the node's scope: whoever asked may be gone before the last process is.
-      yield* LeaseSession.close(session).pipe(
+      yield* LeaseSession.close(tenant.session!).pipe(
         Effect.andThen(Effect.suspend(() => {
-          state.session = undefined
-          state.leases = Leases.closed(state.leases, leaseId)
-          return Deferred.succeed(freed, undefined)
+          state.tenants.delete(tenant.sessionId)
+          return Deferred.succeed(tenant.freed, undefined)
         })),
-        Effect.andThen(Effect.logDebug("the node is free")),
+        Effect.andThen(Effect.logDebug("a lease ended")),
         Effect.annotateLogs({ clientName, why }),
         Effect.forkIn(scope)
       )
     }
-    yield* Deferred.await(state.freed)
+    yield* Deferred.await(tenant.freed)
   })
 
 type Closer = ReturnType<typeof makeCloser>
@@ -83,7 +100,11 @@ const makeHello = (state: State, name: string, info: Effect.Effect<NodeInfo>) =>
 
 const makeAcquire = (state: State, name: string, scope: Scope.Scope) =>
   Effect.fnUntraced(function*(
-    { clientId, clientName }: { readonly clientId: string; readonly clientName: string },
+    { clientId, clientName, sessionId }: {
+      readonly clientId: string
+      readonly clientName: string
+      readonly sessionId: string
+    },
     connection: number
   ) {
     // A peer that skips Hello may speak anything: a defect ends its connection.
@@ -92,20 +113,22 @@ const makeAcquire = (state: State, name: string, scope: Scope.Scope) =>
     }
     if (state.isDraining) return yield* new NodeBusy({ node: name, holder: "nobody: it is ending" })
     while (true) {
-      const [leases, decision] = Leases.acquire(state.leases, {
+      const holder = otherHolder(state, clientId)
+      if (holder !== undefined) return yield* new NodeBusy({ node: name, holder })
+      const tenant = tenantOf(state, sessionId)
+      const [leases, decision] = Leases.acquire(tenant.leases, {
         clientId,
         clientName,
         connection,
         newLeaseId: randomUUID()
       })
-      state.leases = leases
-      if (decision._tag === "Busy") return yield* new NodeBusy({ node: name, holder: decision.holder })
-      if (decision._tag === "ClosingOwn") {
-        yield* Deferred.await(state.freed)
+      tenant.leases = leases
+      if (decision._tag !== "Granted") {
+        yield* Deferred.await(tenant.freed)
         continue
       }
       if (decision.isNew) {
-        state.session = LeaseSession.make(decision.leaseId, clientName, scope)
+        tenant.session = LeaseSession.make(decision.leaseId, clientName, scope)
         yield* Effect.logDebug("a client took the node").pipe(Effect.annotateLogs({ clientName }))
       }
       return { leaseId: decision.leaseId }
@@ -161,9 +184,15 @@ const makeHandlers = (options: {
   const hello = makeHello(state, name, options.info)
   const acquire = makeAcquire(state, name, options.scope)
   const dispatch = makeDispatch(state, name)
-  /** The session of a lease, for the connection that acquired it. */
+  /** The tenant with a lease, for the connection that acquired it. */
+  const tenantWith = (leaseId: string, client: Rpc.ServerClient): Tenant | undefined => {
+    for (const tenant of state.tenants.values()) {
+      if (Leases.isHeldBy(tenant.leases, client.id, leaseId)) return tenant
+    }
+    return undefined
+  }
   const sessionOf = (leaseId: string, client: Rpc.ServerClient): LeaseSession.LeaseSession | undefined =>
-    Leases.isHeldBy(state.leases, client.id, leaseId) ? state.session : undefined
+    tenantWith(leaseId, client)?.session
   const notLeased = (what: string) => Effect.fail(new NotLeased({ node: name, what }))
   return NodeRpcs.of({
     Hello: (payload, { client }) => hello(payload, client.id),
@@ -201,43 +230,49 @@ const makeHandlers = (options: {
         : LeaseSession.closeComputation(session, computationId)
     },
     ReleaseLease: ({ leaseId }, { client }) =>
-      Effect.suspend(() =>
-        sessionOf(leaseId, client) === undefined
+      Effect.suspend(() => {
+        const tenant = tenantWith(leaseId, client)
+        return tenant === undefined
           ? Effect.void
-          : close(Leases.release(state.leases, leaseId), "released")
-      )
+          : close(tenant, Leases.release(tenant.leases, leaseId), "released")
+      })
   })
 }
 
 /** Tells the client how busy the machine is, every pulse. */
 const pulse = (state: State, availInfo: Effect.Effect<NodeInfo["availInfo"]>) =>
   Effect.gen(function*() {
-    const session = state.session
-    if (session === undefined) return
-    session.outbox.availInfo = yield* availInfo
-    LeaseSession.wake(session)
+    if (state.tenants.size === 0) return
+    const now = yield* availInfo
+    for (const session of sessionsOf(state)) {
+      session.outbox.availInfo = now
+      LeaseSession.wake(session)
+    }
   })
 
 const makeDrain = (state: State) =>
   Effect.fn("NodeLifecycle.drain")(function*(grace: Duration.Input) {
     state.isDraining = true
-    const session = state.session
-    if (session === undefined) return 0
-    session.outbox.leaving = "the node is ending"
-    LeaseSession.returnQueued(session)
-    LeaseSession.wake(session)
-    yield* Effect.logInfo("waiting for running jobs").pipe(
-      Effect.annotateLogs({ jobs: LeaseSession.outstanding(session) })
-    )
+    const sessions = sessionsOf(state)
+    const outstanding = () => sessions.reduce((sum, session) => sum + LeaseSession.outstanding(session), 0)
+    if (sessions.length === 0) return 0
+    for (const session of sessions) {
+      session.outbox.leaving = "the node is ending"
+      LeaseSession.returnQueued(session)
+      LeaseSession.wake(session)
+    }
+    yield* Effect.logInfo("waiting for running jobs").pipe(Effect.annotateLogs({ jobs: outstanding() }))
     yield* Effect.callback<void>((resume) => {
       const check = () => {
-        if (LeaseSession.isIdle(session)) resume(Effect.void)
+        if (sessions.every(LeaseSession.isIdle)) resume(Effect.void)
       }
-      session.onQuiet = check
+      for (const session of sessions) session.onQuiet = check
       check()
-      return Effect.sync(() => session.onQuiet = undefined)
+      return Effect.sync(() => {
+        for (const session of sessions) session.onQuiet = undefined
+      })
     }).pipe(Effect.timeoutOption(grace))
-    return LeaseSession.outstanding(session)
+    return outstanding()
   })
 
 const make = Effect.gen(function*() {
@@ -259,23 +294,27 @@ const make = Effect.gen(function*() {
   yield* pulse(state, availInfo).pipe(Effect.delay(config.pulseInterval), Effect.forever, Effect.forkScoped)
   const handlers = makeHandlers({ state, name: config.name, executor, info, close, scope })
 
-  const disconnected = Effect.fn("NodeLifecycle.disconnected")(function*(connection: number) {
-    state.greeted.delete(connection)
-    const before = state.leases
-    const after = state.leases = Leases.disconnect(before, connection)
+  const countDown = Effect.fnUntraced(function*(tenant: Tenant, connection: number) {
+    const before = tenant.leases
+    const after = tenant.leases = Leases.disconnect(before, connection)
     if (after === before || after._tag !== "Held" || after.countdown === undefined) return
     const { countdown, holder } = after
     // Of a client that has nothing here it is no news, and could be repeated to fill the log.
-    const isNews = state.session !== undefined && state.session.computations.size > 0
+    const isNews = tenant.session !== undefined && tenant.session.computations.size > 0
     yield* (isNews ? Effect.logWarning : Effect.logDebug)("the client's connection broke; its jobs go on for a while")
       .pipe(Effect.annotateLogs({
         clientName: holder.clientName,
         resume: Duration.format(Duration.fromInputUnsafe(config.leaseResume))
       }))
-    yield* Effect.suspend(() => close(Leases.expire(state.leases, countdown), "its client is gone")).pipe(
+    yield* Effect.suspend(() => close(tenant, Leases.expire(tenant.leases, countdown), "its client is gone")).pipe(
       Effect.delay(config.leaseResume),
       Effect.forkIn(scope)
     )
+  })
+
+  const disconnected = Effect.fn("NodeLifecycle.disconnected")(function*(connection: number) {
+    state.greeted.delete(connection)
+    yield* Effect.forEach([...state.tenants.values()], (tenant) => countDown(tenant, connection), { discard: true })
   })
   const lifecycle = NodeLifecycle.of({ disconnected, drain: makeDrain(state) })
   return Context.add(yield* NodeRpcs.toHandlers(handlers), NodeLifecycle, lifecycle)

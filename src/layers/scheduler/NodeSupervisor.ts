@@ -153,7 +153,7 @@ const dial = Effect.fnUntraced(function*(self: Supervised, env: Environment) {
     )
     : self.entry
   const connection = yield* env.link.connect(address)
-  const leaseId = yield* connection.acquire(env.config.client)
+  const leaseId = yield* connection.acquire(env.config.client, crypto.randomUUID())
   yield* Effect.addFinalizer(() => connection.release(leaseId).pipe(Effect.timeoutOption("5 seconds"), Effect.ignore))
   return { connection, leaseId }
 })

@@ -12,8 +12,8 @@ import * as ScriptedExecutor from "../../support/ScriptedExecutor.ts"
 
 const { aComputation, listen, outcomesOf, someJobs } = NodeClients
 
-const alice = { clientId: "alice", clientName: "alice@desk" }
-const bob = { clientId: "bob", clientName: "bob@desk" }
+const alice = { clientId: "alice", clientName: "alice@desk", sessionId: "1" }
+const bob = { clientId: "bob", clientName: "bob@desk", sessionId: "1" }
 
 /** A node over a scripted executor, and clients to connect to it. */
 const aNode = (options?: Parameters<typeof ScriptedExecutor.make>[0]) =>
