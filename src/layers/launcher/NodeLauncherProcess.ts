@@ -1,14 +1,11 @@
 /**
- * Starts `dispynode` as a child process that listens on a socket in a directory
- * of its own (mode 0700), so that no other user of the machine can reach it. The
+ * Starts `dispynode` as a child process that listens on a socket in its own
+ * directory (mode 0700), so that no other user of the machine can reach it. The
  * node ends when its standard input ends, which the kernel sees to however this
- * process ends.
+ * process ends, and removes its directory.
  */
-import { Effect, Layer, Option } from "effect"
+import { Effect, Layer, Option, Schema } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
-import { mkdtemp, rm } from "node:fs/promises"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { NodeAddress } from "../../domain/NodeAddress.ts"
 import { CannotStart } from "../../domain/NodeError.ts"
@@ -22,15 +19,9 @@ const program = fileURLToPath(new URL(`../../programs/dispynode.${extension}`, i
 const readyTimeout = "20 seconds"
 const endTimeout = "5 seconds"
 
-const cannotStart = (reason: string) => new CannotStart({ program: "the local node", reason })
+const ReadyLine = Schema.fromJsonString(Schema.Struct({ socket: Schema.String }))
 
-const makeDirectory = Effect.acquireRelease(
-  Effect.tryPromise({
-    try: () => mkdtemp(join(tmpdir(), "dispy-")),
-    catch: (cause) => cannotStart(`no directory for its socket: ${String(cause)}`)
-  }),
-  (directory) => Effect.promise(() => rm(directory, { recursive: true, force: true }))
-)
+const cannotStart = (reason: string) => new CannotStart({ program: "the local node", reason })
 
 const awaitExit = (child: ChildProcess): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
@@ -45,9 +36,14 @@ const end = (child: ChildProcess): Effect.Effect<void> =>
     if (Option.isNone(ended)) child.kill("SIGKILL")
   })
 
-/** Succeeds with the first line that the node prints; what it prints before it gives up is the reason. */
-const awaitReady = (child: ChildProcess): Effect.Effect<void, CannotStart> =>
-  Effect.callback<void, CannotStart>((resume) => {
+/** Reads the line with which the node says that it is ready: where it listens. */
+const socketOf = (line: string): Option.Option<string> =>
+  Option.map(Schema.decodeUnknownOption(ReadyLine)(line), ({ socket }) => socket)
+
+/** Succeeds with the socket that the node tells; what it prints before it gives up is the reason. */
+const awaitReady = (child: ChildProcess): Effect.Effect<string, CannotStart> =>
+  Effect.callback<string, CannotStart>((resume) => {
+    let line = ""
     let errors = ""
     child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       errors += text
@@ -57,29 +53,30 @@ const awaitReady = (child: ChildProcess): Effect.Effect<void, CannotStart> =>
       const reason = errors.trim() === "" ? `it ended with ${signal ?? `exit status ${code}`}` : errors.trim()
       resume(Effect.fail(cannotStart(reason)))
     })
-    child.stdout?.once("data", () => {
+    child.stdout?.setEncoding("utf8").on("data", (text: string) => {
+      line += text
+      if (!line.includes("\n")) return
       child.stderr?.removeAllListeners("data")
       child.stderr?.pipe(process.stderr, { end: false })
-      resume(Effect.void)
+      const socket = socketOf(line.trim())
+      resume(Option.isSome(socket) ? Effect.succeed(socket.value) : Effect.fail(cannotStart(`it said ${line.trim()}`)))
     })
   })
 
 const launch = Effect.fn("NodeLauncher.launch")(function*(cpus: number) {
-  const directory = yield* makeDirectory
-  const path = join(directory, "node.sock")
-  const args = [program, "--embedded", path, "--dest-path-prefix", directory, "--cpus", String(cpus)]
   const child = yield* Effect.acquireRelease(
-    Effect.sync(() => spawn(process.execPath, args, { stdio: ["pipe", "pipe", "pipe"] })),
+    Effect.sync(() =>
+      spawn(process.execPath, [program, "--embedded", "--cpus", String(cpus)], { stdio: ["pipe", "pipe", "pipe"] })
+    ),
     end
   )
-  yield* awaitReady(child).pipe(
+  const path = yield* awaitReady(child).pipe(
     Effect.timeoutOrElse({
       duration: readyTimeout,
       orElse: () => Effect.fail(cannotStart(`it was not ready within ${readyTimeout}`))
     })
   )
-  const address: NodeAddress = { _tag: "Unix", path }
-  return address
+  return { _tag: "Unix", path } satisfies NodeAddress
 })
 
 /** Nodes with this many slots; 0 for one per core, negative to leave that many cores free. */

@@ -15,7 +15,7 @@ export interface NodeOptions {
   readonly daemon: boolean
   readonly debug: boolean
   readonly insecure: boolean
-  readonly embedded: string
+  readonly embedded: boolean
 }
 
 const loopback = /^(localhost|127(\.\d{1,3}){3}|::1)$/i
@@ -86,11 +86,14 @@ export const flags = {
     Flag.withoutNegation,
     Flag.withDescription("Log in detail")
   ),
-  embedded: Flag.String("embedded").pipe(
-    Flag.withDefault(""),
-    Flag.withMetavar("SOCKET"),
+  embedded: Flag.Boolean("embedded").pipe(
+    Flag.withDefault(false),
+    Flag.withoutNegation,
     Flag.withHidden,
-    Flag.withDescription("Internal: serve one client over this unix socket until standard input ends")
+    Flag.withDescription(
+      "Internal: serve one client over a unix socket, whose path the ready line tells, until standard" +
+        " input ends"
+    )
   )
 }
 

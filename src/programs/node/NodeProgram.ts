@@ -3,6 +3,7 @@ import { Console, Deferred, Effect, Layer, Result } from "effect"
 import { CliError } from "effect/cli"
 import { randomUUID } from "node:crypto"
 import * as os from "node:os"
+import * as path from "node:path"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
 import { CannotStart } from "../../domain/NodeError.ts"
 import { packageVersion } from "../../domain/Version.ts"
@@ -32,16 +33,17 @@ const nodeLayer = (settings: Partial<NodeConfig.NodeSettings>, name: string, cpu
   )
 
 const readyLine = (
-  options: NodeOptions.NodeOptions,
   name: string,
   cpus: number,
   addresses: ReadonlyArray<NodeAddress.NodeAddress>
-): string =>
-  options.embedded === ""
-    ? `dispynode ${packageVersion} ${JSON.stringify(name)} ready on ${
+): string => {
+  const [first] = addresses
+  return first?._tag === "Unix"
+    ? JSON.stringify({ ready: true, version: packageVersion, pid: process.pid, name, cpus, socket: first.path })
+    : `dispynode ${packageVersion} ${JSON.stringify(name)} ready on ${
       addresses.map(NodeAddress.format).join(" and ")
     }: ${cpus} ${cpus === 1 ? "cpu" : "cpus"}`
-    : JSON.stringify({ ready: true, version: packageVersion, pid: process.pid, name, cpus, socket: options.embedded })
+}
 
 const serve = (options: NodeOptions.NodeOptions, name: string, cpus: number, signals: NodeSignals.NodeSignals) =>
   Effect.gen(function*() {
@@ -52,7 +54,7 @@ const serve = (options: NodeOptions.NodeOptions, name: string, cpus: number, sig
         Effect.annotateLogs({ address })
       )
     }
-    yield* Console.log(readyLine(options, name, cpus, addresses))
+    yield* Console.log(readyLine(name, cpus, addresses))
     const signal = yield* Deferred.await(signals.end)
     yield* Effect.logInfo("ending").pipe(Effect.annotateLogs({ signal, graceSeconds: options.drainGrace }))
     const killed = yield* lifecycle.drain(options.drainGrace * 1000)
@@ -60,8 +62,7 @@ const serve = (options: NodeOptions.NodeOptions, name: string, cpus: number, sig
   })
 
 /** The client of an embedded node shares its stderr with it, and wants to hear of trouble only. */
-const levelOf = (options: NodeOptions.NodeOptions) =>
-  options.debug ? "Debug" : options.embedded === "" ? "Info" : "Warn"
+const levelOf = (options: NodeOptions.NodeOptions) => options.debug ? "Debug" : options.embedded ? "Warn" : "Info"
 
 /** Runs a daemon until it is asked to end. */
 export const run = Effect.fnUntraced(
@@ -80,7 +81,7 @@ export const run = Effect.fnUntraced(
         port: options.port,
         directory,
         ...(options.addresses.length > 0 ? { addresses: [...new Set(options.addresses)] } : {}),
-        ...(options.embedded === "" ? {} : { socketPath: options.embedded })
+        ...(options.embedded ? { socketPath: path.join(directory, "node.sock") } : {})
       },
       name,
       cpus,

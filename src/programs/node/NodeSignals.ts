@@ -27,7 +27,7 @@ export const make = (options: NodeOptions): Effect.Effect<NodeSignals, never, Sc
   }
   const ignore = () => {}
   const parentGone = () => Deferred.doneUnsafe(signals.endNow, Effect.succeed("the client is gone"))
-  const isEmbedded = options.embedded !== ""
+  const isEmbedded = options.embedded
   const listeners: ReadonlyArray<readonly [NodeJS.Signals, (name: string) => void]> = [
     ["SIGTERM", ask],
     ["SIGINT", isEmbedded ? ignore : ask],
