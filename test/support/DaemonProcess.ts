@@ -32,10 +32,17 @@ export interface Daemon {
 export const leftovers = (daemon: Daemon): ReadonlyArray<string> =>
   fs.existsSync(daemon.root) ? fs.readdirSync(daemon.root) : []
 
+/** What the guardian of a killed daemon removes at the same time ends `rmSync` early, and silently. */
+const remove = (directory: string): void => {
+  for (let attempt = 0; attempt < 100 && fs.existsSync(directory); attempt++) {
+    fs.rmSync(directory, { recursive: true, force: true, maxRetries: 10 })
+  }
+}
+
 /** A temporary directory. */
 export const aDirectory: Effect.Effect<string, never, Scope.Scope> = Effect.acquireRelease(
   Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "dispy-test-"))),
-  (directory) => Effect.sync(() => fs.rmSync(directory, { recursive: true, force: true, maxRetries: 10 }))
+  (directory) => Effect.sync(() => remove(directory))
 )
 
 /** Starts it with these arguments; it is killed at the end of the scope if it is still there. */
