@@ -1,6 +1,6 @@
 /** What every link to a node does, whatever carries it: the suite that all implementations pass. */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, type Layer, Queue, Stream } from "effect"
+import { Effect, type Layer, Queue, type Scope, Stream } from "effect"
 import type { Computation } from "../../src/domain/Computation.ts"
 import type { NodeAddress } from "../../src/domain/NodeAddress.ts"
 import type { NodeEvent } from "../../src/domain/NodeRpcs.ts"
@@ -11,10 +11,12 @@ import * as Values from "../../src/slot/Values.ts"
 /** A link to one node with two slots, and the address of that node. */
 export interface Subject {
   readonly name: string
-  readonly make: Effect.Effect<{ readonly link: Layer.Layer<NodeLink>; readonly address: NodeAddress }, unknown, Scope>
+  readonly make: Effect.Effect<
+    { readonly link: Layer.Layer<NodeLink>; readonly address: NodeAddress },
+    unknown,
+    Scope.Scope
+  >
 }
-
-type Scope = import("effect").Scope.Scope
 
 const square: Computation = {
   id: "square",
@@ -71,7 +73,7 @@ const leased = (address: NodeAddress, client: string, session = "first") =>
 export const suite = (subject: Subject): void => {
   const claim = <A, E>(
     title: string,
-    test: (address: NodeAddress) => Effect.Effect<A, E, NodeLink | Scope>
+    test: (address: NodeAddress) => Effect.Effect<A, E, NodeLink | Scope.Scope>
   ) =>
     it.live(
       title,
@@ -95,7 +97,11 @@ export const suite = (subject: Subject): void => {
         yield* connection.openComputation(leaseId, square)
         yield* connection.dispatch(leaseId, square.id, jobs(1, 2, 3), 0)
         const replies = yield* collect(3)
-        expect(replies.map((reply) => [reply.jobId, reply.outcome, Values.decode(reply.result)]).toSorted()).toEqual([
+        expect(
+          replies.map((reply) => [reply.jobId, reply.outcome, Values.decode(reply.result)]).toSorted((a, b) =>
+            Number(a[0]) - Number(b[0])
+          )
+        ).toEqual([
           [1, Outcome.succeeded, 1],
           [2, Outcome.succeeded, 4],
           [3, Outcome.succeeded, 9]

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Stream } from "effect"
 import { afterAll } from "vitest"
-import { type ClusterClosed, Dispy, JobCluster, type JobError, type MakeError } from "../../src/index.ts"
+import { type ClusterClosed, Dispy, JobCluster, type JobError } from "../../src/index.ts"
 import { untilIdle } from "../support/Leftovers.ts"
 
 afterAll(untilIdle)
@@ -99,7 +99,7 @@ describe("JobCluster", () => {
   it.live("reports what cannot be sent before anything is started", () =>
     Effect.gen(function*() {
       const outside = yield* Deferred.make<number>()
-      const error: MakeError = yield* Effect.flip(JobCluster.make(() => String(outside), local))
+      const error: JobCluster.MakeError = yield* Effect.flip(JobCluster.make(() => JSON.stringify(outside), local))
       expect(error).toMatchObject({ _tag: "FreeVariables", message: expect.stringContaining("outside") as string })
     }))
 })

@@ -27,7 +27,7 @@ const daemon = async (...args: ReadonlyArray<string>): Promise<Daemon> => {
 
 const cluster: typeof createJobCluster = async (computation, options) => {
   const made = await createJobCluster(computation, { logLevel: "none", ...options })
-  clusters.push(made as never)
+  clusters.push(made)
   return made
 }
 

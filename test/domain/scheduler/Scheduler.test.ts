@@ -276,7 +276,7 @@ describe("simulation", () => {
     for (let i = 0; i < 1000; i++) fleet.join(`n${i}`, 32)
     const all = jobs(1, 100_000)
     fleet.send({ _tag: "Submitted", computationId: "c", jobs: all })
-    expect(Math.max(...[...fleet.held.values()].map((node) => node.length))).toBe(32)
+    expect(Math.max(...[...fleet.held.values()].map((jobsThere) => jobsThere.length))).toBe(32)
     let random = 12345
     const next = (below: number): number => {
       random = (random * 1103515245 + 12345) & 0x7fffffff

@@ -9,7 +9,7 @@ import * as NodeServer from "../../../src/layers/node/NodeServer.ts"
 import * as ExecutorConfig from "../../../src/services/ExecutorConfig.ts"
 import * as NodeConfig from "../../../src/services/NodeConfig.ts"
 import { NodeEndpoints } from "../../../src/services/NodeEndpoints.ts"
-import { NodeLink } from "../../../src/services/NodeLink.ts"
+import type { NodeLink } from "../../../src/services/NodeLink.ts"
 import { suite } from "../../conformance/NodeLink.ts"
 
 const server = NodeServer.layer.pipe(
