@@ -13,11 +13,13 @@ export const markerName = "DISPY_SLOT"
 
 /** A slot whose processes are meant. */
 export interface TreeRoot {
-  /** Process and process group of the slot. */
+  /** Process, process group and session of the slot. */
   readonly pid: number
+  /** When it started; empty where that is not known. */
+  readonly start: string
   /** Value of its marker. */
   readonly marker: string
-  /** Processes outside of the group that were seen, by when they started: a pid may be given to another process. */
+  /** Processes that were seen, with when they started: a pid may be given to another process. */
   readonly seen: Map<number, string>
 }
 
@@ -83,21 +85,24 @@ const isLinux = process.platform === "linux"
 const isMarked = (entry: ProcessEntry, root: TreeRoot): boolean =>
   (entry.marker ??= markerOf(entry.pid)) === root.marker
 
-const collect = (entries: ReadonlyArray<ProcessEntry>, root: TreeRoot): ReadonlySet<number> => {
+/** Whether the slot's pid was given to another process since: then its group is another's too. */
+const isReused = (entries: ReadonlyArray<ProcessEntry>, root: TreeRoot): boolean =>
+  root.start !== "" && entries.some((entry) => entry.pid === root.pid && entry.start !== root.start)
+
+const collect = (entries: ReadonlyArray<ProcessEntry>, root: TreeRoot): ReadonlyArray<ProcessEntry> => {
   const found = new Set<number>()
+  const group = isReused(entries, root) ? 0 : root.pid
   for (const entry of entries) {
-    if (entry.pid === root.pid) found.add(root.pid)
-    const isKnown = root.seen.get(entry.pid) === entry.start
-    if (isKnown || entry.pgid === root.pid || entry.sid === root.pid || isMarked(entry, root)) found.add(entry.pid)
+    const isInside = group > 0 && (entry.pid === group || entry.pgid === group || entry.sid === group)
+    if (isInside || root.seen.get(entry.pid) === entry.start || isMarked(entry, root)) found.add(entry.pid)
   }
   for (let before = 0; before < found.size;) {
     before = found.size
     for (const entry of entries) if (found.has(entry.ppid)) found.add(entry.pid)
   }
-  for (const entry of entries) {
-    if (found.has(entry.pid) && entry.pgid !== root.pid) root.seen.set(entry.pid, entry.start)
-  }
-  return found
+  const members = entries.filter((entry) => found.has(entry.pid))
+  for (const { pid, start } of members) root.seen.set(pid, start)
+  return members
 }
 
 const signalOne = (pid: number, signal: NodeJS.Signals): void => {
@@ -111,14 +116,17 @@ const signalOne = (pid: number, signal: NodeJS.Signals): void => {
 const signalListed = (entries: ReadonlyArray<ProcessEntry>, roots: ReadonlyArray<TreeRoot>, signal: NodeJS.Signals) => {
   let count = 0
   for (const root of roots) {
-    const found = collect(entries, root)
+    const members = collect(entries, root)
     // The group first, all at once: a member can have forked since the list was made.
-    signalOne(-root.pid, signal)
-    for (const pid of found) if (root.seen.has(pid)) signalOne(pid, signal)
-    count += found.size
+    if (members.some((member) => member.pgid === root.pid)) signalOne(-root.pid, signal)
+    for (const { pgid, pid } of members) if (pgid !== root.pid) signalOne(pid, signal)
+    count += members.length
   }
   return count
 }
+
+/** When a process started, in the words of `TreeRoot.start`. */
+export const startOf = (pid: number): string => isLinux ? statOf(pid)?.start ?? "" : ""
 
 /** Sends a signal to everything that belongs to these slots; resolves to the number of processes that were found. */
 export const signal = (roots: ReadonlyArray<TreeRoot>, name: NodeJS.Signals): Promise<number> => {
@@ -131,10 +139,14 @@ export const signal = (roots: ReadonlyArray<TreeRoot>, name: NodeJS.Signals): Pr
     : listPs().then((entries) => signalListed(entries, roots, name))
 }
 
+/** Five seconds and more. */
+const killRounds = 70
+
 /** Kills until nothing is left that belongs to these slots; gives up on what does not die. */
 export const kill = async (roots: ReadonlyArray<TreeRoot>): Promise<void> => {
-  for (let round = 0; round < 20; round++) {
+  for (let round = 0; round < killRounds; round++) {
     if (await signal(roots, "SIGKILL") === 0) return
-    await sleep(2 + round * 2)
+    // A process with much memory takes its time to go, and on a busy machine every one does.
+    await sleep(Math.min(100, 2 + round * 2))
   }
 }

@@ -219,12 +219,13 @@ export const start = (options: SlotOptions): SlotProcess => {
     stdio: ["ignore", "pipe", "pipe", "pipe", "pipe"],
     windowsHide: true
   })
+  const pid = child.pid ?? 0
   const nonce = randomUUID()
   const { promise: reported, resolve: onReported } = Promise.withResolvers<void>()
   const slot: SlotProcess = {
     id: options.id,
     child,
-    root: { pid: child.pid ?? 0, marker: options.marker, seen: new Map() },
+    root: { pid, start: ProcessTree.startOf(pid), marker: options.marker, seen: new Map() },
     nonce,
     onEvent: options.onEvent,
     input: child.stdio[3] as Writable,
