@@ -11,6 +11,7 @@ export type { JobStatus } from "./domain/scheduler/JobRecord.ts"
 export type { ClusterOptions, JobOptions } from "./programs/client/ClusterOptions.ts"
 export * as Computation from "./programs/client/Computation.ts"
 export type { CloseOptions } from "./programs/client/JobCluster.ts"
+export { MapResults } from "./programs/client/MapResults.ts"
 export {
   createJobCluster,
   DispyJob,

@@ -13,6 +13,7 @@ import * as Dispy from "./Dispy.ts"
 import * as InputReader from "./InputReader.ts"
 import * as JobCluster from "./JobCluster.ts"
 import * as MapItems from "./MapItems.ts"
+import { MapResults } from "./MapResults.ts"
 import * as StatusTable from "./StatusTable.ts"
 
 /** A submitted job. Fields change as the job goes on. */
@@ -178,38 +179,34 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A> 
    * The results for every item, in constant memory: items are taken as slots have room for them, short ones travel in
    * chunks. Ends with the error of the first item that fails; leaving the loop cancels the rest.
    */
-  async *map<I extends Params[0]>(
+  map<I extends Params[0]>(
     inputs: Iterable<I> | AsyncIterable<I>,
     options: PromiseMapOptions = {}
-  ): AsyncGenerator<A, void, void> {
+  ): MapResults<A> {
     const { signal, ...mapOptions } = options
     const runtime = this.#runtime
     const scope = runtime.runSync(Scope.fork(this.#lifetime.scope))
-    try {
-      const pull = runtime.runSync(
-        JobCluster.fromReader(InputReader.make(inputs)).pipe(
-          Effect.flatMap((source) =>
-            MapItems.make<I, A, never>(this.#core, this.#submission.timeoutMillis, source, mapOptions)
-          ),
-          Scope.provide(scope)
-        )
+    const pull = runtime.runSync(
+      JobCluster.fromReader(InputReader.make(inputs)).pipe(
+        Effect.flatMap((source) =>
+          MapItems.make<I, A, never>(this.#core, this.#submission.timeoutMillis, source, mapOptions)
+        ),
+        Scope.provide(scope)
       )
-      while (true) {
+    )
+    return new MapResults<A>({
+      pull: async () => {
         signal?.throwIfAborted()
         const exit = await runtime.runPromiseExit(pull, signal === undefined ? {} : { signal })
-        if (Exit.isSuccess(exit)) {
-          yield* exit.value
-          continue
-        }
+        if (Exit.isSuccess(exit)) return exit.value
         signal?.throwIfAborted()
         const error = Cause.squash(exit.cause)
-        if (Cause.isDone(error)) return
+        if (Cause.isDone(error)) return []
         throw error
-      }
-    } finally {
+      },
       // A cluster that was closed meanwhile has closed this scope with its own.
-      if (this.#lifetime.end === undefined) await runtime.runPromise(Scope.close(scope, Exit.void))
-    }
+      close: () => this.#lifetime.end ?? runtime.runPromise(Scope.close(scope, Exit.void))
+    })
   }
 
   /** Cancels a job, queued or running; false when it has ended already. */
