@@ -26,7 +26,6 @@ let loop: JobLoop.JobLoop | undefined
 
 const prepare = async (payload: Uint8Array): Promise<void> => {
   const told = JSON.parse(Buffer.from(payload).toString()) as PrepareSlot
-  process.title = `dispy ${told.name}`
   try {
     const call = await Load.load(told)
     const made = JobLoop.make(told, call, output, (isNeeded) => isNeeded ? input.ref() : input.unref())
