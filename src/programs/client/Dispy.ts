@@ -1,5 +1,5 @@
 /** The layers behind a cluster, composed: what `JobCluster.make` uses and what users build on. */
-import { Effect, Layer } from "effect"
+import { Effect, Layer, References } from "effect"
 import { hostname, userInfo } from "node:os"
 import type { InvalidOption } from "../../domain/ClusterError.ts"
 import * as JobExecutorMemory from "../../layers/executor/JobExecutorMemory.ts"
@@ -69,5 +69,7 @@ export const layerMemory = (options: { readonly cpus: number }): Layer.Layer<Sch
       NodeConfig.layer({ name: "memory", incarnation: "memory" }),
       HostStatsFixed.layer({ cpus: options.cpus }),
       ExecutorConfig.layer({ cpus: options.cpus, nodeName: "memory", environment: {} })
-    ])
+    ]),
+    // The daily business of a daemon is none of its client's.
+    Layer.provide(Layer.succeed(References.MinimumLogLevel, "Warn"))
   )

@@ -270,11 +270,15 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A> 
   }
 }
 
+/** A sentence per line: users of promises have not set up logging, and want to know what is wrong, not when. */
+const sentences = Logger.make<unknown, void>(({ cause, logLevel, message }) => {
+  const words = (Array.isArray(message) ? message : [message]).map(String).join(" ")
+  const why = cause.reasons.length === 0 ? "" : `: ${Cause.pretty(cause)}`
+  process.stderr.write(`dispy: ${logLevel === "Warn" ? "" : `${logLevel.toLowerCase()}: `}${words}${why}\n`)
+})
+
 const logTo = (level: keyof typeof levels): Layer.Layer<never> =>
-  Layer.mergeAll(
-    Logger.layer([Logger.withConsoleError(Logger.formatSimple)]),
-    Layer.succeed(References.MinimumLogLevel, levels[level])
-  )
+  Layer.mergeAll(Logger.layer([sentences]), Layer.succeed(References.MinimumLogLevel, levels[level]))
 
 const callUser = async <A>(callback: (job: DispyJob<A>) => void | Promise<void>, job: ClusterJob): Promise<void> => {
   try {
