@@ -8,9 +8,9 @@
  * when it was cancelled, ran too long, took its slot down, or never started.
  */
 import * as Entries from "../wire/Entries.ts"
-import { encodeSlotDeath } from "../wire/SlotDeath.ts"
 import * as JobRing from "./JobRing.ts"
 import * as SlotEnding from "./SlotEnding.ts"
+import * as SlotLoss from "./SlotLoss.ts"
 import type { PoolAction, PoolEvent } from "./SlotPoolEvent.ts"
 import type { PoolSession, PoolSlot, SlotPool } from "./SlotPoolState.ts"
 import * as SlotSchedule from "./SlotSchedule.ts"
@@ -26,12 +26,6 @@ const unclaimedMillis = 250
 
 /** A slot that does not answer its node for so long is ended. */
 const silentMillis = 5_000
-
-/** After so many slots that did not get ready, one after another, their jobs are given up. */
-const failureLimit = 3
-
-/** How long to wait after so many failures in a row, in milliseconds. */
-const backoff = (failures: number): number => Math.min(5_000, 25 * 2 ** failures)
 
 const arrived = (session: PoolSession, batch: Uint8Array): void => {
   const view = Entries.viewOf(batch)
@@ -49,18 +43,6 @@ const arrived = (session: PoolSession, batch: Uint8Array): void => {
     })
     offset += size
   }
-}
-
-/** Ends a slot that is of no use any more; its job, if any, is settled when it is gone. */
-const discard = (slot: PoolSlot, reason: string, out: Array<PoolAction>): void => {
-  slot.phase = "dying"
-  if (slot.fault === "") slot.fault = reason
-  out.push({ _tag: "Kill", slot: slot.id, reason })
-}
-
-const leaveSession = (slot: PoolSlot): void => {
-  slot.session?.slots.delete(slot)
-  slot.session = null
 }
 
 /** What a slot itself can say of a job; the rest is the node's to say. */
@@ -107,7 +89,7 @@ const replied = (pool: SlotPool, slot: PoolSlot, entries: Uint8Array, now: numbe
     slot.headSince = now
     slot.takes = 0
     // It was told to end, or is about to be: the job made it in time, the process is not to be trusted any more.
-    if (slot.phase === "dying") discard(slot, "its job ended while it was being killed", out)
+    if (slot.phase === "dying") SlotLoss.discard(slot, "its job ended while it was being killed", out)
     if (slot.inflight.length === 0) {
       pool.busy--
       slot.since = now
@@ -118,7 +100,7 @@ const replied = (pool: SlotPool, slot: PoolSlot, entries: Uint8Array, now: numbe
       out.push({ _tag: "Emit", session: session.id, entries: good })
     }
   }
-  if (broken !== "") discard(slot, broken, out)
+  if (broken !== "") SlotLoss.discard(slot, broken, out)
 }
 
 /** What the slot itself needs per job, in microseconds. */
@@ -132,104 +114,12 @@ const learn = (session: PoolSession, slot: PoolSlot, durationMicros: number): vo
   if (micros > 2_000) slot.window = 1
 }
 
-/** The session's code does not load: nothing will ever run its jobs. */
-const giveUp = (
-  pool: SlotPool,
-  session: PoolSession,
-  reason: string,
-  now: number,
-  out: Array<PoolAction>
-): void => {
-  const result = encodeSlotDeath({ reason, exitCode: null, signal: null, lastStderr: "" })
-  for (const job of JobRing.remove(session.queue, () => true)) {
-    SlotEnding.emit(pool, session, job, Entries.Outcome.slotDied, now, out, { result })
-  }
-  session.refusals = 0
-}
-
-/** A slot could not load the session's code; `isFinal` when another one would not fare better. */
-const refused = (
-  pool: SlotPool,
-  session: PoolSession,
-  reason: string,
-  isFinal: boolean,
-  now: number,
-  out: Array<PoolAction>
-): void => {
-  session.refusals++
-  session.prepareAfter = now + backoff(session.refusals)
-  if (!session.isOpen) {
-    if (!isFinal && session.refusals < failureLimit) return
-    pool.sessions.delete(session.id)
-    for (const slot of session.slots) {
-      slot.session = null
-      discard(slot, "its computation was refused", out)
-    }
-    out.push({ _tag: "SessionRefused", session: session.id, reason })
-  } else if (session.refusals >= failureLimit && session.slots.size === 0) {
-    giveUp(pool, session, `the computation does not load any more: ${reason}`, now, out)
-  }
-}
-
-/** A slot ended before it was good for anything. */
-const failedToStart = (pool: SlotPool, reason: string, now: number, out: Array<PoolAction>): void => {
-  pool.startFailures++
-  pool.startAfter = now + backoff(pool.startFailures)
-  if (pool.startFailures < failureLimit) return
-  for (const session of pool.sessions.values()) {
-    if (session.slots.size > 0) continue
-    if (!session.isOpen) refused(pool, session, `no slot process can be started: ${reason}`, true, now, out)
-    else SlotEnding.giveBack(pool, session, now, out)
-  }
-}
-
-/** When the kill plan of a slot that died of SIGTERM would have come to SIGKILL. */
-const killAt = (slot: PoolSlot): number => {
-  const last = slot.plan?.steps.at(-1)
-  return last === undefined || slot.plan!.next === 0 ? 0 : slot.plan!.startedAt + last.atMillis
-}
-
-const died = (
-  pool: SlotPool,
-  slot: PoolSlot,
-  event: Extract<PoolEvent, { readonly _tag: "SlotDied" }>,
-  now: number,
-  out: Array<PoolAction>
-): void => {
-  const session = slot.session
-  const { phase } = slot
-  pool.slots.delete(slot.id)
-  leaveSession(slot)
-  if (slot.inflight.length > 0) pool.busy--
-  out.push({ _tag: "Sweep", slot: slot.id, afterMillis: Math.max(0, killAt(slot) - now) })
-  if (session === null) {
-    if (phase === "starting" || phase === "blank") failedToStart(pool, event.death.reason, now, out)
-    return
-  }
-  const claimed = slot.inflight.length - event.unclaimed
-  const jobs = JobRing.toArray(slot.inflight)
-  for (let i = jobs.length - 1; i >= claimed; i--) SlotEnding.unstarted(pool, session, jobs[i]!, now, out)
-  for (let i = 0; i < claimed; i++) {
-    const job = jobs[i]!
-    const ending = slot.plan?.job === job ? job.ending : null
-    const own = { since: slot.headSince, stdout: event.stdout, stderr: event.stderr }
-    if (ending === "timedOut") SlotEnding.emit(pool, session, job, Entries.Outcome.timedOut, now, out, own)
-    else if (ending === "cancelled") SlotEnding.emit(pool, session, job, Entries.Outcome.cancelled, now, out, own)
-    else {
-      const reason = slot.fault === "" ? event.death.reason : `its slot was killed because ${slot.fault}`
-      const result = encodeSlotDeath({ ...event.death, reason })
-      SlotEnding.emit(pool, session, job, Entries.Outcome.slotDied, now, out, { ...own, result })
-    }
-  }
-  if (phase === "preparing") refused(pool, session, event.death.reason, false, now, out)
-}
-
 const closed = (pool: SlotPool, session: PoolSession, out: Array<PoolAction>): void => {
   pool.sessions.delete(session.id)
   for (const slot of session.slots) {
     slot.session = null
     slot.plan = null
-    discard(slot, "its computation was closed", out)
+    SlotLoss.discard(slot, "its computation was closed", out)
   }
   session.slots.clear()
 }
@@ -263,14 +153,21 @@ const timed = (pool: SlotPool, slot: PoolSlot, now: number, out: Array<PoolActio
   if (slot.plan !== null) return SlotEnding.pursue(slot, now, out)
   if (slot.phase === "preparing") {
     const session = slot.session!
-    leaveSession(slot)
-    discard(slot, "it did not get ready", out)
-    return refused(pool, session, `the code did not load within ${pool.config.prepareMillis} ms`, true, now, out)
+    SlotLoss.leaveSession(slot)
+    SlotLoss.discard(slot, "it did not get ready", out)
+    return SlotLoss.refused(
+      pool,
+      session,
+      `the code did not load within ${pool.config.prepareMillis} ms`,
+      true,
+      now,
+      out
+    )
   }
   const head = JobRing.at(slot.inflight, 0)
   if (head === undefined) {
-    leaveSession(slot)
-    return discard(slot, "it does not answer", out)
+    SlotLoss.leaveSession(slot)
+    return SlotLoss.discard(slot, "it does not answer", out)
   }
   if (head.timeoutMillis > 0 && now >= slot.headSince + head.timeoutMillis) head.ending ??= "timedOut"
   SlotEnding.takeBack(slot, out)
@@ -333,7 +230,7 @@ const onSlot = (
     case "TookBack":
       return SlotEnding.tookBack(pool, slot, event.count, now, out)
     case "SlotDied":
-      return died(pool, slot, event, now, out)
+      return SlotLoss.died(pool, slot, event, now, out)
     case "SlotRevoked":
       slot.isRevoking = false
       slot.since = now
@@ -348,14 +245,14 @@ const onSlot = (
       slot.since = now
       return
     case "SlotBroken":
-      if (slot.phase !== "dying") discard(slot, event.reason, out)
+      if (slot.phase !== "dying") SlotLoss.discard(slot, event.reason, out)
       return
     case "SlotRefused": {
       if (slot.phase !== "preparing") return
       const session = slot.session!
-      leaveSession(slot)
-      discard(slot, event.reason, out)
-      return refused(pool, session, event.reason, true, now, out)
+      SlotLoss.leaveSession(slot)
+      SlotLoss.discard(slot, event.reason, out)
+      return SlotLoss.refused(pool, session, event.reason, true, now, out)
     }
     case "SlotReady": {
       if (slot.phase !== "preparing") return

@@ -26,7 +26,7 @@ const noteCapacity = 1024
 const makeMachine = Effect.fnUntraced(function*(settings: ExecutorSettings) {
   const notes = yield* Queue.dropping<SlotMachine.MachineNote>(noteCapacity)
   yield* Queue.take(notes).pipe(
-    Effect.flatMap(({ slot, text }) => Effect.annotateLogs(Effect.logDebug("slot is killed"), { slot, reason: text })),
+    Effect.flatMap(({ slot, text }) => Effect.annotateLogs(Effect.logDebug("slot ends"), { slot, reason: text })),
     Effect.forever,
     Effect.forkScoped
   )

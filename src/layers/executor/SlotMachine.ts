@@ -159,7 +159,12 @@ const startSlot = (machine: SlotMachine, id: number): void => {
     options: machine.settings.slotOptions,
     environment: machine.settings.environment,
     directory: machine.directory,
-    onEvent: (event) => feed(machine, event)
+    onEvent: (event) => {
+      if (event._tag === "SlotDied" && !machine.burials.has(id)) {
+        machine.onNote({ slot: id, text: `${event.death.reason}\n${event.death.lastStderr}`.trim() })
+      }
+      feed(machine, event)
+    }
   })
   machine.processes.set(id, slot)
   if (slot.root.pid > 0) machine.guardian.add(slot.root.pid)
