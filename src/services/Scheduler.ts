@@ -1,7 +1,7 @@
 /** Runs the jobs of clusters on nodes: the one contract behind `JobCluster` and `SharedJobCluster`. */
 import { Context, type Effect, type Scope } from "effect"
 import type { Computation } from "../domain/Computation.ts"
-import type { ComputationRefused } from "../domain/NodeError.ts"
+import type { CannotStart, ComputationRefused } from "../domain/NodeError.ts"
 import type { AvailInfo } from "../domain/NodeInfo.ts"
 import type { JobRecord } from "../domain/scheduler/JobRecord.ts"
 import type { ReplyFields } from "../domain/wire/Entries.ts"
@@ -60,8 +60,11 @@ export class Scheduler extends Context.Service<Scheduler, {
   /**
    * Offers the computation to all nodes, now and whenever one appears. Succeeds when the nodes that answer have it
    * and the others have had their chance (bounded in time), also when no node answers: jobs then wait for one. Fails
-   * with `ComputationRefused` when every node that answered refused it. Closing the scope ends the computation's
+   * with `ComputationRefused` when every node that answered refused it, with `CannotStart` when the only node is to be
+   * started on this machine and does not start. Closing the scope ends the computation's
    * jobs (`onEnd`), kills those that run and removes its files on the nodes.
    */
-  readonly open: (request: SchedulerRequest) => Effect.Effect<SchedulerSession, ComputationRefused, Scope.Scope>
+  readonly open: (
+    request: SchedulerRequest
+  ) => Effect.Effect<SchedulerSession, CannotStart | ComputationRefused, Scope.Scope>
 }>()("dispy/services/Scheduler") {}

@@ -12,7 +12,7 @@
 import { Deferred, Effect, FiberSet, type Latch, Stream } from "effect"
 import type { Computation } from "../../domain/Computation.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
-import { type ComputationRefused, MalformedMessage, NodeUnreachable } from "../../domain/NodeError.ts"
+import { type CannotStart, type ComputationRefused, MalformedMessage, NodeUnreachable } from "../../domain/NodeError.ts"
 import type { AvailInfo } from "../../domain/NodeInfo.ts"
 import type { NodeEvent } from "../../domain/NodeRpcs.ts"
 import { countReplies } from "../../domain/wire/Entries.ts"
@@ -35,6 +35,8 @@ export interface Supervised {
   cpus: number
   availInfo: AvailInfo | undefined
   isLeaving: boolean
+  /** Why the node of this machine did not start, if it did not. */
+  failure: CannotStart | undefined
   node: ConnectedNode | undefined
   /** By computation, since the node was last connected. */
   readonly openings: Map<string, Opening>
@@ -65,6 +67,7 @@ export const make = (entry: NodeAddress.NodeEntry): Supervised => ({
   cpus: 0,
   availInfo: undefined,
   isLeaving: false,
+  failure: undefined,
   node: undefined,
   openings: new Map(),
   offer: () => {},
@@ -149,7 +152,10 @@ const session = Effect.fnUntraced(function*(self: Supervised, env: Environment) 
 const dial = Effect.fnUntraced(function*(self: Supervised, env: Environment) {
   const address = self.entry._tag === "Local"
     ? yield* env.launcher.launch.pipe(
-      Effect.mapError((error) => new NodeUnreachable({ address: "local", reason: error.message }))
+      Effect.mapError((error) => {
+        self.failure = error
+        return new NodeUnreachable({ address: "local", reason: error.message })
+      })
     )
     : self.entry
   const connection = yield* env.link.connect(address)

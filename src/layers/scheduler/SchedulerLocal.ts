@@ -1,6 +1,6 @@
 /** The scheduler in the client's own process: what `JobCluster` uses. */
 import { Effect, Latch, Layer, type Scope } from "effect"
-import type { ComputationRefused } from "../../domain/NodeError.ts"
+import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
 import { ClusterConfig } from "../../services/ClusterConfig.ts"
 import { NodeLauncher } from "../../services/NodeLauncher.ts"
 import { NodeLink } from "../../services/NodeLink.ts"
@@ -21,11 +21,15 @@ const progressOf = (all: ReadonlyArray<NodeSupervisor.Supervised>, computationId
   return openings.includes("ready") ? "ready" : "undecided"
 }
 
-/** The refusal that every node that answered agrees in, if they do. */
+/**
+ * Why no job can ever run: every node that answered refused the computation, or the only node there would be, this
+ * machine's, does not start. Nodes that do not answer may yet appear.
+ */
 const refusalOf = (
   all: ReadonlyArray<NodeSupervisor.Supervised>,
   computationId: string
-): ComputationRefused | undefined => {
+): CannotStart | ComputationRefused | undefined => {
+  if (all.every((one) => one.failure !== undefined)) return all[0]?.failure
   const answered = all.filter((one) => one.state === "connected").map((one) => one.openings.get(computationId))
   const first = answered[0]
   return typeof first === "object" && answered.every((one) => typeof one === "object") ? first : undefined
@@ -72,7 +76,7 @@ const make = Effect.gen(function*() {
 
   const open = Effect.fn("Scheduler.open")(function*(request: SchedulerRequest): Effect.fn.Return<
     SchedulerSession,
-    ComputationRefused,
+    CannotStart | ComputationRefused,
     Scope.Scope
   > {
     const { computation } = request

@@ -5,7 +5,7 @@
 import { Effect, Result, type Scope } from "effect"
 import { ArgumentTooLarge, ClusterClosed, InvalidArgument, type InvalidOption } from "../../domain/ClusterError.ts"
 import type { ComputationError } from "../../domain/ComputationError.ts"
-import type { ComputationRefused } from "../../domain/NodeError.ts"
+import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
 import { maxValueBytes } from "../../domain/NodeInfo.ts"
 import { hasEnded } from "../../domain/scheduler/JobRecord.ts"
 import { type NodeStatus, Scheduler } from "../../services/Scheduler.ts"
@@ -55,7 +55,7 @@ export const make = Effect.fnUntraced(function*(
   computation: Computation.Input,
   options: CheckedOptions,
   callback: JobCallback | undefined
-): Effect.fn.Return<ClusterCore, ComputationError | ComputationRefused, Scheduler | Scope.Scope> {
+): Effect.fn.Return<ClusterCore, CannotStart | ComputationError | ComputationRefused, Scheduler | Scope.Scope> {
   const packed = yield* Computation.pack(computation)
   const name = options.name ?? packed.name
   const isProgram = packed.code._tag === "ProgramCode"

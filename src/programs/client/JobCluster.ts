@@ -6,7 +6,7 @@ import { type Duration, Effect, Exit, Layer, Pull, Result, Scope, Stream } from 
 import type { InvalidOption } from "../../domain/ClusterError.ts"
 import type { ComputationError } from "../../domain/ComputationError.ts"
 import type { JobError } from "../../domain/JobError.ts"
-import type { ComputationRefused } from "../../domain/NodeError.ts"
+import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
 import type { JobStatus } from "../../domain/scheduler/JobRecord.ts"
 import type { Scheduler } from "../../services/Scheduler.ts"
 import * as ClusterCore from "./ClusterCore.ts"
@@ -300,4 +300,4 @@ export const make = Effect.fnUntraced(function*<const C extends Input>(
 })
 
 /** Why a cluster was not made. */
-export type MakeError = InvalidOption | ComputationError | ComputationRefused
+export type MakeError = InvalidOption | ComputationError | ComputationRefused | CannotStart
