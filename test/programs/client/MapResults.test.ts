@@ -21,7 +21,9 @@ const over = (groups: ReadonlyArray<ReadonlyArray<number> | Error>) => {
 describe("the results of a map", () => {
   it("come one by one, and end", async () => {
     const { closed, results } = over([[1, 2], [3]])
-    expect(await Array.fromAsync(results)).toEqual([1, 2, 3])
+    const all: Array<number> = []
+    for await (const result of results) all.push(result)
+    expect(all).toEqual([1, 2, 3])
     expect(await results.next()).toEqual({ done: true, value: undefined })
     expect(closed).toEqual([0])
   })
