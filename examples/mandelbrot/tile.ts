@@ -89,9 +89,6 @@ const addPoint = (sum: Float64Array, cx: number, cy: number, limit: number): num
 export const render = ({ height, left, top, view, width }: Tile): RenderedTile => {
   const { centre, samples, span } = view
   const step = span / view.width / samples
-  const x0 = centre[0] + (left - view.width / 2) * samples * step
-  const y0 = centre[1] - (top - view.height / 2) * samples * step
-  const share = 1 / (samples * samples)
   const pixels = new Uint8Array(width * height * 3)
   const sum = new Float64Array(3)
   let steps = 0
@@ -99,12 +96,13 @@ export const render = ({ height, left, top, view, width }: Tile): RenderedTile =
     for (let x = 0; x < width; x++, offset += 3) {
       sum.fill(0)
       for (let sy = 0; sy < samples; sy++) {
-        const cy = y0 - (y * samples + sy + 0.5) * step
+        const cy = centre[1] - ((top + y - view.height / 2) * samples + sy + 0.5) * step
         for (let sx = 0; sx < samples; sx++) {
-          steps += addPoint(sum, x0 + (x * samples + sx + 0.5) * step, cy, view.iterations)
+          const cx = centre[0] + ((left + x - view.width / 2) * samples + sx + 0.5) * step
+          steps += addPoint(sum, cx, cy, view.iterations)
         }
       }
-      for (let i = 0; i < 3; i++) pixels[offset + i] = Palette.toByte(sum[i]! * share)
+      for (let i = 0; i < 3; i++) pixels[offset + i] = Palette.toByte(sum[i]! / (samples * samples))
     }
   }
   return { pixels, steps }
