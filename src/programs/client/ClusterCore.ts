@@ -4,7 +4,6 @@
  */
 import { Effect, Result, type Scope } from "effect"
 import { ArgumentTooLarge, ClusterClosed, InvalidArgument, type InvalidOption } from "../../domain/ClusterError.ts"
-import type { ComputationError } from "../../domain/ComputationError.ts"
 import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
 import { maxValueBytes } from "../../domain/NodeInfo.ts"
 import { hasEnded } from "../../domain/scheduler/JobRecord.ts"
@@ -12,7 +11,7 @@ import { type NodeStatus, Scheduler } from "../../services/Scheduler.ts"
 import * as Values from "../../slot/Values.ts"
 import { ClusterJob, onOutcome, settle } from "./ClusterJob.ts"
 import type { CheckedOptions } from "./ClusterOptions.ts"
-import * as Computation from "./Computation.ts"
+import type { Packed } from "./Computation.ts"
 import * as Outcomes from "./Outcomes.ts"
 
 /** Why a job was not submitted. */
@@ -52,11 +51,10 @@ export type JobCallback = (job: ClusterJob) => void | Promise<void>
 
 /** Makes a computation run on the scheduler's nodes; the cluster ends with the scope. */
 export const make = Effect.fnUntraced(function*(
-  computation: Computation.Input,
+  packed: Packed,
   options: CheckedOptions,
   callback: JobCallback | undefined
-): Effect.fn.Return<ClusterCore, CannotStart | ComputationError | ComputationRefused, Scheduler | Scope.Scope> {
-  const packed = yield* Computation.pack(computation)
+): Effect.fn.Return<ClusterCore, CannotStart | ComputationRefused, Scheduler | Scope.Scope> {
   const name = options.name ?? packed.name
   const isProgram = packed.code._tag === "ProgramCode"
   const idleListeners = new Set<() => void>()

@@ -12,7 +12,7 @@ import type { Scheduler } from "../../services/Scheduler.ts"
 import * as ClusterCore from "./ClusterCore.ts"
 import { type ClusterJob, onOutcome } from "./ClusterJob.ts"
 import * as ClusterOptions from "./ClusterOptions.ts"
-import type { Args, Input, Success } from "./Computation.ts"
+import { type Args, type Input, pack, type Success } from "./Computation.ts"
 import * as Dispy from "./Dispy.ts"
 import * as InputReader from "./InputReader.ts"
 import * as MapItems from "./MapItems.ts"
@@ -263,9 +263,21 @@ export const makeWith = Effect.fnUntraced(function*<const C extends Input>(
   options: ClusterOptions.ClusterOptions = {}
 ): Effect.fn.Return<JobCluster<Args<C>, Success<C>>, MakeError, Scheduler | Scope.Scope> {
   const checked = yield* Effect.fromResult(ClusterOptions.check(options))
+  const packed = yield* pack(computation)
   const scope = yield* Scope.fork(yield* Effect.scope)
-  const core = yield* ClusterCore.make(computation, checked, undefined).pipe(Scope.provide(scope))
+  const core = yield* ClusterCore.make(packed, checked, undefined).pipe(Scope.provide(scope))
   return fromCore(core, Scope.close(scope, Exit.void), {})
+})
+
+/** Makes the computation ready to travel, then looks for the nodes; what both APIs begin with. */
+export const open = Effect.fnUntraced(function*(
+  computation: Input,
+  options: ClusterOptions.CheckedOptions,
+  callback: ClusterCore.JobCallback | undefined
+): Effect.fn.Return<ClusterCore.ClusterCore, MakeError, Scope.Scope> {
+  const packed = yield* pack(computation)
+  const context = yield* Layer.build(Dispy.layerChecked(options))
+  return yield* ClusterCore.make(packed, options, callback).pipe(Effect.provideContext(context))
 })
 
 /**
@@ -291,11 +303,7 @@ export const make = Effect.fnUntraced(function*<const C extends Input>(
 ): Effect.fn.Return<JobCluster<Args<C>, Success<C>>, MakeError, Scope.Scope> {
   const checked = yield* Effect.fromResult(ClusterOptions.check(options))
   const scope = yield* Scope.fork(yield* Effect.scope)
-  const context = yield* Layer.buildWithScope(Dispy.layerChecked(checked), scope)
-  const core = yield* ClusterCore.make(computation, checked, undefined).pipe(
-    Effect.provideContext(context),
-    Scope.provide(scope)
-  )
+  const core = yield* open(computation, checked, undefined).pipe(Scope.provide(scope))
   return fromCore(core, Scope.close(scope, Exit.void), {})
 })
 

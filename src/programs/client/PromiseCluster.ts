@@ -5,11 +5,10 @@
 import { Cause, type Duration, Effect, Exit, Layer, Logger, ManagedRuntime, References, Result, Scope } from "effect"
 import type { JobError } from "../../domain/JobError.ts"
 import type { JobStatus } from "../../domain/scheduler/JobRecord.ts"
-import * as ClusterCore from "./ClusterCore.ts"
+import type * as ClusterCore from "./ClusterCore.ts"
 import { type ClusterJob, onOutcome } from "./ClusterJob.ts"
 import * as ClusterOptions from "./ClusterOptions.ts"
 import type { Args, Input, Success } from "./Computation.ts"
-import * as Dispy from "./Dispy.ts"
 import * as InputReader from "./InputReader.ts"
 import * as JobCluster from "./JobCluster.ts"
 import * as MapItems from "./MapItems.ts"
@@ -113,7 +112,7 @@ export interface PromiseMapOptions extends MapItems.MapOptions {
 
 const levels = { debug: "Debug", info: "Info", warning: "Warn", error: "Error", none: "None" } as const
 
-type Runtime = ManagedRuntime.ManagedRuntime<Layer.Success<ReturnType<typeof Dispy.layerChecked>>, never>
+type Runtime = ManagedRuntime.ManagedRuntime<never, never>
 
 /** What the views of one cluster share. */
 interface Lifetime {
@@ -313,18 +312,16 @@ export const createJobCluster = async <const C extends Input>(
   const { callback, logLevel = "warning", ...rest } = options
   const startedAt = performance.now()
   const checked = Result.getOrThrow(ClusterOptions.check(rest))
-  const runtime = ManagedRuntime.make(Layer.provideMerge(Dispy.layerChecked(checked), logTo(logLevel)))
+  const runtime = ManagedRuntime.make(logTo(logLevel))
   const scope = runtime.runSync(Scope.make())
   try {
-    const core = await runtime.runPromise(
-      ClusterCore.make(
-        computation,
-        checked,
-        callback === undefined ? undefined : (job) => job.view === undefined ? undefined : callUser(callback, job)
-      ).pipe(Scope.provide(scope))
-    )
+    const told: ClusterCore.JobCallback | undefined = callback === undefined
+      ? undefined
+      : (job) => job.view === undefined ? undefined : callUser(callback, job)
+    const core = await runtime.runPromise(JobCluster.open(computation, checked, told).pipe(Scope.provide(scope)))
     return new PromiseJobCluster<Args<C>, Success<C>>(core, runtime, { scope, end: undefined }, {}, startedAt)
   } catch (error) {
+    await runtime.runPromise(Scope.close(scope, Exit.void))
     await runtime.dispose()
     throw error
   }
