@@ -55,9 +55,11 @@ const isSlotOutcome = (outcome: Entries.Outcome): boolean =>
  * One that was in time by its own clock is not overdue: it was the node that looked late.
  */
 const settlePlan = (slot: PoolSlot, view: DataView, offset: number): void => {
-  const { job } = slot.plan!
+  const { job, next, steps } = slot.plan!
   slot.plan = null
-  const isOverdue = Entries.replyDurationMicros(view, offset) > job.timeoutMillis * 1000
+  // Asked to end, the job may have answered just for that, a little before its own clock says that its time was up.
+  const wasAsked = next > 0 && steps[0]?.act === "abort"
+  const isOverdue = wasAsked || Entries.replyDurationMicros(view, offset) > job.timeoutMillis * 1000
   if (job.ending === "cancelled") view.setUint8(offset + 10, Entries.Outcome.cancelled)
   else if (isOverdue) view.setUint8(offset + 10, Entries.Outcome.timedOut)
 }
