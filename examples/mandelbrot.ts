@@ -104,10 +104,8 @@ await main(usage, async (signal) => {
   const one = await renderOn({ nodes: ["local"], cpus: 1 }, "One slot", sample, signal, () => {})
   const alone = one.millis / share
   console.log(
-    `\nOne slot of this machine rendered ${sample.length} of the tiles, ${
-      (share * 100).toFixed(1)
-    } % of the work, in ` +
-      `${seconds(one.millis)}: all would take it ${seconds(alone)}.\n` +
+    `\nOne slot of this machine took ${seconds(one.millis)} for ${sample.length} of the tiles, which are ` +
+      `${(share * 100).toFixed(1)} % of the work (counted in steps):\nabout ${seconds(alone)} for all of them. ` +
       `${all.slots} slots took ${seconds(all.millis)}: ${(alone / all.millis).toFixed(2)} times as fast.`
   )
   return 0

@@ -1,6 +1,6 @@
 /** README.md is true: every snippet runs and prints what it says, every table names what there is. */
 import { execFile } from "node:child_process"
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from "node:fs/promises"
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -22,13 +22,14 @@ interface Snippet {
 }
 
 /** TypeScript blocks in order, each with the text block that comes next to it. */
-const snippets: ReadonlyArray<Snippet> = [
-  ...readme.matchAll(/^```ts\n([\s\S]*?)^```\n(?:\n```text\n([\s\S]*?)^```\n)?/gm)
-].map(([, code, output], i) => ({
-  title: `${i + 1}, line ${readme.slice(0, readme.indexOf(code!)).split("\n").length}`,
-  code: code!,
-  output
-}))
+const snippetsOf = (page: string): ReadonlyArray<Snippet> =>
+  [...page.matchAll(/^```ts\n([\s\S]*?)^```\n(?:\n```text\n([\s\S]*?)^```\n)?/gm)].map(([, code, output], i) => ({
+    title: `${i + 1}, line ${page.slice(0, page.indexOf(code!)).split("\n").length}`,
+    code: code!,
+    output
+  }))
+
+const snippets = snippetsOf(readme)
 
 /** A snippet that begins with its file's name is there for the others to import. */
 const fileOf = ({ code }: Snippet): string | undefined => /^\/\/ (\S+\.ts)\n/.exec(code)?.[1]
@@ -68,7 +69,13 @@ describe("a snippet", () => {
     })
   }
 
-  it("has the right types", async () => {
+  it("has the right types, also those of the other pages", async () => {
+    for (const page of await readdir(join(root, "docs"))) {
+      if (!page.endsWith(".md")) continue
+      for (const [i, { code }] of snippetsOf(await readFile(join(root, "docs", page), "utf8")).entries()) {
+        await writeFile(join(project, `${page}-${i}.ts`), code)
+      }
+    }
     const compilerOptions = {
       strict: true,
       skipLibCheck: true,
