@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import * as SlotPool from "../../domain/node/SlotPool.ts"
 import type { PoolAction, PoolEvent } from "../../domain/node/SlotPoolEvent.ts"
 import * as SlotPoolState from "../../domain/node/SlotPoolState.ts"
+import { noBytes } from "../../domain/wire/Entries.ts"
 import type { PrepareSlot } from "../../domain/wire/SlotFrames.ts"
 import type { ExecutorSettings } from "../../services/ExecutorConfig.ts"
 import * as Claims from "./Claims.ts"
@@ -166,6 +167,12 @@ const startSlot = (machine: SlotMachine, id: number): void => {
       feed(machine, event)
     }
   })
+  if (typeof slot === "string") {
+    const death = { reason: slot, exitCode: null, signal: null, lastStderr: "" }
+    machine.onNote({ slot: id, text: slot })
+    machine.events.push({ _tag: "SlotDied", slot: id, unclaimed: 0, death, stdout: noBytes, stderr: noBytes })
+    return
+  }
   machine.processes.set(id, slot)
   if (slot.root.pid > 0) machine.guardian.add(slot.root.pid)
 }

@@ -79,7 +79,7 @@ const flush = (slot: SlotProcess): void => {
   if (slot.batch.length === 0) return
   const entries = joinBatch(slot.batch)
   slot.batch = []
-  if (Entries.countReplies(entries) < 0) return broken(slot, "it wrote a malformed reply")
+  if (Entries.countReplies(entries) < 1) return broken(slot, "it wrote a malformed reply")
   slot.onEvent({ _tag: "Replied", slot: slot.id, entries })
 }
 
@@ -210,15 +210,27 @@ const watchEnd = (slot: SlotProcess): void => {
   watchFrames(slot, frames as Readable, onEnd("frames"))
 }
 
-/** Starts a blank slot. */
-export const start = (options: SlotOptions): SlotProcess => {
-  const child = spawn(process.execPath, [...slotOptions, ...options.options, slotFile], {
-    detached: process.platform !== "win32",
-    cwd: options.directory,
-    env: { ...options.environment, [ProcessTree.markerName]: options.marker },
-    stdio: ["ignore", "pipe", "pipe", "pipe", "pipe"],
-    windowsHide: true
-  })
+/** Starts a blank slot, or says why it cannot. */
+export const start = (options: SlotOptions): SlotProcess | string => {
+  try {
+    const child: ChildProcess = spawn(process.execPath, [...slotOptions, ...options.options, slotFile], {
+      detached: process.platform !== "win32",
+      cwd: options.directory,
+      env: { ...options.environment, [ProcessTree.markerName]: options.marker },
+      stdio: ["ignore", "pipe", "pipe", "pipe", "pipe"],
+      windowsHide: true
+    })
+    // Without free descriptors Node gives back a child without any.
+    if (Array.isArray(child.stdio)) return adopt(child, options)
+    child.on("error", () => {})
+    return "the process cannot be started: too many open files"
+  } catch (error) {
+    return `the process cannot be started: ${error instanceof Error ? error.message : String(error)}`
+  }
+}
+
+/** Makes a slot of a process that was started as one. */
+export const adopt = (child: ChildProcess, options: Pick<SlotOptions, "id" | "marker" | "onEvent">): SlotProcess => {
   const pid = child.pid ?? 0
   const nonce = randomUUID()
   const { promise: reported, resolve: onReported } = Promise.withResolvers<void>()
