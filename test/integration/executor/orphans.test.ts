@@ -21,7 +21,7 @@ interface Host {
   readonly pids: ReadonlyArray<number>
 }
 
-const startHost: Effect.Effect<Host> = Effect.callback((resume) => {
+const spawnHost: Effect.Effect<Host> = Effect.callback((resume) => {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), "dispy-host-"))
   const child = spawn(process.execPath, [host, directory, path.join(directory, "loop")], {
     stdio: ["ignore", "pipe", "inherit"]
@@ -31,6 +31,9 @@ const startHost: Effect.Effect<Host> = Effect.callback((resume) => {
     resume(Effect.succeed({ child, directory, pids }))
   })
 })
+
+/** A host that does not outlive its test, whatever that comes to. */
+const startHost = Effect.acquireRelease(spawnHost, ({ child }) => Effect.sync(() => child.kill("SIGKILL")))
 
 /** Every process that has anything to do with a directory: guardians name it in their arguments. */
 const guardians = (directory: string): ReadonlyArray<number> =>
@@ -53,7 +56,8 @@ const killAndCheck = (started: Host) =>
   Effect.gen(function*() {
     const { child, directory, pids } = started
     const all = new Set([...pids, ...slotsOf(pids[0]!), ...guardians(directory)])
-    expect(all.size).toBeGreaterThanOrEqual(7)
+    // Two slots, two children, a guardian; and spare slots if they are there already.
+    expect(all.size).toBeGreaterThanOrEqual(5)
     const noise = yield* killMillis
     const since = performance.now()
     child.kill("SIGKILL")
@@ -63,7 +67,10 @@ const killAndCheck = (started: Host) =>
   })
 
 describe("kill -9 of the executor's process", () => {
-  it.live("leaves no slot, no child of one, and no directory", () => Effect.flatMap(startHost, killAndCheck))
+  it.live(
+    "leaves no slot, no child of one, and no directory",
+    () => Effect.scoped(Effect.flatMap(startHost, killAndCheck))
+  )
 
   it.live("neither when its guardian was killed before, for that is replaced", () =>
     Effect.gen(function*() {
@@ -73,7 +80,7 @@ describe("kill -9 of the executor's process", () => {
       yield* whenGone([first!], 5000)
       while (guardians(started.directory).length === 0) yield* Effect.yieldNow
       yield* killAndCheck(started)
-    }))
+    }).pipe(Effect.scoped))
 })
 
 describe("closing the executor", () => {
