@@ -22,13 +22,22 @@ import * as NodeOptions from "./NodeOptions.ts"
 import * as NodeSignals from "./NodeSignals.ts"
 
 /** Everything a node is made of. */
-const nodeLayer = (settings: Partial<NodeConfig.NodeSettings>, name: string, cpus: number, directory: string) =>
+const nodeLayer = (
+  settings: Partial<NodeConfig.NodeSettings>,
+  { cpus, directory, ipAddr, name }: {
+    readonly name: string
+    /** What jobs are told as their node's address: the first that it listens on. */
+    readonly ipAddr: string
+    readonly cpus: number
+    readonly directory: string
+  }
+) =>
   NodeListener.layer.pipe(
     Layer.provideMerge(NodeServer.layer),
     Layer.provide(JobExecutorProcess.layer),
     Layer.provide([
       NodeConfig.layer(settings),
-      ExecutorConfig.layer({ cpus, directory, nodeName: name })
+      ExecutorConfig.layer({ cpus, directory, nodeName: name, ipAddr })
     ])
   )
 
@@ -83,9 +92,7 @@ export const run = Effect.fnUntraced(
         ...(options.addresses.length > 0 ? { addresses: [...new Set(options.addresses)] } : {}),
         ...(options.embedded ? { socketPath: path.join(directory, "node.sock") } : {})
       },
-      name,
-      cpus,
-      directory
+      { name, ipAddr: options.addresses[0] ?? "127.0.0.1", cpus, directory }
     )
     yield* serve(options, name, cpus, signals).pipe(
       Effect.provide(layer),
