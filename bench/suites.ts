@@ -194,19 +194,19 @@ const memory: Suite = {
     { title: "the same with someone awaiting its result", unit: "bytes", value: "queueMemory.awaited" },
     { title: "submit of a job that must wait", unit: "µs", value: "queueMemory.submitMicros" },
     {
-      title: "growth after 1,000,000 of 10,000,000 items of a map: live data of the client",
+      title: "growth over a map of 10,000,000 items: live data of the client",
       unit: "MiB",
       value: "mapMemory.liveGrowth",
       goal: ["value", "<=", 10]
     },
     {
-      title: "the same: RSS of the client",
+      title: "the same: RSS of the client after the first 1,000,000",
       unit: "MiB",
       value: "mapMemory.clientGrowth",
       goal: ["value", "<=", 10]
     },
     {
-      title: "the same: RSS of the daemon",
+      title: "the same: RSS of the daemon after the first 1,000,000",
       unit: "MiB",
       value: "mapMemory.daemonGrowth",
       goal: ["value", "<=", 10]
