@@ -2,7 +2,7 @@
 import { Schema } from "effect"
 
 /** The cluster is closed (or closing) and takes no jobs. */
-export class ClusterClosed extends Schema.TaggedError<ClusterClosed>("dispy/domain/ClusterClosed")("ClusterClosed", {
+export class ClusterClosed extends Schema.TaggedError<ClusterClosed>()("ClusterClosed", {
   cluster: Schema.String
 }) {
   override get message(): string {
@@ -11,7 +11,7 @@ export class ClusterClosed extends Schema.TaggedError<ClusterClosed>("dispy/doma
 }
 
 /** An option has a value that it cannot have. */
-export class InvalidOption extends Schema.TaggedError<InvalidOption>("dispy/domain/InvalidOption")("InvalidOption", {
+export class InvalidOption extends Schema.TaggedError<InvalidOption>()("InvalidOption", {
   option: Schema.String,
   reason: Schema.String
 }) {
@@ -21,37 +21,23 @@ export class InvalidOption extends Schema.TaggedError<InvalidOption>("dispy/doma
 }
 
 /** An argument of a job cannot be sent. */
-export class InvalidArgument
-  extends Schema.TaggedError<InvalidArgument>("dispy/domain/InvalidArgument")("InvalidArgument", {
-    computation: Schema.String,
-    reason: Schema.String
-  })
-{
+export class InvalidArgument extends Schema.TaggedError<InvalidArgument>()("InvalidArgument", {
+  computation: Schema.String,
+  reason: Schema.String
+}) {
   override get message(): string {
     return `${this.computation} was not submitted: ${this.reason}`
   }
 }
 
 /** The job's arguments are larger than a job may carry. */
-export class ArgumentTooLarge
-  extends Schema.TaggedError<ArgumentTooLarge>("dispy/domain/ArgumentTooLarge")("ArgumentTooLarge", {
-    computation: Schema.String,
-    sizeBytes: Schema.Number,
-    limitBytes: Schema.Number
-  })
-{
+export class ArgumentTooLarge extends Schema.TaggedError<ArgumentTooLarge>()("ArgumentTooLarge", {
+  computation: Schema.String,
+  sizeBytes: Schema.Number,
+  limitBytes: Schema.Number
+}) {
   override get message(): string {
     return `${this.computation} was not submitted: its arguments take ${this.sizeBytes} bytes, more than the` +
       ` ${this.limitBytes} that a job may carry; split them or put them in a file`
-  }
-}
-
-/** `wait` or `close` gave up because jobs were still pending when its timeout ended. */
-export class WaitTimedOut extends Schema.TaggedError<WaitTimedOut>("dispy/domain/WaitTimedOut")("WaitTimedOut", {
-  cluster: Schema.String,
-  pending: Schema.Number
-}) {
-  override get message(): string {
-    return `${this.pending} jobs of cluster ${this.cluster} were still pending when the timeout ended`
   }
 }

@@ -3,7 +3,7 @@ import { Schema } from "effect"
 import { nearest } from "./Suggestion.ts"
 
 /** Something else than a function, a module's export or a program was to be run. */
-export class NotAFunction extends Schema.TaggedError<NotAFunction>("dispy/domain/NotAFunction")("NotAFunction", {
+export class NotAFunction extends Schema.TaggedError<NotAFunction>()("NotAFunction", {
   /** What it was: "an object", "undefined" … */
   received: Schema.String
 }) {
@@ -13,15 +13,14 @@ export class NotAFunction extends Schema.TaggedError<NotAFunction>("dispy/domain
 }
 
 /** A function of a kind that cannot be shipped as source text. */
-export class UnsupportedFunction
-  extends Schema.TaggedError<UnsupportedFunction>("dispy/domain/UnsupportedFunction")("UnsupportedFunction", {
-    name: Schema.String,
-    /** A clause that continues "… cannot be sent: ", with the way out. */
-    reason: Schema.String
-  })
-{
+export class UnsupportedFunction extends Schema.TaggedError<UnsupportedFunction>()("UnsupportedFunction", {
+  /** Name of the function. */
+  computation: Schema.String,
+  /** A clause that continues "… cannot be sent: ", with the way out. */
+  reason: Schema.String
+}) {
   override get message(): string {
-    return `function ${this.name} cannot be sent: ${this.reason}`
+    return `function ${this.computation} cannot be sent: ${this.reason}`
   }
 }
 
@@ -38,8 +37,9 @@ export const FreeVariable = Schema.Struct({
 export type FreeVariable = typeof FreeVariable.Type
 
 /** A function uses variables from outside itself, which nodes do not have. */
-export class FreeVariables extends Schema.TaggedError<FreeVariables>("dispy/domain/FreeVariables")("FreeVariables", {
-  name: Schema.String,
+export class FreeVariables extends Schema.TaggedError<FreeVariables>()("FreeVariables", {
+  /** Name of the function. */
+  computation: Schema.String,
   variables: Schema.Array(FreeVariable)
 }) {
   override get message(): string {
@@ -48,13 +48,17 @@ export class FreeVariables extends Schema.TaggedError<FreeVariables>("dispy/doma
     const many = names.length > 1
     const hints = names.map(hintFor).filter((hint) => hint !== undefined)
     return [
-      `function ${this.name} uses ${many ? "variables" : "a variable"} from outside itself, which nodes do not have: ` +
+      `function ${this.computation} uses ${
+        many ? "variables" : "a variable"
+      } from outside itself, which nodes do not have: ` +
       `${places.join(", ")}.`,
       `Pass ${many ? "them as arguments" : "it as an argument"};`,
-      `or send ${many ? "their values" : "its value"} along: Computation.fromFunction(${this.name}, { captures: ` +
+      `or send ${
+        many ? "their values" : "its value"
+      } along: Computation.fromFunction(${this.computation}, { captures: ` +
       `{ ${names.filter(isName).join(", ") || "…"} } });`,
       `or move the function to a module of its own, whose imports are sent too: ` +
-      `Computation.fromModule(new URL("./${this.name}.ts", import.meta.url), "${this.name}").`,
+      `Computation.fromModule(new URL("./${this.computation}.ts", import.meta.url), "${this.computation}").`,
       ...new Set(hints)
     ].join(" ")
   }
@@ -83,11 +87,9 @@ const hintFor = (name: string): string | undefined => {
 }
 
 /** The module of a computation does not exist. */
-export class ModuleNotFound
-  extends Schema.TaggedError<ModuleNotFound>("dispy/domain/ModuleNotFound")("ModuleNotFound", {
-    module: Schema.String
-  })
-{
+export class ModuleNotFound extends Schema.TaggedError<ModuleNotFound>()("ModuleNotFound", {
+  module: Schema.String
+}) {
   override get message(): string {
     return `there is no module ${this.module}; give new URL("./file.ts", import.meta.url), ` +
       "or a path from the current directory"
@@ -95,13 +97,11 @@ export class ModuleNotFound
 }
 
 /** The module does not export what the computation names. */
-export class ExportNotFound
-  extends Schema.TaggedError<ExportNotFound>("dispy/domain/ExportNotFound")("ExportNotFound", {
-    module: Schema.String,
-    exportName: Schema.String,
-    available: Schema.Array(Schema.String)
-  })
-{
+export class ExportNotFound extends Schema.TaggedError<ExportNotFound>()("ExportNotFound", {
+  module: Schema.String,
+  exportName: Schema.String,
+  available: Schema.Array(Schema.String)
+}) {
   override get message(): string {
     const { available, exportName, module } = this
     const meant = nearest(exportName, available)
@@ -112,14 +112,12 @@ export class ExportNotFound
 }
 
 /** The module exports something under that name which is no function. */
-export class ExportNotFunction
-  extends Schema.TaggedError<ExportNotFunction>("dispy/domain/ExportNotFunction")("ExportNotFunction", {
-    module: Schema.String,
-    exportName: Schema.String,
-    /** What it is: "a string", "a class" … */
-    received: Schema.String
-  })
-{
+export class ExportNotFunction extends Schema.TaggedError<ExportNotFunction>()("ExportNotFunction", {
+  module: Schema.String,
+  exportName: Schema.String,
+  /** What it is: "a string", "a class" … */
+  received: Schema.String
+}) {
   override get message(): string {
     return `export ${this.exportName} of module ${this.module} is ${this.received}; a computation is a function`
   }
@@ -138,7 +136,7 @@ export const BundleProblem = Schema.Struct({
 export type BundleProblem = typeof BundleProblem.Type
 
 /** The module, or something that it imports, cannot be bundled. */
-export class BundleFailed extends Schema.TaggedError<BundleFailed>("dispy/domain/BundleFailed")("BundleFailed", {
+export class BundleFailed extends Schema.TaggedError<BundleFailed>()("BundleFailed", {
   module: Schema.String,
   errors: Schema.Array(BundleProblem)
 }) {
@@ -152,7 +150,7 @@ export class BundleFailed extends Schema.TaggedError<BundleFailed>("dispy/domain
 }
 
 /** The module needs a native addon, which cannot be part of a bundle. */
-export class NativeAddon extends Schema.TaggedError<NativeAddon>("dispy/domain/NativeAddon")("NativeAddon", {
+export class NativeAddon extends Schema.TaggedError<NativeAddon>()("NativeAddon", {
   module: Schema.String,
   /** The addon as it is imported, or its file. */
   file: Schema.String
@@ -164,13 +162,11 @@ export class NativeAddon extends Schema.TaggedError<NativeAddon>("dispy/domain/N
 }
 
 /** A program to be sent does not exist, or is no file. */
-export class ProgramNotFound
-  extends Schema.TaggedError<ProgramNotFound>("dispy/domain/ProgramNotFound")("ProgramNotFound", {
-    program: Schema.String,
-    /** The paths that were tried. */
-    searched: Schema.Array(Schema.String)
-  })
-{
+export class ProgramNotFound extends Schema.TaggedError<ProgramNotFound>()("ProgramNotFound", {
+  program: Schema.String,
+  /** The paths that were tried. */
+  searched: Schema.Array(Schema.String)
+}) {
   override get message(): string {
     const { program, searched } = this
     return `there is no program ${program === "" ? `""` : program}` +
@@ -180,7 +176,7 @@ export class ProgramNotFound
 }
 
 /** A file to be sent as a program is neither executable nor a script. */
-export class NotExecutable extends Schema.TaggedError<NotExecutable>("dispy/domain/NotExecutable")("NotExecutable", {
+export class NotExecutable extends Schema.TaggedError<NotExecutable>()("NotExecutable", {
   program: Schema.String
 }) {
   override get message(): string {
@@ -190,7 +186,7 @@ export class NotExecutable extends Schema.TaggedError<NotExecutable>("dispy/doma
 }
 
 /** A value that goes along with the computation cannot be copied to another process. */
-export class NotCloneable extends Schema.TaggedError<NotCloneable>("dispy/domain/NotCloneable")("NotCloneable", {
+export class NotCloneable extends Schema.TaggedError<NotCloneable>()("NotCloneable", {
   /** What it belongs to: "captures of render" … */
   what: Schema.String,
   /** The way to it: "value.user.onClick". */
@@ -200,6 +196,28 @@ export class NotCloneable extends Schema.TaggedError<NotCloneable>("dispy/domain
 }) {
   override get message(): string {
     return `${this.what} cannot be sent: ${this.path} is a ${this.type}, and only structured-cloneable values can be sent`
+  }
+}
+
+/** The computation is larger than what a node takes in one message. */
+export class ComputationTooLarge extends Schema.TaggedError<ComputationTooLarge>()("ComputationTooLarge", {
+  computation: Schema.String,
+  sizeBytes: Schema.Number,
+  limitBytes: Schema.Number
+}) {
+  override get message(): string {
+    return `${this.computation} cannot be sent: its code and captures take ${this.sizeBytes} bytes, more than the` +
+      ` ${this.limitBytes} that a node takes; pass large data as arguments, or in a file that the nodes can read`
+  }
+}
+
+/** The module of the computation is the program that creates the cluster. */
+export class ModuleIsProgram
+  extends Schema.TaggedError<ModuleIsProgram>()("ModuleIsProgram", { module: Schema.String })
+{
+  override get message(): string {
+    return `module ${this.module} is the program itself: a node that loads it would run the program again; ` +
+      "move the function to a module of its own"
   }
 }
 
@@ -216,3 +234,5 @@ export type ComputationError =
   | ProgramNotFound
   | NotExecutable
   | NotCloneable
+  | ComputationTooLarge
+  | ModuleIsProgram

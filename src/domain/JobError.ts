@@ -7,7 +7,7 @@ import { Schema } from "effect"
 const where = (node: string): string => node === "" ? "" : ` on node ${node}`
 
 /** The computation threw: the job ran and ended with an error of the user's own code. */
-export class JobFailed extends Schema.TaggedError<JobFailed>("dispy/domain/JobFailed")("JobFailed", {
+export class JobFailed extends Schema.TaggedError<JobFailed>()("JobFailed", {
   /** The user's `job.id`, or the cluster's number for the job. */
   jobId: Schema.Unknown,
   node: Schema.String,
@@ -26,7 +26,7 @@ export class JobFailed extends Schema.TaggedError<JobFailed>("dispy/domain/JobFa
 }
 
 /** The job took its slot down with it: exit, signal, out of memory. The slot was replaced and other jobs go on. */
-export class JobCrashed extends Schema.TaggedError<JobCrashed>("dispy/domain/JobCrashed")("JobCrashed", {
+export class JobCrashed extends Schema.TaggedError<JobCrashed>()("JobCrashed", {
   jobId: Schema.Unknown,
   node: Schema.String,
   /** What happened in a few words: "process.exit(3) was called", "killed by SIGSEGV", "ran out of heap". */
@@ -43,7 +43,7 @@ export class JobCrashed extends Schema.TaggedError<JobCrashed>("dispy/domain/Job
 }
 
 /** The job ran longer than its timeout and was killed with everything it had started. */
-export class JobTimedOut extends Schema.TaggedError<JobTimedOut>("dispy/domain/JobTimedOut")("JobTimedOut", {
+export class JobTimedOut extends Schema.TaggedError<JobTimedOut>()("JobTimedOut", {
   jobId: Schema.Unknown,
   node: Schema.String,
   timeoutMillis: Schema.Number
@@ -55,7 +55,7 @@ export class JobTimedOut extends Schema.TaggedError<JobTimedOut>("dispy/domain/J
 }
 
 /** The job was cancelled: by `cancel`, an aborted signal, an interrupted fiber, or the closing of its cluster. */
-export class JobCancelled extends Schema.TaggedError<JobCancelled>("dispy/domain/JobCancelled")("JobCancelled", {
+export class JobCancelled extends Schema.TaggedError<JobCancelled>()("JobCancelled", {
   jobId: Schema.Unknown,
   /** Where it was running; empty when it had not started. */
   node: Schema.String,
@@ -68,7 +68,7 @@ export class JobCancelled extends Schema.TaggedError<JobCancelled>("dispy/domain
 }
 
 /** The job's node went away while the job may have been running, so it was not started again elsewhere. */
-export class NodeLost extends Schema.TaggedError<NodeLost>("dispy/domain/NodeLost")("NodeLost", {
+export class NodeLost extends Schema.TaggedError<NodeLost>()("NodeLost", {
   jobId: Schema.Unknown,
   node: Schema.String,
   reason: Schema.String
@@ -82,13 +82,11 @@ export class NodeLost extends Schema.TaggedError<NodeLost>("dispy/domain/NodeLos
 }
 
 /** The computation returned something that cannot be sent to the client. */
-export class ResultNotSendable
-  extends Schema.TaggedError<ResultNotSendable>("dispy/domain/ResultNotSendable")("ResultNotSendable", {
-    jobId: Schema.Unknown,
-    node: Schema.String,
-    reason: Schema.String
-  })
-{
+export class ResultNotSendable extends Schema.TaggedError<ResultNotSendable>()("ResultNotSendable", {
+  jobId: Schema.Unknown,
+  node: Schema.String,
+  reason: Schema.String
+}) {
   override get message(): string {
     return `job ${String(this.jobId)} ran${where(this.node)}, but its result cannot be sent: ${this.reason}`
   }

@@ -23,6 +23,16 @@ export const format = (address: NodeAddress): string => {
 const invalid = (text: string, reason: string): Result.Result<never, InvalidOption> =>
   Result.fail(new InvalidOption({ option: "nodes", reason: `${JSON.stringify(text)} ${reason}` }))
 
+/** Eight groups of hexadecimal digits, or fewer with "::" between them; the last two may be an IPv4 address. */
+const isIpv6 = (text: string): boolean => {
+  const [address = "", zone] = text.split("%")
+  const plain = address.replace(/(\d{1,3}\.){3}\d{1,3}$/, "0:0")
+  const groups = plain.split(":").filter((group) => group !== "")
+  const isShort = plain.includes("::")
+  return zone !== "" && groups.every((group) => /^[0-9a-f]{1,4}$/i.test(group)) &&
+    (isShort ? plain.split("::").length === 2 && groups.length < 8 : groups.length === 8)
+}
+
 /**
  * Reads an entry of the `nodes` option: "local", a host name, an IPv4 or IPv6
  * address, each but the first with an optional port ("10.0.0.7:51400",
@@ -43,6 +53,7 @@ export const parse = (text: string, nodePort: number): Result.Result<NodeEntry, 
     : isBareIpv6
     ? [entry, undefined]
     : [plain?.[1] ?? "", plain?.[2]]
+  if (isBareIpv6 && !isIpv6(entry)) return invalid(text, "is not an IPv6 address; write \"host:port\" with one colon")
   if (host === "" || /[\s/]/.test(host)) return invalid(text, "is not a host; write \"host\" or \"host:port\"")
   if (portText === undefined) return Result.succeed({ _tag: "Tcp", host, port: nodePort })
   const port = /^\d{1,5}$/.test(portText) ? Number(portText) : 0

@@ -2,19 +2,17 @@
 import { Schema } from "effect"
 
 /** Nobody answers at an address of the node list, or the connection broke. */
-export class NodeUnreachable
-  extends Schema.TaggedError<NodeUnreachable>("dispy/domain/NodeUnreachable")("NodeUnreachable", {
-    address: Schema.String,
-    reason: Schema.String
-  })
-{
+export class NodeUnreachable extends Schema.TaggedError<NodeUnreachable>()("NodeUnreachable", {
+  address: Schema.String,
+  reason: Schema.String
+}) {
   override get message(): string {
     return `node ${this.address} does not answer (${this.reason}); is dispynode running there and the port open?`
   }
 }
 
 /** Another client holds the node. */
-export class NodeBusy extends Schema.TaggedError<NodeBusy>("dispy/domain/NodeBusy")("NodeBusy", {
+export class NodeBusy extends Schema.TaggedError<NodeBusy>()("NodeBusy", {
   node: Schema.String,
   /** Who holds it: user, host and process of the other client. */
   holder: Schema.String
@@ -25,13 +23,11 @@ export class NodeBusy extends Schema.TaggedError<NodeBusy>("dispy/domain/NodeBus
 }
 
 /** The peer speaks another version of the protocol. */
-export class VersionMismatch
-  extends Schema.TaggedError<VersionMismatch>("dispy/domain/VersionMismatch")("VersionMismatch", {
-    node: Schema.String,
-    nodeVersion: Schema.String,
-    clientVersion: Schema.String
-  })
-{
+export class VersionMismatch extends Schema.TaggedError<VersionMismatch>()("VersionMismatch", {
+  node: Schema.String,
+  nodeVersion: Schema.String,
+  clientVersion: Schema.String
+}) {
   override get message(): string {
     return `node ${this.node} runs dispy ${this.nodeVersion}, this client ${this.clientVersion}: they do not speak the` +
       " same protocol; install the same version of dispy on both"
@@ -39,20 +35,18 @@ export class VersionMismatch
 }
 
 /** The node does not take this computation. */
-export class ComputationRefused
-  extends Schema.TaggedError<ComputationRefused>("dispy/domain/ComputationRefused")("ComputationRefused", {
-    node: Schema.String,
-    computation: Schema.String,
-    reason: Schema.String
-  })
-{
+export class ComputationRefused extends Schema.TaggedError<ComputationRefused>()("ComputationRefused", {
+  node: Schema.String,
+  computation: Schema.String,
+  reason: Schema.String
+}) {
   override get message(): string {
     return `node ${this.node} cannot run ${this.computation}: ${this.reason}`
   }
 }
 
 /** The caller does not hold the lease (any more) that its request names. */
-export class NotLeased extends Schema.TaggedError<NotLeased>("dispy/domain/NotLeased")("NotLeased", {
+export class NotLeased extends Schema.TaggedError<NotLeased>()("NotLeased", {
   node: Schema.String,
   what: Schema.String
 }) {
@@ -62,19 +56,17 @@ export class NotLeased extends Schema.TaggedError<NotLeased>("dispy/domain/NotLe
 }
 
 /** A peer sent bytes that are not what the protocol says. */
-export class MalformedMessage
-  extends Schema.TaggedError<MalformedMessage>("dispy/domain/MalformedMessage")("MalformedMessage", {
-    peer: Schema.String,
-    what: Schema.String
-  })
-{
+export class MalformedMessage extends Schema.TaggedError<MalformedMessage>()("MalformedMessage", {
+  peer: Schema.String,
+  what: Schema.String
+}) {
   override get message(): string {
     return `${this.peer} sent a malformed message (${this.what}); the connection was closed`
   }
 }
 
 /** A program of the package cannot start as asked. */
-export class CannotStart extends Schema.TaggedError<CannotStart>("dispy/domain/CannotStart")("CannotStart", {
+export class CannotStart extends Schema.TaggedError<CannotStart>()("CannotStart", {
   program: Schema.String,
   reason: Schema.String
 }) {

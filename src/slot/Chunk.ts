@@ -1,10 +1,27 @@
-/** Runs a chunk: one job that calls the computation for each of many items, as `map` sends them. */
+/**
+ * Runs a chunk: one job that calls the computation for each of many items, as
+ * `map` sends them. A chunk whose results grow large ends early, with fewer values
+ * than items; the client sends the rest again.
+ */
 import type { Call } from "./Load.ts"
+import { roughSize } from "./RoughSize.ts"
 import * as Stack from "./Stack.ts"
 import * as Values from "./Values.ts"
 
 /** What `JobFlags.chunk` says of the result. */
 type ChunkResult = readonly [values: Array<unknown>, failures: Array<readonly [index: number, error: Uint8Array]>]
+
+/** Bytes of results after which a chunk ends early. */
+const resultBytes = 4 * 1024 * 1024
+
+/** A chunk that runs. */
+interface RunningChunk {
+  readonly call: Call
+  readonly items: ReadonlyArray<unknown>
+  readonly result: ChunkResult
+  /** Roughly, of the results so far. */
+  bytes: number
+}
 
 /** Whether a value is to be awaited. */
 export const isThenable = (value: unknown): value is PromiseLike<unknown> =>
@@ -17,14 +34,20 @@ const fail = ([values, failures]: ChunkResult, error: unknown): void => {
   values.push(undefined)
 }
 
+const keep = (chunk: RunningChunk, value: unknown): void => {
+  chunk.bytes += roughSize(value)
+  chunk.result[0].push(value)
+}
+
 /** Calls for the items from where the result has got to; stops at a call that has to be awaited. */
-const runSync = (call: Call, items: ReadonlyArray<unknown>, result: ChunkResult): PromiseLike<unknown> | undefined => {
+const runSync = (chunk: RunningChunk): PromiseLike<unknown> | undefined => {
+  const { call, items, result } = chunk
   const [values] = result
-  while (values.length < items.length) {
+  while (values.length < items.length && chunk.bytes < resultBytes) {
     try {
       const value = call([items[values.length]])
       if (isThenable(value)) return value
-      values.push(value)
+      keep(chunk, value)
     } catch (error) {
       fail(result, error)
     }
@@ -32,26 +55,21 @@ const runSync = (call: Call, items: ReadonlyArray<unknown>, result: ChunkResult)
   return undefined
 }
 
-const runRest = async (
-  call: Call,
-  items: ReadonlyArray<unknown>,
-  result: ChunkResult,
-  first: PromiseLike<unknown>
-): Promise<ChunkResult> => {
+const runRest = async (chunk: RunningChunk, first: PromiseLike<unknown>): Promise<ChunkResult> => {
   for (let awaited: PromiseLike<unknown> | undefined = first; awaited !== undefined;) {
     try {
-      result[0].push(await awaited)
+      keep(chunk, await awaited)
     } catch (error) {
-      fail(result, error)
+      fail(chunk.result, error)
     }
-    awaited = runSync(call, items, result)
+    awaited = runSync(chunk)
   }
-  return result
+  return chunk.result
 }
 
-/** The result for all items, or a promise of it; an item that fails does not stop the others. */
+/** The results for the items, or a promise of them; an item that fails does not stop the others. */
 export const run = (call: Call, items: ReadonlyArray<unknown>): ChunkResult | Promise<ChunkResult> => {
-  const result: ChunkResult = [[], []]
-  const awaited = runSync(call, items, result)
-  return awaited === undefined ? result : runRest(call, items, result, awaited)
+  const chunk: RunningChunk = { call, items, result: [[], []], bytes: 0 }
+  const awaited = runSync(chunk)
+  return awaited === undefined ? chunk.result : runRest(chunk, awaited)
 }

@@ -4,8 +4,8 @@ import * as Errors from "../../src/domain/ComputationError.ts"
 
 const examples = [
   new Errors.NotAFunction({ received: "an object" }),
-  new Errors.UnsupportedFunction({ name: "max", reason: "it is a native function" }),
-  new Errors.FreeVariables({ name: "f", variables: [{ name: "x", line: 1, column: 2 }] }),
+  new Errors.UnsupportedFunction({ computation: "max", reason: "it is a native function" }),
+  new Errors.FreeVariables({ computation: "f", variables: [{ name: "x", line: 1, column: 2 }] }),
   new Errors.ModuleNotFound({ module: "/a/b.ts" }),
   new Errors.ExportNotFound({ module: "/a/b.ts", exportName: "rendr", available: ["render"] }),
   new Errors.ExportNotFunction({ module: "/a/b.ts", exportName: "render", received: "a string" }),
@@ -13,6 +13,8 @@ const examples = [
   new Errors.NativeAddon({ module: "/a/b.ts", file: "x.node" }),
   new Errors.ProgramNotFound({ program: "./p", searched: ["/a/p"] }),
   new Errors.NotExecutable({ program: "./p" }),
+  new Errors.ComputationTooLarge({ computation: "f", sizeBytes: 70_000_000, limitBytes: 50_000_000 }),
+  new Errors.ModuleIsProgram({ module: "/a/b.ts" }),
   new Errors.NotCloneable({ what: "captures of f", path: "value.g", type: "function" })
 ]
 
@@ -27,7 +29,9 @@ const Any = Schema.Union([
   Errors.NativeAddon,
   Errors.ProgramNotFound,
   Errors.NotExecutable,
-  Errors.NotCloneable
+  Errors.NotCloneable,
+  Errors.ComputationTooLarge,
+  Errors.ModuleIsProgram
 ])
 
 describe("ComputationError", () => {

@@ -310,6 +310,31 @@ describe("map", () => {
       expect(results).toEqual([1, 2, 400])
     }))
 
+  it.each([true, false])(
+    "carries items that get large among small ones, and large results (ordered: %s)",
+    (ordered) =>
+      withCluster(
+        (item: number | Uint8Array) => typeof item === "number" ? new Uint8Array(item) : item.length,
+        async (c) => {
+          const inputs = function*() {
+            for (let n = 0; n < 2000; n++) yield 1
+            for (let n = 0; n < 12; n++) yield new Uint8Array(10_000_000)
+            for (let n = 0; n < 2000; n++) yield 2
+            for (let n = 0; n < 20; n++) yield 5_000_000
+          }
+          const sizes = new Map<number, number>()
+          const order: Array<number> = []
+          for await (const result of c.map(inputs(), { ordered })) {
+            const size = typeof result === "number" ? result : result.length
+            if (size !== order.at(-1)) order.push(size)
+            sizes.set(size, (sizes.get(size) ?? 0) + 1)
+          }
+          expect(sizes).toEqual(new Map([[1, 2000], [10_000_000, 12], [2, 2000], [5_000_000, 20]]))
+          if (ordered) expect(order).toEqual([1, 10_000_000, 2, 5_000_000])
+        }
+      )
+  )
+
   it("ends with the first item that fails, naming it", () =>
     withCluster((n: number) => {
       if (n === 777) throw new RangeError("not this one")

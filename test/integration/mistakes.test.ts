@@ -84,6 +84,33 @@ describe("a computation that cannot be sent", () => {
       .toMatchObject({ _tag: "ComputationRefused", message: containing("no licence found") })
   })
 
+  it("refuses captures that no node would take, by their size", async () => {
+    const data = new Uint8Array(60_000_000)
+    const computation = Computation.fromFunction(() => data.length, { captures: { data } })
+    await expect(createJobCluster(computation)).rejects.toMatchObject({
+      _tag: "ComputationTooLarge",
+      message: containing("50331648")
+    })
+  })
+
+  it("refuses the program that makes the cluster, which a node would run again", async () => {
+    const main = Computation.fromModule(process.argv[1]!, "compute")
+    await expect(createJobCluster(main)).rejects.toMatchObject({
+      _tag: "ModuleIsProgram",
+      message: containing("a module of its own")
+    })
+  })
+
+  it("names options that are none, and shows where the cluster was to be made", async () => {
+    await expect(createJobCluster(() => 1, { logLevel: "loud" } as never)).rejects.toMatchObject({
+      _tag: "InvalidOption",
+      message: containing("debug, info, warning, error, none")
+    })
+    const error = await createJobCluster(7 as never).catch((cause: unknown) => cause)
+    expect((error as Error).stack).toContain("mistakes.test.ts")
+    expect((error as Error).stack).toMatch(/^NotAFunction: /)
+  })
+
   it("says that the node of this machine does not start", async () => {
     await expect(createJobCluster(() => 1, { cpus: 1000, logLevel: "none" })).rejects.toMatchObject({
       _tag: "CannotStart",

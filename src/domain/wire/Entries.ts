@@ -22,7 +22,7 @@ export const replyHeaderBytes = 36
 export const JobFlags = {
   /**
    * The arguments are an array of items (made by `map`): the computation is called once per item. The result is
-   * `[values, failures]`: the values in order, `undefined` for an item that failed, and for each of those a pair
+   * `[values, failures]`: the values in order (fewer than items when the results got large: the rest was not started), `undefined` for an item that failed, and for each of those a pair
    * `[index, error]` with the error's encoded bytes. An item that fails does not stop the others.
    */
   chunk: 1

@@ -49,8 +49,8 @@ export const analyse = Effect.fnUntraced(function*(
   options: Options
 ): Effect.fn.Return<Analysed, NotAFunction | UnsupportedFunction | FreeVariables> {
   if (typeof fn !== "function") return yield* new NotAFunction({ received: `a value of type ${typeof fn}` })
-  const name = fn.name === "" ? "anonymous" : fn.name
-  const unsupported = (reason: string) => new UnsupportedFunction({ name, reason })
+  const name = fn.name.trim() === "" ? "anonymous" : fn.name.trim()
+  const unsupported = (reason: string) => new UnsupportedFunction({ computation: name, reason })
 
   const known = new Set([...Object.keys(options.captures), ...options.depends ?? []])
   const bad = Array.from(known).find((key) => !isVariable(key))
@@ -69,7 +69,7 @@ export const analyse = Effect.fnUntraced(function*(
     Object.hasOwn(CompilerHelpers.helpers, use.name) || isRecursive && use.name === name
   const missing = free.filter((use) => !isGiven(use))
   if (missing.length > 0) {
-    return yield* new FreeVariables({ name, variables: missing.map((use) => placeOf(use, form)) })
+    return yield* new FreeVariables({ computation: name, variables: missing.map((use) => placeOf(use, form)) })
   }
   return {
     name,

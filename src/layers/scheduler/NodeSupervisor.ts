@@ -12,7 +12,7 @@
 import { Deferred, Effect, FiberSet, type Latch, Stream } from "effect"
 import type { Computation } from "../../domain/Computation.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
-import { type CannotStart, type ComputationRefused, MalformedMessage, NodeUnreachable } from "../../domain/NodeError.ts"
+import { type CannotStart, ComputationRefused, MalformedMessage, NodeUnreachable } from "../../domain/NodeError.ts"
 import type { AvailInfo } from "../../domain/NodeInfo.ts"
 import type { NodeEvent } from "../../domain/NodeRpcs.ts"
 import { countReplies } from "../../domain/wire/Entries.ts"
@@ -228,8 +228,13 @@ const openOn = (
         }),
       onFailure: (error) => {
         if (error._tag !== "ComputationRefused") return Effect.sync(() => node.fail(reasonOf(error)))
-        self.openings.set(computation.id, error)
-        return Effect.logWarning(error.message)
+        const refused = new ComputationRefused({
+          node: self.address,
+          computation: error.computation,
+          reason: error.reason
+        })
+        self.openings.set(computation.id, refused)
+        return Effect.logWarning(refused.message)
       }
     }),
     Effect.ensuring(Effect.sync(() => env.changed.openUnsafe()))

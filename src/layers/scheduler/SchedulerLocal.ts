@@ -4,7 +4,7 @@ import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
 import { ClusterConfig } from "../../services/ClusterConfig.ts"
 import { NodeLauncher } from "../../services/NodeLauncher.ts"
 import { NodeLink } from "../../services/NodeLink.ts"
-import { Scheduler, type SchedulerRequest, type SchedulerSession } from "../../services/Scheduler.ts"
+import { type NodeStatus, Scheduler, type SchedulerRequest, type SchedulerSession } from "../../services/Scheduler.ts"
 import * as Engine from "./Engine.ts"
 import * as NodeSupervisor from "./NodeSupervisor.ts"
 
@@ -80,6 +80,7 @@ const make = Effect.gen(function*() {
     Scope.Scope
   > {
     const { computation } = request
+    const statusOf = () => all.map((one) => NodeSupervisor.statusOf(one, computation.id, engine))
     yield* Effect.acquireRelease(
       Effect.sync(() => {
         engine.requests.set(computation.id, request)
@@ -88,13 +89,16 @@ const make = Effect.gen(function*() {
       }),
       () => close(computation.id)
     )
-    yield* settled(computation.id)
+    const say = Effect.suspend(() => Effect.logWarning(`still waiting for nodes; ${reasonsOf(statusOf())}`))
+    yield* settled(computation.id).pipe(
+      Effect.raceFirst(say.pipe(Effect.delay(config.stallInterval), Effect.andThen(Effect.never)))
+    )
     const refusal = refusalOf(all, computation.id)
     if (refusal !== undefined) return yield* refusal
     const session: SchedulerSession = {
       submit: (job) => engine.submit(computation.id, job),
       cancel: (job, reason) => engine.post({ _tag: "Cancelled", computationId: computation.id, jobs: [job], reason }),
-      nodes: () => all.map((one) => NodeSupervisor.statusOf(one, computation.id, engine)),
+      nodes: statusOf,
       addressOf: (nodeId) => engine.addresses.get(nodeId) ?? "",
       cpus: () => all.reduce((sum, one) => one.openings.get(computation.id) === "ready" ? sum + one.cpus : sum, 0)
     }
@@ -104,6 +108,10 @@ const make = Effect.gen(function*() {
 
   return Scheduler.of({ open })
 })
+
+/** What every node is doing about a computation. */
+const reasonsOf = (nodes: ReadonlyArray<NodeStatus>): string =>
+  nodes.map((node) => `${node.address}: ${node.reason === "" ? node.state : node.reason}`).join("; ")
 
 /** Says from time to time why jobs wait when nothing moves, so that a program never just hangs. */
 const warnOfStalls = Effect.fnUntraced(function*(
@@ -118,12 +126,8 @@ const warnOfStalls = Effect.fnUntraced(function*(
     const computation = engine.state.computations.get(request.computation.id)
     const isStalled = computation !== undefined && computation.waiting.size > 0 && computation.running.size === 0
     if (isStalled && !isWarned) {
-      const reasons = session.nodes().map((node) => `${node.address}: ${node.reason === "" ? node.state : node.reason}`)
-      yield* Effect.logWarning(
-        `${computation.waiting.size} jobs of ${request.computation.name} wait because no node takes them; ${
-          reasons.join("; ")
-        }`
-      )
+      const jobs = `${computation.waiting.size} jobs of ${request.computation.name}`
+      yield* Effect.logWarning(`${jobs} wait because no node takes them; ${reasonsOf(session.nodes())}`)
     }
     isWarned = isStalled
   }

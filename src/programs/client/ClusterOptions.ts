@@ -114,6 +114,16 @@ const integer = (
     : fail(option, `${String(value)} is not a whole number from ${least} to ${most}`)
 }
 
+/** A value of this JavaScript type, or none. */
+export const typed = <A>(
+  option: string,
+  value: A | undefined,
+  type: "string" | "boolean" | "function"
+): Result.Result<A | undefined, InvalidOption> =>
+  value === undefined || typeof value === type
+    ? Result.succeed(value)
+    : fail(option, `${JSON.stringify(value) ?? String(value)} is not a ${type}`)
+
 /** Checks everything a user can write; the first mistake is named. */
 export const check = (options: ClusterOptions): Result.Result<CheckedOptions, InvalidOption> =>
   Result.gen(function*() {
@@ -131,9 +141,9 @@ export const check = (options: ClusterOptions): Result.Result<CheckedOptions, In
     return {
       nodes,
       localCpus: yield* integer("cpus", options.cpus, 0, [-1024, 1024]),
-      name: options.name,
+      name: yield* typed("name", options.name, "string"),
       timeoutMillis: yield* timeoutOf(options.timeout, 0),
-      isReentrant: options.reentrant ?? false,
+      isReentrant: (yield* typed("reentrant", options.reentrant, "boolean")) ?? false,
       limits: {
         graceMillis: options.grace === undefined ? 1000 : yield* millisOf("grace", options.grace),
         outputLimitBytes: yield* integer("outputLimit", options.outputLimit, mebibyte, [0, 16 * mebibyte])

@@ -3,8 +3,17 @@
  * it into what travels to the nodes.
  */
 import { Effect } from "effect"
+import { resolve } from "node:path"
+import { fileURLToPath } from "node:url"
 import type { Code } from "../../domain/Computation.ts"
-import { type ComputationError, NotAFunction, NotCloneable } from "../../domain/ComputationError.ts"
+import {
+  type ComputationError,
+  ComputationTooLarge,
+  ModuleIsProgram,
+  NotAFunction,
+  NotCloneable
+} from "../../domain/ComputationError.ts"
+import { maxValueBytes } from "../../domain/NodeInfo.ts"
 import * as FunctionSource from "../../layers/computation/FunctionSource.ts"
 import * as ModuleBundle from "../../layers/computation/ModuleBundle.ts"
 import * as Program from "../../layers/computation/Program.ts"
@@ -120,10 +129,19 @@ const packFunction = Effect.fnUntraced(function*(
   return { name, code: { _tag: "FunctionCode", source, captures: encoded } }
 })
 
+/** Whether the module is the file with which this process was started. */
+const isMainProgram = (module: URL | string): boolean => {
+  const main = process.argv[1]
+  if (main === undefined) return false
+  const file = module instanceof URL || module.startsWith("file:") ? fileURLToPath(module) : resolve(module)
+  return file === resolve(main)
+}
+
 const packModule = Effect.fnUntraced(function*(
   computation: ModuleComputation<AnyFunction>
 ): Effect.fn.Return<Packed, ComputationError> {
   const { exportName, module } = computation
+  if (isMainProgram(module)) return yield* new ModuleIsProgram({ module: String(module) })
   const { code } = yield* ModuleBundle.bundle({ module, exportName })
   return { name: exportName, code: { _tag: "ModuleCode", code, exportName } }
 })
@@ -141,8 +159,29 @@ const packProgram = Effect.fnUntraced(function*(path: string): Effect.fn.Return<
   }
 })
 
+/** Bytes that the code takes on its way. */
+const sizeOf = (code: Code): number => {
+  switch (code._tag) {
+    case "FunctionCode":
+      return code.source.length + code.captures.length
+    case "ModuleCode":
+      return code.code.length
+    case "ProgramCode":
+      return code.bytes?.length ?? 0
+  }
+}
+
 /** Makes a computation ready to travel; what is wrong with it is found here, before anything is sent. */
-export const pack = (computation: Input): Effect.Effect<Packed, ComputationError> => {
+export const pack = Effect.fnUntraced(function*(computation: Input): Effect.fn.Return<Packed, ComputationError> {
+  const packed = yield* packAny(computation)
+  const sizeBytes = sizeOf(packed.code)
+  if (sizeBytes > maxValueBytes) {
+    return yield* new ComputationTooLarge({ computation: packed.name, sizeBytes, limitBytes: maxValueBytes })
+  }
+  return packed
+})
+
+const packAny = (computation: Input): Effect.Effect<Packed, ComputationError> => {
   if (typeof computation === "function") return packFunction(computation, {})
   if (typeof computation === "string") return packProgram(computation)
   switch (computation?._tag) {
@@ -157,8 +196,8 @@ export const pack = (computation: Input): Effect.Effect<Packed, ComputationError
 }
 
 const describe = (value: unknown): string =>
-  value === null
-    ? "null"
+  value === null || value === undefined
+    ? String(value)
     : Array.isArray(value)
     ? "an array"
     : `${typeof value === "object" ? "an" : "a"} ${typeof value}`

@@ -4,21 +4,28 @@
  * per item.
  */
 
+import { roughSize } from "../../slot/RoughSize.ts"
+
 /** Items from a user's iterable. */
 export interface InputReader<I> {
-  /** The next items, at least one and at most `limit`; none at the end. Throws what the iterable throws. */
-  readonly take: (limit: number) => Promise<Array<I>> | Array<I>
+  /**
+   * The next items: at least one, at most `limit`, no more once they take `bytes` or so; none at the end. Throws what
+   * the iterable throws.
+   */
+  readonly take: (limit: number, bytes: number) => Promise<Array<I>> | Array<I>
   /** Tells the iterable that no more items are wanted. */
   readonly close: () => Promise<void>
 }
 
 const fromSync = <I>(iterator: Iterator<I>): InputReader<I> => ({
-  take: (limit) => {
+  take: (limit, bytes) => {
     const items: Array<I> = []
-    while (items.length < limit) {
+    let size = 0
+    while (items.length < limit && size < bytes) {
       const next = iterator.next()
       if (next.done === true) break
       items.push(next.value)
+      size += roughSize(next.value)
     }
     return items
   },
@@ -31,10 +38,11 @@ const notYet = Symbol("not yet")
 
 const fromAsync = <I>(iterator: AsyncIterator<I>): InputReader<I> => {
   let coming: Promise<IteratorResult<I>> | undefined
-  const take = async (limit: number): Promise<Array<I>> => {
+  const take = async (limit: number, bytes: number): Promise<Array<I>> => {
     const items: Array<I> = []
+    let size = 0
     let turn: Promise<typeof notYet> | undefined
-    while (items.length < limit) {
+    while (items.length < limit && size < bytes) {
       coming ??= iterator.next()
       let next: IteratorResult<I> | typeof notYet
       if (items.length === 0) {
@@ -51,6 +59,7 @@ const fromAsync = <I>(iterator: AsyncIterator<I>): InputReader<I> => {
         break
       }
       items.push(next.value)
+      size += roughSize(next.value)
     }
     return items
   }

@@ -9,6 +9,7 @@ import type { JobError } from "../../domain/JobError.ts"
 import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
 import type { JobStatus } from "../../domain/scheduler/JobRecord.ts"
 import type { Scheduler } from "../../services/Scheduler.ts"
+import { roughSize } from "../../slot/RoughSize.ts"
 import * as ClusterCore from "./ClusterCore.ts"
 import { type ClusterJob, onOutcome } from "./ClusterJob.ts"
 import * as ClusterOptions from "./ClusterOptions.ts"
@@ -139,6 +140,24 @@ export const wait = (core: ClusterCore.ClusterCore, timeout: Duration.Input | un
       Effect.timeoutOrElse({ duration: timeout, orElse: () => Effect.succeed(false) })
     )
 
+/** How long to wait for the end of a cluster before saying what for. */
+const noticeAfter = "5 seconds"
+
+/** Waits for the end of a cluster's jobs, and says so when it takes long: a program must not just hang. */
+export const awaitEnd = (
+  core: ClusterCore.ClusterCore,
+  timeout: Duration.Input | undefined
+): Effect.Effect<boolean> =>
+  Effect.raceFirst(
+    wait(core, timeout),
+    Effect.suspend(() =>
+      Effect.logWarning(
+        `cluster ${core.name} waits for ${core.pending()} pending jobs before it closes; ` +
+          "close({ timeout, terminate: true }) would cancel them"
+      )
+    ).pipe(Effect.delay(noticeAfter), Effect.andThen(Effect.never))
+  )
+
 /** Closes a cluster whose resources `release` frees; see `JobCluster.close`. */
 export const close = (
   core: ClusterCore.ClusterCore,
@@ -146,7 +165,7 @@ export const close = (
   release: Effect.Effect<void>
 ): Effect.Effect<boolean> =>
   Effect.gen(function*() {
-    const isDone = yield* wait(core, options.timeout)
+    const isDone = yield* awaitEnd(core, options.timeout)
     if (!isDone && options.terminate !== true) return false
     core.stop()
     yield* release
@@ -164,9 +183,9 @@ export const fromReader = <I>(
 ): Effect.Effect<MapItems.Source<I, never>, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.succeed({
-      take: (limit: number) =>
+      take: (limit: number, bytes: number) =>
         Effect.suspend(() => {
-          const items = reader.take(limit)
+          const items = reader.take(limit, bytes)
           return Array.isArray(items) ? Effect.succeed(items) : Effect.promise(() => items)
         })
     }),
@@ -178,17 +197,19 @@ const fromStream = Effect.fnUntraced(function*<I, E>(
 ): Effect.fn.Return<MapItems.Source<I, E>, never, Scope.Scope> {
   const pull = yield* Stream.toPull(stream)
   let rest: ReadonlyArray<I> = []
-  const take = (limit: number): Effect.Effect<ReadonlyArray<I>, E> =>
+  const take = (limit: number, bytes: number): Effect.Effect<ReadonlyArray<I>, E> =>
     Effect.suspend(() => {
       if (rest.length > 0) {
-        const items = rest.slice(0, limit)
-        rest = rest.slice(limit)
+        let size = 0
+        const end = rest.findIndex((item, i) => i >= limit || (size += roughSize(item)) > bytes && i > 0)
+        const items = end < 0 ? rest : rest.slice(0, end)
+        rest = end < 0 ? [] : rest.slice(end)
         return Effect.succeed(items)
       }
       return pull.pipe(
         Effect.flatMap((items) => {
           rest = items
-          return take(limit)
+          return take(limit, bytes)
         }),
         Pull.catchDone(() => Effect.succeed([]))
       )

@@ -50,17 +50,30 @@ export const nextChunkSize = (current: number, items: number, micros: number, by
 
 /** Items to map, taken in groups. */
 export interface Source<I, E> {
-  /** The next items, at least one and at most `limit`; none at the end. */
-  readonly take: (limit: number) => Effect.Effect<ReadonlyArray<I>, E>
+  /** The next items: at least one, at most `limit`, no more once they take `bytes` or so; none at the end. */
+  readonly take: (limit: number, bytes: number) => Effect.Effect<ReadonlyArray<I>, E>
 }
 
 /** The values of one chunk, or the error of its first item that failed. */
 type ChunkResult<A> = Exit.Exit<ReadonlyArray<A>, JobError>
 
-interface Chunk<A> {
-  readonly items: number
+/** Items of one message and what became of them. */
+interface Chunk<I, A> {
+  /** Let go when the result is there. */
+  items: ReadonlyArray<I>
+  /** Number of its first item among all inputs. */
+  readonly first: number
+  /** Number of its items. */
+  count: number
   result: ChunkResult<A> | undefined
 }
+
+const makeChunk = <I, A>(items: ReadonlyArray<I>, first: number): Chunk<I, A> => ({
+  items,
+  first,
+  count: items.length,
+  result: undefined
+})
 
 const resultOf = <A>(core: ClusterCore, job: ClusterJob): ChunkResult<A> => {
   const { error, value } = job.outcome!
@@ -96,7 +109,10 @@ export const make = Effect.fnUntraced(function*<I, A, E>(
   const room = Latch.makeUnsafe(true)
   const ready = Latch.makeUnsafe(false)
   /** Chunks in the order in which their results are wanted; unordered ones enter when they are done. */
-  const chunks: Array<Chunk<A>> = []
+  const chunks: Array<Chunk<I, A>> = []
+  /** Chunks that are to be sent again. */
+  const unsent: Array<Chunk<I, A>> = []
+  let isDrained = false
   const running = new Set<ClusterJob>()
 
   const hasRoom = (): boolean => {
@@ -104,42 +120,75 @@ export const make = Effect.fnUntraced(function*<I, A, E>(
     return held === 0 || (held < window && inHand < Math.max(2, core.cpus()) * chunksPerSlot)
   }
 
-  const send = (items: ReadonlyArray<I>): Result.Result<void, SubmitError> => {
+  const send = (chunk: Chunk<I, A>): Result.Result<void, SubmitError> => {
+    const { items } = chunk
     const submitted = core.submit(core.isProgram ? [items[0]] : items, {
       flags: core.isProgram ? 0 : JobFlags.chunk,
       timeoutMillis,
-      id: taken,
+      id: chunk.first,
       signal: undefined
     })
-    if (Result.isFailure(submitted)) return Result.fail(submitted.failure)
+    if (Result.isFailure(submitted)) {
+      if (submitted.failure._tag !== "ArgumentTooLarge" || items.length === 1) return Result.fail(submitted.failure)
+      const rest = splitAt(chunk, items.length >> 1)
+      return Result.flatMap(send(chunk), () => send(rest))
+    }
     const job = submitted.success
     const bytes = job.args.length
-    const chunk: Chunk<A> = { items: items.length, result: undefined }
-    taken += items.length
-    held += items.length
     running.add(job)
-    if (isOrdered) chunks.push(chunk)
     onOutcome(job, () => {
       running.delete(job)
       chunk.result = resultOf<A>(core, job)
-      if (!isOrdered) chunks.push(chunk)
       const { endTime, startTime } = job.outcome!
-      if (!isFixed) size = nextChunkSize(size, items.length, (endTime - startTime) * 1000, bytes)
+      const done = Exit.isSuccess(chunk.result) ? chunk.result.value.length : items.length
+      if (!isFixed) size = nextChunkSize(size, done, (endTime - startTime) * 1000, bytes)
+      // Its results got large and it ended early: what it did not come to goes out again when there is room.
+      if (done < items.length) unsent.push(splitAt(chunk, done))
+      chunk.items = []
+      if (!isOrdered) chunks.push(chunk)
       ready.openUnsafe()
       room.openUnsafe()
     })
     return Result.void
   }
 
-  const feed: Effect.Effect<void, E | SubmitError> = Effect.gen(function*() {
+  /** Leaves the chunk its first items; the others become a chunk of their own behind it. */
+  const splitAt = (chunk: Chunk<I, A>, index: number): Chunk<I, A> => {
+    const rest = makeChunk<I, A>(chunk.items.slice(index), chunk.first + index)
+    chunk.items = chunk.items.slice(0, index)
+    chunk.count = index
+    if (isOrdered) chunks.splice(chunks.indexOf(chunk) + 1, 0, rest)
+    return rest
+  }
+
+  /** The next chunk to send; undefined at the end of the inputs, when nothing can be left to send again. */
+  const nextChunk = Effect.gen(function*() {
     while (true) {
-      while (!hasRoom()) {
-        room.closeUnsafe()
-        yield* room.await
+      const again = unsent.find((chunk) => hasRoom() || chunk === chunks[0] || running.size === 0)
+      if (again !== undefined) {
+        unsent.splice(unsent.indexOf(again), 1)
+        return again
       }
-      const items = yield* source.take(Math.min(size, window - held))
-      if (items.length === 0) return
-      yield* Effect.fromResult(send(items))
+      if (!isDrained && unsent.length === 0 && hasRoom()) {
+        const items = yield* source.take(Math.min(size, window - held), chunkBytes)
+        if (items.length > 0) {
+          const chunk = makeChunk<I, A>(items, taken)
+          taken += items.length
+          held += items.length
+          if (isOrdered) chunks.push(chunk)
+          return chunk
+        }
+        isDrained = true
+      }
+      if (isDrained && unsent.length === 0 && running.size === 0) return undefined
+      room.closeUnsafe()
+      yield* room.await
+    }
+  })
+
+  const feed: Effect.Effect<void, E | SubmitError> = Effect.gen(function*() {
+    for (let chunk = yield* nextChunk; chunk !== undefined; chunk = yield* nextChunk) {
+      yield* Effect.fromResult(send(chunk))
     }
   })
 
@@ -165,7 +214,7 @@ export const make = Effect.fnUntraced(function*<I, A, E>(
     const first = chunks[0]
     if (first?.result !== undefined) {
       chunks.shift()
-      handed = first.items
+      handed = first.count
       if (Exit.isFailure(first.result)) return Exit.failCause(first.result.cause)
       return isNonEmpty(first.result.value) ? Effect.succeed(first.result.value) : pull
     }

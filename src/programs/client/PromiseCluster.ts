@@ -3,6 +3,7 @@
  * `submit` returns at once, `result()` is a promise, `map` an async iterable.
  */
 import { Cause, type Duration, Effect, Exit, Layer, Logger, ManagedRuntime, References, Result, Scope } from "effect"
+import { InvalidOption } from "../../domain/ClusterError.ts"
 import type { JobError } from "../../domain/JobError.ts"
 import type { JobStatus } from "../../domain/scheduler/JobRecord.ts"
 import type * as ClusterCore from "./ClusterCore.ts"
@@ -252,7 +253,7 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A> 
   async close(options: JobCluster.CloseOptions = {}): Promise<boolean> {
     const lifetime = this.#lifetime
     if (lifetime.end === undefined) {
-      const isDone = await this.wait(options.timeout)
+      const isDone = await this.#runtime.runPromise(JobCluster.awaitEnd(this.#core, options.timeout))
       if (!isDone && options.terminate !== true) return false
       this.#core.stop()
       lifetime.end ??= this.#runtime.runPromise(Scope.close(lifetime.scope, Exit.void)).then(() =>
@@ -312,6 +313,11 @@ export const createJobCluster = async <const C extends Input>(
   const { callback, logLevel = "warning", ...rest } = options
   const startedAt = performance.now()
   const checked = Result.getOrThrow(ClusterOptions.check(rest))
+  Result.getOrThrow(ClusterOptions.typed("callback", callback, "function"))
+  if (!Object.hasOwn(levels, logLevel)) {
+    const reason = `${JSON.stringify(logLevel)} is not a level; the levels are ${Object.keys(levels).join(", ")}`
+    throw new InvalidOption({ option: "logLevel", reason })
+  }
   const runtime = ManagedRuntime.make(logTo(logLevel))
   const scope = runtime.runSync(Scope.make())
   try {
@@ -323,6 +329,8 @@ export const createJobCluster = async <const C extends Input>(
   } catch (error) {
     await runtime.runPromise(Scope.close(scope, Exit.void))
     await runtime.dispose()
+    // The error was made inside of dispy; its user wants to see where the cluster was to be made.
+    if (error instanceof Error) Error.captureStackTrace(error)
     throw error
   }
 }

@@ -32,6 +32,9 @@ describe("cluster options", () => {
     [{ outputLimit: -1 }, "outputLimit", "whole number"],
     [{ nodes: [] }, "nodes", "empty"],
     [{ nodes: [7] }, "nodes", "list of strings"],
+    [{ nodes: "a:b:c" }, "nodes", "not an IPv6 address"],
+    [{ name: 4 }, "name", "not a string"],
+    [{ reentrant: "yes" }, "reentrant", "not a boolean"],
     [{ node_port: 51348 }, "node_port", "nodePort"]
   ])("refuse %j by name", (options, option, reason) => {
     const checked = ClusterOptions.check(options as never)

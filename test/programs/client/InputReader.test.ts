@@ -5,7 +5,7 @@ import * as InputReader from "../../../src/programs/client/InputReader.ts"
 const readAll = async <I>(reader: InputReader.InputReader<I>, limit: number): Promise<Array<Array<I>>> => {
   const groups: Array<Array<I>> = []
   while (true) {
-    const items = await reader.take(limit)
+    const items = await reader.take(limit, Infinity)
     if (items.length === 0) return groups
     groups.push(items)
   }
@@ -31,6 +31,14 @@ describe("groups of items", () => {
       )
     ))
 
+  it("end when their items get large", async () => {
+    const large = (n: number) => ({ n, bytes: new Uint8Array(400) })
+    const groups = [[large(1), large(2), large(3)], [large(4)]]
+    const reader = InputReader.make(groups.flat())
+    expect(await reader.take(10, 1000)).toEqual(groups[0])
+    expect(await reader.take(10, 1000)).toEqual(groups[1])
+  })
+
   it("do not wait for a slow item", async () => {
     let proceed = (): void => {}
     const slow = new Promise<void>((resolve) => {
@@ -42,10 +50,10 @@ describe("groups of items", () => {
       await slow
       yield 3
     })())
-    expect(await reader.take(10)).toEqual([1, 2])
+    expect(await reader.take(10, Infinity)).toEqual([1, 2])
     proceed()
-    expect(await reader.take(10)).toEqual([3])
-    expect(await reader.take(10)).toEqual([])
+    expect(await reader.take(10, Infinity)).toEqual([3])
+    expect(await reader.take(10, Infinity)).toEqual([])
   })
 
   it("pass on what the iterable throws, and tell it when no more is wanted", async () => {
@@ -58,13 +66,13 @@ describe("groups of items", () => {
         isClosed = true
       }
     })())
-    expect(await failing.take(1)).toEqual([1])
+    expect(await failing.take(1, Infinity)).toEqual([1])
     await failing.close()
     expect(isClosed).toBe(true)
     const throwing = InputReader.make((function*() {
       yield* []
       throw new Error("broken source")
     })())
-    expect(() => throwing.take(1)).toThrow("broken source")
+    expect(() => throwing.take(1, Infinity)).toThrow("broken source")
   })
 })
