@@ -11,7 +11,7 @@ process.on("message", ([spins, millis]: [number, number]) => {
     }
     return count / ((performance.now() - start) / 1000)
   }
-  run(50)
+  run(300)
   process.send!(run(millis))
 })
 process.send!("ready")
