@@ -27,6 +27,12 @@ const noop: Suite = {
       aim: ["ratio", ">=", 2]
     },
     {
+      title: "the same against Piscina with concurrentTasksPerWorker: 16",
+      unit: "/s",
+      value: "noop.window1000",
+      anchor: { title: "Piscina", value: "piscina.ahead1000" }
+    },
+    {
       title: "no-op jobs one by one, 40,000 outstanding",
       unit: "/s",
       value: "noop.unbounded",
