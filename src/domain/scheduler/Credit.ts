@@ -1,11 +1,15 @@
 /**
  * How many jobs a node may hold at a time. A node always gets one job per cpu;
- * short jobs are sent ahead so that a cpu does not wait for the network, never
- * more than a few milliseconds of work, and none when jobs are longer than that.
+ * short jobs are sent ahead so that a cpu does not wait for the network: a few
+ * milliseconds of work, one job when that is already longer, and none when jobs
+ * take so long that the wait does not count (docs/decisions/0007-one-job-ahead.md).
  */
 
 /** Work that may wait on a node, in microseconds per cpu. */
 const aheadMicros = 5000
+
+/** Jobs up to this long still have one sent ahead, in microseconds. */
+const oneAheadMicros = 20_000
 
 /** Jobs that may wait on a node per cpu, however short. */
 const aheadLimit = 1024
@@ -33,9 +37,9 @@ export const observe = (credit: Credit, durationMicros: number): void => {
 
 /** Adapts the number of jobs sent ahead; called once per batch of replies, it at most doubles. */
 export const adapt = (credit: Credit): void => {
-  const wanted = credit.micros < 0 || credit.micros > aheadMicros
+  const wanted = credit.micros < 0 || credit.micros > oneAheadMicros
     ? 0
-    : Math.min(aheadLimit, Math.floor(aheadMicros / Math.max(credit.micros, 1)))
+    : Math.max(1, Math.min(aheadLimit, Math.floor(aheadMicros / Math.max(credit.micros, 1))))
   credit.ahead = Math.min(wanted, credit.ahead * 2 + 1)
 }
 
