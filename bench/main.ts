@@ -117,6 +117,9 @@ process.stdout.write(
 for (const [name, reason] of Object.entries(failures)) {
   process.stdout.write(`${name} failed: ${reason.split("\n")[0]}\n`)
 }
-if (earlier !== undefined) process.stdout.write(`\n${Comparison.format(earlier, report)}\n`)
+if (earlier !== undefined) {
+  if (earlier.isQuick !== isQuick) process.stdout.write("\nOne of these runs was quick, with other numbers of jobs:\n")
+  process.stdout.write(`\n${Comparison.format(earlier, report)}\n`)
+}
 if (flags.profile !== undefined) process.stdout.write(`\n${await Profile.summarize(flags.profile)}\n`)
 process.exitCode = Object.keys(failures).length > 0 ? 1 : 0

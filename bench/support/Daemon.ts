@@ -66,7 +66,7 @@ const end = async (child: ChildProcess, directory: string): Promise<void> => {
 
 /** Starts a daemon with this many slots on a free port of loopback; disposing of it ends it. */
 export const start = async (cpus: number): Promise<Daemon> => {
-  const directory = await mkdtemp(join(tmpdir(), "dispy-bench-"))
+  const directory = await mkdtemp(join(tmpdir(), "node-"))
   const profile = process.env[profileVariable]
   const options = profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${join(profile, "daemon")}`]
   const flags = ["--cpus", String(cpus), "--port", "0", "--dest-path-prefix", directory, "--drain-grace", "0"]

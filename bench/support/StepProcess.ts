@@ -1,6 +1,8 @@
 /** Runs a step in a process of its own, within a time limit, and leaves nothing of it behind. */
 import { type ChildProcess, fork } from "node:child_process"
 import { once } from "node:events"
+import { mkdtempSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
 import type { StepResult } from "../step.ts"
 import type { StepName } from "../steps.ts"
@@ -17,6 +19,10 @@ export interface RunOptions {
 
 /** Microseconds between two samples of a profile. */
 const profileInterval = 200
+
+/** Temporary files of all steps and their daemons, also of those that are killed. */
+const temporary = mkdtempSync(join(tmpdir(), "dispy-bench-"))
+process.on("exit", () => rmSync(temporary, { recursive: true, force: true }))
 
 const running = new Set<ChildProcess>()
 
@@ -42,7 +48,7 @@ export const run = async (name: StepName, options: RunOptions): Promise<Metrics>
     : ["--cpu-prof", `--cpu-prof-dir=${join(profile, "client")}`, `--cpu-prof-interval=${profileInterval}`]
   const child = fork(new URL("../step.ts", import.meta.url), [name, options.isQuick ? "quick" : "full"], {
     execArgv: ["--expose-gc", ...profiling],
-    env: profile === undefined ? process.env : { ...process.env, [profileVariable]: profile },
+    env: { ...process.env, TMPDIR: temporary, ...(profile === undefined ? {} : { [profileVariable]: profile }) },
     stdio: ["ignore", "ignore", "inherit", "ipc"],
     detached: true
   })
