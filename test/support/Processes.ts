@@ -1,5 +1,5 @@
 /** What a test has to know of other processes and of files that they make. */
-import { Effect } from "effect"
+import { Effect, Schedule } from "effect"
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -16,17 +16,17 @@ export const isRunning = (pid: number): boolean => {
 
 /** When the last of these processes was gone; nothing tells of the end of another's child, so this looks again and again. */
 export const whenGone = (pids: ReadonlyArray<number>, withinMillis: number): Effect.Effect<number> =>
-  Effect.callback((resume) => {
-    const deadline = performance.now() + withinMillis
-    const look = (): void => {
-      const left = pids.filter(isRunning)
-      if (left.length === 0) return resume(Effect.succeed(performance.now()))
-      if (performance.now() > deadline) return resume(Effect.die(new Error(`processes ${left.join(", ")} still run`)))
-      timer = setTimeout(look, 2)
-    }
-    let timer = setTimeout(look, 0)
-    return Effect.sync(() => clearTimeout(timer))
-  })
+  Effect.suspend(() => {
+    const left = pids.filter(isRunning)
+    return left.length === 0 ? Effect.succeed(performance.now()) : Effect.fail(left)
+  }).pipe(
+    Effect.retry(Schedule.spaced("2 millis")),
+    Effect.timeoutOrElse({
+      duration: withinMillis,
+      orElse: () => Effect.die(new Error(`processes ${pids.filter(isRunning).join(", ")} still run`))
+    }),
+    Effect.orDie
+  )
 
 /** Awaits a file and reads it; its writer writes it under another name and renames it. */
 export const awaitFile = (file: string): Effect.Effect<string> =>

@@ -23,8 +23,7 @@ describe("closing a cluster", () => {
       expect(yield* Fiber.join(closing)).toBe(true)
     }).pipe(
       Effect.scoped,
-      Effect.provide(Layer.fresh(Dispy.layerMemory({ cpus: 1 }))),
-      Effect.provide(recorded(messages))
+      Effect.provide(Layer.provideMerge(Layer.fresh(Dispy.layerMemory({ cpus: 1 })), recorded(messages)))
     )
   })
 
