@@ -7,6 +7,7 @@
  */
 import type { AvailInfo } from "../NodeInfo.ts"
 import type { NodeEvent } from "../NodeRpcs.ts"
+import { concat } from "../wire/Bytes.ts"
 import { entrySize, viewOf } from "../wire/Entries.ts"
 import * as ReplyLog from "./ReplyLog.ts"
 
@@ -103,7 +104,7 @@ const takeReplies = (outbox: Outbox, events: Array<NodeEvent>): void => {
   for (const [computationId, chunks] of outbox.pending) {
     const count = fitting(chunks, room)
     if (count === 0 && room < messageBytes) return
-    const batch = concat(chunks.splice(0, Math.max(count, 1)))
+    const batch = joined(chunks.splice(0, Math.max(count, 1)))
     if (chunks.length === 0) outbox.pending.delete(computationId)
     room -= batch.length
     events.push({ _tag: "Replies", ...ReplyLog.append(outbox.log, computationId, batch) })
@@ -120,18 +121,12 @@ const fitting = (chunks: ReadonlyArray<Uint8Array>, room: number): number => {
 }
 
 /** Copies even a single chunk: a small view would keep the whole buffer it was read into alive until acknowledged. */
-const concat = (chunks: ReadonlyArray<Uint8Array>): Uint8Array => {
+const joined = (chunks: ReadonlyArray<Uint8Array>): Uint8Array => {
   if (chunks.length === 1) {
     const only = chunks[0]!
     return only.length * 2 < only.buffer.byteLength ? only.slice() : only
   }
-  const bytes = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0))
-  let offset = 0
-  for (const chunk of chunks) {
-    bytes.set(chunk, offset)
-    offset += chunk.length
-  }
-  return bytes
+  return concat(chunks)
 }
 
 /** Cuts entries into runs of at most one message, between entries. */

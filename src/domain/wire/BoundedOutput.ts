@@ -4,6 +4,8 @@
  * bounded however much is printed.
  */
 
+import { concat } from "./Bytes.ts"
+
 /** What was kept of an output: its beginning, its end, and the number of bytes that are missing between them. */
 export interface KeptOutput {
   readonly head: Uint8Array
@@ -85,16 +87,6 @@ export const append = (output: BoundedOutput, { cut, head, tail }: KeptOutput): 
     output.tailWritten = 0
   }
   write(output, tail)
-}
-
-const concat = (parts: ReadonlyArray<Uint8Array>): Uint8Array => {
-  const bytes = new Uint8Array(parts.reduce((size, part) => size + part.length, 0))
-  let offset = 0
-  for (const part of parts) {
-    bytes.set(part, offset)
-    offset += part.length
-  }
-  return bytes
 }
 
 const tailBytes = ({ tail, tailLimit, tailWritten }: BoundedOutput): Uint8Array => {

@@ -5,6 +5,7 @@
  * kept when no frame is under way, whereas the parser behind it would wait for
  * the rest, in a buffer that never shrinks.
  */
+import { concat } from "./Bytes.ts"
 
 /** What a frame must be like. */
 export interface FrameRules {
@@ -52,16 +53,6 @@ const isPrefixed = (bytes: Uint8Array, offset: number, prefix: Uint8Array): bool
   return true
 }
 
-const concat = (chunks: ReadonlyArray<Uint8Array>, size: number): Uint8Array => {
-  const bytes = new Uint8Array(size)
-  let offset = 0
-  for (const chunk of chunks) {
-    bytes.set(chunk, offset)
-    offset += chunk.length
-  }
-  return bytes
-}
-
 /**
  * Takes the next bytes and returns runs of whole frames in order, none while a
  * frame is incomplete; undefined when the bytes break the rules. After that the
@@ -77,7 +68,7 @@ export const feed = (
   if (assembler.have > 0) {
     if (assembler.have < rules.prefix.length + maxLengthBytes) {
       // So little of the frame that it was not checked in full: begin again with more of it.
-      rest = concat([...assembler.chunks, chunk], assembler.have + chunk.length)
+      rest = concat([...assembler.chunks, chunk])
     } else {
       const missing = assembler.need - assembler.have
       assembler.chunks.push(chunk.length > missing ? chunk.subarray(0, missing) : chunk)
@@ -85,7 +76,7 @@ export const feed = (
         assembler.have += chunk.length
         return runs
       }
-      runs.push(concat(assembler.chunks, assembler.need))
+      runs.push(concat(assembler.chunks))
       rest = chunk.subarray(missing)
     }
     assembler.chunks = []

@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url"
 import type { PoolEvent } from "../../domain/node/SlotPoolEvent.ts"
 import type { PoolJob } from "../../domain/node/SlotPoolState.ts"
 import * as NodeInfo from "../../domain/NodeInfo.ts"
+import * as Bytes from "../../domain/wire/Bytes.ts"
 import * as Entries from "../../domain/wire/Entries.ts"
 import type { SlotDeath } from "../../domain/wire/SlotDeath.ts"
 import * as SlotFrames from "../../domain/wire/SlotFrames.ts"
@@ -63,21 +64,9 @@ export interface SlotProcess {
   markerTimer: NodeJS.Timeout | undefined
 }
 
-const joinBatch = (batch: ReadonlyArray<Uint8Array>): Uint8Array => {
-  let size = 0
-  for (const entry of batch) size += entry.length
-  const bytes = new Uint8Array(size)
-  let offset = 0
-  for (const entry of batch) {
-    bytes.set(entry, offset)
-    offset += entry.length
-  }
-  return bytes
-}
-
 const flush = (slot: SlotProcess): void => {
   if (slot.batch.length === 0) return
-  const entries = joinBatch(slot.batch)
+  const entries = Bytes.concat(slot.batch)
   slot.batch = []
   if (Entries.countReplies(entries) < 1) return broken(slot, "it wrote a malformed reply")
   slot.onEvent({ _tag: "Replied", slot: slot.id, entries })

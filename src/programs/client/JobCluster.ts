@@ -235,10 +235,9 @@ const fromCore = <Params extends ReadonlyArray<unknown>, A>(
   options: ClusterOptions.JobOptions
 ): JobCluster<Params, A> => {
   const startedAt = performance.now()
+  const checked = submission(core, options)
   const send = (args: Params): Effect.Effect<ClusterJob, ClusterCore.SubmitError> =>
-    Effect.suspend(() =>
-      Effect.fromResult(Result.flatMap(submission(core, options), (checked) => core.submit(args, checked)))
-    )
+    Effect.suspend(() => Effect.fromResult(Result.flatMap(checked, (how) => core.submit(args, how))))
   const status = Effect.sync(() => StatusTable.statusOf(core, performance.now() - startedAt))
   return {
     name: core.name,
@@ -253,7 +252,7 @@ const fromCore = <Params extends ReadonlyArray<unknown>, A>(
     map: (inputs, mapOptions = {}) =>
       Stream.fromPull(
         Effect.gen(function*() {
-          const { timeoutMillis } = yield* Effect.fromResult(submission(core, options))
+          const { timeoutMillis } = yield* Effect.fromResult(checked)
           return yield* MapItems.make<unknown, A, never>(
             core,
             timeoutMillis,
