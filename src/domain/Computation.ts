@@ -1,4 +1,7 @@
-/** What a cluster sends to its nodes once: the code to run and the limits that hold for every job of it. */
+/**
+ * What a cluster sends to its nodes once: the code to run, what that needs around
+ * it, and the limits that hold for every job of it.
+ */
 import { Schema } from "effect"
 
 /** A function shipped as source text. */
@@ -43,14 +46,91 @@ export const JobLimits = Schema.Struct({
 /** Limits that hold for every job of a computation. */
 export type JobLimits = typeof JobLimits.Type
 
-/** A computation as it travels. */
+/** A function or class that the computation, its setup and its cleanup find by name. */
+export const Definition = Schema.Struct({
+  kind: Schema.Literals(["function", "class"]),
+  name: Schema.String,
+  /** An expression that evaluates to it, in a scope that has the definitions before it. */
+  source: Schema.String
+})
+
+/** A function or class that the computation, its setup and its cleanup find by name. */
+export type Definition = typeof Definition.Type
+
+/** A module that the computation imports by name. */
+export const ImportableModule = Schema.Struct({
+  name: Schema.String,
+  /** An ES module with everything it imports. */
+  code: Schema.String
+})
+
+/** A module that the computation imports by name. */
+export type ImportableModule = typeof ImportableModule.Type
+
+/** A file that lies in the working directory of the jobs. It travels apart, and only where it is not there yet. */
+export const FileEntry = Schema.Struct({
+  /** Relative to the working directory, with "/" between names. */
+  path: Schema.String,
+  sizeBytes: Schema.Number,
+  /** Of the content, in hexadecimal. */
+  sha256: Schema.String,
+  /** Permission bits. */
+  mode: Schema.Number
+})
+
+/** A file that lies in the working directory of the jobs. It travels apart, and only where it is not there yet. */
+export type FileEntry = typeof FileEntry.Type
+
+/** What a computation takes along. */
+export const Depends = Schema.Struct({
+  /** In the order in which they are defined. Classes are known to the value codec by their place among the classes. */
+  definitions: Schema.Array(Definition),
+  modules: Schema.Array(ImportableModule),
+  files: Schema.Array(FileEntry)
+})
+
+/** What a computation takes along. */
+export type Depends = typeof Depends.Type
+
+/** What runs on a node beside the jobs. */
+export const Lifecycle = Schema.Struct({
+  /** Once per node, before its first job. */
+  setup: Schema.optionalKey(Code),
+  /** Once per slot, before its first job. */
+  setupSlot: Schema.optionalKey(Code),
+  /** Once per node, after its last job, before its files go. */
+  cleanup: Schema.optionalKey(Code),
+  /** How long each of them may take. */
+  timeoutMillis: Schema.Number
+})
+
+/** What runs on a node beside the jobs. */
+export type Lifecycle = typeof Lifecycle.Type
+
+/** Where jobs run: in processes of their own, or in threads of one process that share memory. */
+export const ExecutorKind = Schema.Literals(["process", "thread"])
+
+/** Where jobs run: in processes of their own, or in threads of one process that share memory. */
+export type ExecutorKind = typeof ExecutorKind.Type
+
+/** A computation as it travels. What is absent is none, or the default that is said there. */
 export const Computation = Schema.Struct({
   /** Unique per cluster: job ids count within it. */
   id: Schema.String,
   /** Name of the function, export or program, for people. */
   name: Schema.String,
   code: Code,
-  limits: JobLimits
+  limits: JobLimits,
+  depends: Schema.optionalKey(Depends),
+  lifecycle: Schema.optionalKey(Lifecycle),
+  /** Default "process". */
+  executor: Schema.optionalKey(ExecutorKind),
+  /** Jobs at a time per slot. Default 1. */
+  concurrency: Schema.optionalKey(Schema.Number),
+  /** Directory below the client's on the node; absent for a fresh one. */
+  destPath: Schema.optionalKey(Schema.String),
+  /** Whether the working directory stays when the computation is closed. Default false. */
+  keepFiles: Schema.optionalKey(Schema.Boolean)
 })
 
 /** A computation as it travels. */
