@@ -22,6 +22,7 @@ export const steps = {
   noop: () => import("./dispy/noop.ts"),
   noopEffect: () => import("./dispy/noopEffect.ts"),
   programs: () => import("./dispy/programs.ts"),
+  provisional: () => import("./dispy/provisional.ts"),
   queueMemory: () => import("./dispy/queueMemory.ts"),
   roundTrip: () => import("./dispy/roundTrip.ts"),
   schedulerCore: () => import("./dispy/schedulerCore.ts"),

@@ -279,6 +279,28 @@ const values: Suite = {
   ]
 }
 
+const provisional: Suite = {
+  name: "provisional",
+  rounds: 3,
+  steps: ["ipc", "provisional"],
+  figures: [
+    {
+      title: "provisional results of one job, to the callback",
+      unit: "/s",
+      value: "provisional.callback",
+      anchor: { title: "process IPC, 1,000 outstanding", value: "ipc.window1000" },
+      goal: ["value", ">=", 50_000]
+    },
+    {
+      title: "the same, iterated",
+      unit: "/s",
+      value: "provisional.iterated",
+      anchor: { title: "process IPC, 1,000 outstanding", value: "ipc.window1000" },
+      goal: ["value", ">=", 50_000]
+    }
+  ]
+}
+
 /** All suites, in the order of the table. */
 export const suites: ReadonlyArray<Suite> = [
   noop,
@@ -290,5 +312,6 @@ export const suites: ReadonlyArray<Suite> = [
   scheduler,
   programs,
   values,
+  provisional,
   kill
 ]

@@ -13,6 +13,12 @@ export interface DispyGlobal {
    * the signal gets the cluster's `grace` to end by itself; what is left of it then is killed.
    */
   readonly signal: AbortSignal
+  /**
+   * Sends an intermediate result to the client, at once, also from a loop that never awaits; the job goes on. Results
+   * arrive in order and before the job's own. Throws when the value cannot be sent or has more than
+   * 16 MiB. What a generator yields is sent in the same way. In a `map` they go nowhere: its items have no jobs.
+   */
+  readonly provisionalResult: (value: unknown) => void
   /** Name of the node. */
   readonly nodeName: string
   /** Address of the node. */
@@ -50,6 +56,9 @@ export const dispy: DispyGlobal = Object.freeze({
   },
   get signal() {
     return current("signal").signal
+  },
+  get provisionalResult() {
+    return current("provisionalResult").provisionalResult
   },
   get nodeName() {
     return current("nodeName").nodeName

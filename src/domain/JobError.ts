@@ -46,7 +46,9 @@ export class JobCrashed extends Schema.TaggedError<JobCrashed>()("JobCrashed", {
 export class JobTimedOut extends Schema.TaggedError<JobTimedOut>()("JobTimedOut", {
   jobId: Schema.Unknown,
   node: Schema.String,
-  timeoutMillis: Schema.Number
+  timeoutMillis: Schema.Number,
+  /** What the job returned after `dispy.signal` had fired; undefined when it did not in time. */
+  partialResult: Schema.optionalKey(Schema.Unknown)
 }) {
   override get message(): string {
     return `job ${String(this.jobId)} ran longer than its timeout of ${this.timeoutMillis} ms${where(this.node)}` +
@@ -59,7 +61,9 @@ export class JobCancelled extends Schema.TaggedError<JobCancelled>()("JobCancell
   jobId: Schema.Unknown,
   /** Where it was running; empty when it had not started. */
   node: Schema.String,
-  reason: Schema.String
+  reason: Schema.String,
+  /** What the job returned after `dispy.signal` had fired; undefined when it did not in time. */
+  partialResult: Schema.optionalKey(Schema.Unknown)
 }) {
   override get message(): string {
     const state = this.node === "" ? " before it started" : where(this.node)

@@ -22,6 +22,11 @@ export interface ExecutorSession {
   readonly dispatch: (batch: Uint8Array) => void
   /** Cancels jobs, queued or running; unknown ids are ignored. Each known one still gets exactly one reply. */
   readonly cancel: (jobIds: ReadonlyArray<number>) => void
+  /**
+   * Stops reading what its jobs say, or goes on: for a client that takes replies and provisional results more slowly
+   * than jobs make them. Jobs then wait when they say more; they can be cancelled all the same.
+   */
+  readonly setPaused: (isPaused: boolean) => void
   /** Gives back (outcome `returned`) every job that has not started. */
   readonly returnQueued: () => void
 }

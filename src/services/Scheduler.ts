@@ -13,6 +13,8 @@ export interface SchedulerRequest {
   readonly isReentrant: boolean
   /** A node has the job's outcome. */
   readonly onReply: (job: JobRecord, reply: ReplyFields) => void
+  /** The job sent a provisional result and goes on; all of them come before its outcome. */
+  readonly onProvisional: (job: JobRecord, reply: ReplyFields) => void
   /** The job ended without an outcome from a node: cancelled, or its node was lost. */
   readonly onEnd: (job: JobRecord, reason: string) => void
 }

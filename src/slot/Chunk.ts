@@ -39,13 +39,16 @@ const keep = (chunk: RunningChunk, value: unknown): void => {
   chunk.result[0].push(value)
 }
 
+/** An item of a `map` has no job of its own that a provisional result could belong to. */
+const ignore = (): void => {}
+
 /** Calls for the items from where the result has got to; stops at a call that has to be awaited. */
 const runSync = (chunk: RunningChunk): PromiseLike<unknown> | undefined => {
   const { call, items, result } = chunk
   const [values] = result
   while (values.length < items.length && chunk.bytes < resultBytes) {
     try {
-      const value = call([items[values.length]])
+      const value = call([items[values.length]], ignore)
       if (isThenable(value)) return value
       keep(chunk, value)
     } catch (error) {

@@ -12,6 +12,7 @@ export interface JobView {
 export interface JobSource {
   readonly current: JobView | null
   readonly stay: (isNeeded: boolean) => void
+  readonly emit: (value: unknown) => void
 }
 
 /** A signal for a job that asks for one; the node is told, so that it aborts before it kills. */
@@ -35,6 +36,7 @@ export const install = (loop: JobSource, told: PrepareSlot): void => {
     get signal(): AbortSignal {
       return signalOf(loop)
     },
+    provisionalResult: (value: unknown): void => loop.emit(value),
     nodeName: told.nodeName,
     ipAddr: told.ipAddr
   })

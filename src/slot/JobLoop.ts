@@ -60,6 +60,8 @@ export interface JobLoop {
   current: RunningJob | null
   /** Says whether the process has to stay, though nothing but its node could give it anything to do. */
   readonly stay: (isNeeded: boolean) => void
+  /** Sends a provisional result of the running job. */
+  readonly emit: (value: unknown) => void
   /** A later turn of the event loop will go on with the queue. */
   isScheduled: boolean
   sliceEnd: number
@@ -88,6 +90,7 @@ export const make = (
     head: 0,
     current: null,
     stay,
+    emit: (value) => emit(loop, value),
     isScheduled: false,
     sliceEnd: 0,
     jobsRun: 0
@@ -178,7 +181,7 @@ const start = (loop: JobLoop, job: QueuedJob): void => {
     if (process.cwd() !== loop.directory) process.chdir(loop.directory)
     const args = Values.decodeArgs(Entries.jobArgs(bytes, view, offset))
     const isChunk = (Entries.jobFlags(view, offset) & Entries.JobFlags.chunk) !== 0
-    const value = isChunk ? Chunk.run(loop.call, args) : loop.call(args)
+    const value = isChunk ? Chunk.run(loop.call, args) : loop.call(args, loop.emit)
     if (Chunk.isThenable(value)) settle(loop, value)
     else succeed(loop, value)
   } catch (error) {
@@ -198,6 +201,33 @@ const settle = (loop: JobLoop, value: PromiseLike<unknown>): void => {
     advance(loop)
   }
   Promise.resolve(value).then(after((result) => succeed(loop, result)), after((error) => fail(loop, error)))
+}
+
+/** Larger provisional results would hold up everything else that a node has to say. */
+const provisionalLimitBytes = 16 * 1024 * 1024
+
+/** Sends a provisional result at once: a job that never gives up the event loop sends it while it runs. */
+const emit = (loop: JobLoop, value: unknown): void => {
+  const { current: job } = loop
+  if (job === null) throw new Error("no job is running that could have a provisional result")
+  const result = value === undefined ? Entries.noBytes : Values.encode(value, "provisional result")
+  if (result.length > provisionalLimitBytes) {
+    throw new RangeError(
+      `the provisional result has ${result.length} bytes, more than the ${provisionalLimitBytes} that can be sent; ` +
+        "write it to a file and send that with dispy.sendFile"
+    )
+  }
+  Channel.sendReply(FromSlot.provisional, {
+    jobId: job.jobId,
+    attempt: job.attempt,
+    outcome: Entries.Outcome.provisional,
+    flags: 0,
+    startMillis: job.startMillis,
+    durationMicros: (now() - job.startedAt) * 1000,
+    result,
+    stdout: Entries.noBytes,
+    stderr: Entries.noBytes
+  })
 }
 
 const succeed = (loop: JobLoop, value: unknown): void => {

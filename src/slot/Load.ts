@@ -5,8 +5,14 @@ import * as vm from "node:vm"
 import type { PrepareSlot } from "../domain/wire/SlotFrames.ts"
 import * as Values from "./Values.ts"
 
-/** Runs the computation once: returns its value or a promise of it, or throws. */
-export type Call = (args: ReadonlyArray<unknown>) => unknown
+/**
+ * Runs the computation once: returns its value or a promise of it, or throws. What a generator yields goes to `emit`,
+ * whose errors are the job's.
+ */
+export type Call = (args: ReadonlyArray<unknown>, emit: Emit) => unknown
+
+/** Takes a provisional result. */
+export type Emit = (value: unknown) => void
 
 /** A message for people at the other end: what is wrong with their code. */
 export class LoadError extends Error {
@@ -28,7 +34,9 @@ const helpers = {
 const asCall = (value: unknown, what: string): Call => {
   if (typeof value !== "function") throw new LoadError(`${what} is ${describe(value)}, not a function`)
   const call = value as (...args: ReadonlyArray<unknown>) => unknown
-  if (isGenerator(call)) return (args) => exhaust(call(...args) as Iterator<unknown> | AsyncIterator<unknown>)
+  if (isGenerator(call)) {
+    return (args, emit) => exhaust(call(...args) as Iterator<unknown> | AsyncIterator<unknown>, emit)
+  }
   return (args) => call(...args)
 }
 
@@ -40,20 +48,22 @@ const isGenerator = (call: object): boolean => {
   return tag === "[object GeneratorFunction]" || tag === "[object AsyncGeneratorFunction]"
 }
 
-/** Runs a generator to its end; its return value is the job's result. */
-const exhaust = (iterator: Iterator<unknown> | AsyncIterator<unknown>): unknown => {
+/** Runs a generator to its end: what it yields are provisional results, what it returns is the job's. */
+const exhaust = (iterator: Iterator<unknown> | AsyncIterator<unknown>, emit: Emit): unknown => {
   const isAsync = Symbol.asyncIterator in iterator
   if (!isAsync) {
     const sync = iterator as Iterator<unknown>
     for (;;) {
       const next = sync.next()
       if (next.done === true) return next.value
+      emit(next.value)
     }
   }
   const run = async (): Promise<unknown> => {
     for (;;) {
       const next = await iterator.next()
       if (next.done === true) return next.value
+      emit(next.value)
     }
   }
   return run()

@@ -84,12 +84,24 @@ export const jobExecutorConformance = (name: string, layerOf: (cpus: number) => 
         expect(errorOf(reply).message).toContain("result.a[1]")
       })))
 
-    it.live("runs a generator to its end and takes its return value", () =>
+    it.live("runs a generator to its end, takes its return value, and sends before it what it yields, in order", () =>
       withExecutor()(Effect.gen(function*() {
         const opened = yield* openFunction("function* count(n) { for (let i = 0; i < n; i++) yield i; return n }")
-        expect(valueOf(yield* opened.run([3]))).toBe(3)
+        const reply = yield* opened.run([3])
+        expect(valueOf(reply)).toBe(3)
+        expect(opened.provisional.map(valueOf)).toEqual([0, 1, 2])
+        expect(opened.provisional.every((one) => one.jobId === reply.jobId && one.attempt === reply.attempt)).toBe(true)
         const later = yield* openFunction("async function* count(n) { for (let i = 0; i < n; i++) yield i; return n }")
         expect(valueOf(yield* later.run([4]))).toBe(4)
+        expect(later.provisional.map(valueOf)).toEqual([0, 1, 2, 3])
+      })))
+
+    it.live("fails a job whose generator yields what cannot be sent, and names it", () =>
+      withExecutor()(Effect.gen(function*() {
+        const opened = yield* openFunction("function* work() { yield { a: [() => 1] }; return 1 }")
+        const reply = yield* opened.run([])
+        expect(outcomeOf(reply)).toBe("failed")
+        expect(errorOf(reply).message).toContain("provisional result.a[0] is a function")
       })))
 
     it.live("calls the function for each item of a chunk; an item that fails does not stop the others", () =>

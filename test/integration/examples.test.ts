@@ -82,6 +82,15 @@ describe("quickstart", () => {
   })
 })
 
+describe("provisionalResults", () => {
+  it("cancels all jobs when one of them is good enough", async () => {
+    const { status, stderr, stdout } = await run("provisionalResults.ts")
+    expect([status, stderr]).toEqual([0, ""])
+    expect(stdout).toMatch(/^3\.141(58|59|60)\d after \d+ darts of job \d$/m)
+    expect(stdout.match(/^job \d (Terminated|Cancelled)$/gm)).toHaveLength(4)
+  })
+})
+
 describe("program", () => {
   it("shows exit status and output of programs", async () => {
     const { status, stderr, stdout } = await run("program.ts")

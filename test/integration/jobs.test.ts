@@ -1,6 +1,6 @@
 /** Jobs through the whole system: facade, scheduler, a real daemon, real slot processes. */
 import { existsSync } from "node:fs"
-import { mkdtemp, rm } from "node:fs/promises"
+import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
@@ -11,7 +11,9 @@ import { untilIdle } from "../support/Leftovers.ts"
 
 const withCluster = async <C extends Parameters<typeof createJobCluster>[0], R>(
   computation: C,
-  use: (cluster: PromiseJobCluster<Computation.Args<C>, Computation.Success<C>>) => Promise<R>,
+  use: (
+    cluster: PromiseJobCluster<Computation.Args<C>, Computation.Success<C>, Computation.Provisional<C>>
+  ) => Promise<R>,
   options: Parameters<typeof createJobCluster>[1] = {}
 ): Promise<R> => {
   const cluster = await createJobCluster(computation, { cpus: 2, ...options })
@@ -23,6 +25,124 @@ const withCluster = async <C extends Parameters<typeof createJobCluster>[0], R>(
 }
 
 afterAll(untilIdle)
+
+describe("provisional results", () => {
+  it("leave while a loop runs that never gives up the event loop", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "dispy-provisional-"))
+    const heard = join(folder, "heard")
+    try {
+      await withCluster((file: string) => {
+        const fs = process.getBuiltinModule("node:fs")
+        dispy.provisionalResult({ file })
+        // Ends only when the client has heard of it.
+        while (!fs.existsSync(file)) { /* busy */ }
+        return "done"
+      }, async (cluster) => {
+        const job = cluster.submit(heard)
+        for await (const value of job.provisional()) {
+          expect(value).toEqual({ file: heard })
+          expect([job.status, job.provisionalResult]).toEqual(["ProvisionalResult", { file: heard }])
+          await writeFile(heard, "")
+        }
+        expect([await job.result(), job.status]).toEqual(["done", "Finished"])
+      }, { timeout: "20 seconds" })
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+  })
+
+  it("come in order, before the result, to the callback and to every listener", async () => {
+    const heard: Array<unknown> = []
+    await withCluster(function*(n: number) {
+      for (let i = 0; i < n; i++) yield i
+      return "done"
+    }, async (cluster) => {
+      const job = cluster.submit(2000)
+      const collect = async () => {
+        const values: Array<unknown> = []
+        for await (const value of job.provisional()) values.push(value)
+        return values
+      }
+      const all = Array.from({ length: 2000 }, (_, i) => i)
+      expect(await Promise.all([collect(), collect()])).toEqual([all, all])
+      expect(await job.result()).toBe("done")
+      expect(heard).toEqual([...all, "Finished"])
+      // The last thousand are kept for those who come late.
+      expect(await collect()).toEqual(all.slice(-1000))
+    }, {
+      callback: (job) => void heard.push(job.status === "ProvisionalResult" ? job.provisionalResult : job.status)
+    })
+  })
+
+  it("keep a cluster busy until their callbacks are done", async () => {
+    let done = 0
+    await withCluster(function*() {
+      yield 1
+      yield 2
+    }, async (cluster) => {
+      cluster.submit()
+      expect(await cluster.wait()).toBe(true)
+      expect(done).toBe(3)
+    }, {
+      callback: async () => {
+        await new Promise((resolve) => setImmediate(resolve))
+        done++
+      }
+    })
+  })
+
+  it("throw in the job when they cannot be sent, and are ignored in a map", () =>
+    withCluster((what: number) => {
+      if (what === 0) dispy.provisionalResult({ call: () => 1 })
+      if (what === 1) dispy.provisionalResult(new Uint8Array(17 * 2 ** 20))
+      dispy.provisionalResult(what)
+      return what
+    }, async (cluster) => {
+      await expect(cluster.run(0)).rejects.toThrow("provisional result.call is a function")
+      await expect(cluster.run(1)).rejects.toThrow("more than the 16777216 that can be sent")
+      const values: Array<number> = []
+      for await (const value of cluster.map([2, 3])) values.push(value)
+      expect(values).toEqual([2, 3])
+    }))
+
+  it("stop coming when the others are cancelled because one is good enough", () =>
+    withCluster(async function*(n: number) {
+      const { setTimeout: sleep } = await import("node:timers/promises")
+      for (let i = 0;; i++) {
+        yield n === 0 ? i : -1
+        await sleep(1)
+      }
+    }, async (cluster) => {
+      const jobs = [cluster.submit(0), cluster.submit(1)]
+      for await (const value of jobs[0]!.provisional()) {
+        if (value < 5) continue
+        for (const job of jobs) job.cancel()
+      }
+      for (const job of jobs) await expect(job.result()).rejects.toMatchObject({ _tag: "JobCancelled" })
+    }))
+})
+
+describe("a cancelled job that listens", () => {
+  it("answers with a partial result and keeps its output", () =>
+    withCluster(async () => {
+      let n = 0
+      console.log("working")
+      dispy.provisionalResult("started")
+      while (!dispy.signal.aborted) {
+        n++
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      return { n }
+    }, async (cluster) => {
+      for (const end of ["JobCancelled", "JobTimedOut"] as const) {
+        const job = cluster.with(end === "JobTimedOut" ? { timeout: 200 } : {}).submit()
+        for await (const _ of job.provisional()) if (end === "JobCancelled") job.cancel()
+        const error = await job.result().catch((caught: unknown) => caught)
+        expect(error).toMatchObject({ _tag: end, partialResult: { n: expect.any(Number) as number } })
+        expect([job.status, job.stdout]).toEqual(["Terminated", "working\n"])
+      }
+    }, { grace: "10 seconds" }))
+})
 
 describe("results", () => {
   it("runs a function and fills in the job", () =>

@@ -38,6 +38,9 @@ export interface Opened {
   readonly run: (args: ReadonlyArray<unknown>, options?: JobOptions) => Effect.Effect<TestReply>
   readonly cancel: (jobIds: ReadonlyArray<number>) => void
   readonly returnQueued: () => void
+  readonly setPaused: (isPaused: boolean) => void
+  /** All provisional results in the order of their arrival. */
+  readonly provisional: ReadonlyArray<TestReply>
   /** All replies in the order of their arrival. */
   readonly arrived: ReadonlyArray<TestReply>
 }
@@ -70,6 +73,7 @@ export const openCode = (
   Effect.gen(function*() {
     const executor = yield* JobExecutor
     const arrived: Array<TestReply> = []
+    const provisional: Array<TestReply> = []
     const byId = new Map<number, TestReply>()
     const waiting = new Set<() => void>()
     const onReplies = (entries: Uint8Array): void => {
@@ -78,6 +82,10 @@ export const openCode = (
       for (let offset = 0; offset < entries.length; offset += Entries.entrySize(view, offset)) {
         const reply = testReply(Entries.readReply(entries, view, offset))
         if (byId.has(reply.jobId)) throw new Error(`job ${reply.jobId} has a second reply`)
+        if (reply.outcome === Entries.Outcome.provisional) {
+          provisional.push(reply)
+          continue
+        }
         byId.set(reply.jobId, reply)
         arrived.push(reply)
       }
@@ -113,7 +121,16 @@ export const openCode = (
       })
     const run: Opened["run"] = (args, jobOptions) =>
       Effect.suspend(() => Effect.map(replies(submit([args], jobOptions)), ([reply]) => reply!))
-    return { submit, replies, run, cancel: session.cancel, returnQueued: session.returnQueued, arrived }
+    return {
+      submit,
+      replies,
+      run,
+      cancel: session.cancel,
+      returnQueued: session.returnQueued,
+      setPaused: session.setPaused,
+      arrived,
+      provisional
+    }
   })
 
 /** Opens a function, given as source text. */
@@ -122,7 +139,9 @@ export const openFunction = (source: string, options: OpenOptions = {}) =>
 
 /** The value that a job returned. */
 export const valueOf = (reply: TestReply): unknown => {
-  if (reply.outcome !== Entries.Outcome.succeeded) throw new Error(`job ${reply.jobId}: ${explain(reply)}`)
+  if (reply.outcome !== Entries.Outcome.succeeded && reply.outcome !== Entries.Outcome.provisional) {
+    throw new Error(`job ${reply.jobId}: ${explain(reply)}`)
+  }
   return reply.result.length === 0 ? undefined : Values.decode(reply.result)
 }
 

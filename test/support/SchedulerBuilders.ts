@@ -50,6 +50,7 @@ export const aFleet = () => {
   const held = new Map<string, Array<Held>>()
   const outcomes = new Map<JobRecord, Array<string>>()
   const executions = new Map<JobRecord, number>()
+  const provisional = new Map<JobRecord, number>()
   const ended = (job: JobRecord, how: string): void => {
     outcomes.set(job, [...(outcomes.get(job) ?? []), how])
   }
@@ -68,6 +69,11 @@ export const aFleet = () => {
         return ended(action.job, `reply ${action.reply.outcome}`)
       case "Ended":
         return ended(action.job, action.reason)
+      case "Provisional": {
+        if (outcomes.has(action.job)) throw new Error(`job ${action.job.number} has a provisional result after its end`)
+        provisional.set(action.job, (provisional.get(action.job) ?? 0) + 1)
+        return
+      }
       case "CancelOnNode":
         return
     }
@@ -84,11 +90,12 @@ export const aFleet = () => {
   }
   /** Answers the oldest job that the node holds; false when it holds none. */
   const answer = (nodeId: string, outcome: Outcome = Outcome.succeeded, durationMicros = 10): boolean => {
-    const job = held.get(nodeId)?.shift()
+    const jobs = held.get(nodeId) ?? []
+    const job = outcome === Outcome.provisional ? jobs[0] : jobs.shift()
     if (job === undefined) return false
     const batch = aReply(job, outcome, durationMicros)
     send({ _tag: "Replied", nodeId, computationId: job.computationId, batch })
     return true
   }
-  return { state, held, outcomes, executions, send, join, answer }
+  return { state, held, outcomes, executions, provisional, send, join, answer }
 }

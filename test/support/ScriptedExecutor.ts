@@ -13,7 +13,12 @@ import {
 import { JobExecutor } from "../../src/services/JobExecutor.ts"
 
 /** A reply without a result. */
-export const aReply = (jobId: number, outcome: Outcome = Outcome.succeeded, attempt = 1): Uint8Array =>
+export const aReply = (
+  jobId: number,
+  outcome: Outcome = Outcome.succeeded,
+  attempt = 1,
+  result = noBytes
+): Uint8Array =>
   encodeReply({
     jobId,
     attempt,
@@ -21,7 +26,7 @@ export const aReply = (jobId: number, outcome: Outcome = Outcome.succeeded, atte
     flags: 0,
     startMillis: 0,
     durationMicros: 0,
-    result: noBytes,
+    result,
     stdout: noBytes,
     stderr: noBytes
   })
@@ -32,6 +37,9 @@ interface ScriptedComputation {
   readonly jobs: Array<number>
   /** Ends a job. */
   readonly finish: (jobId: number, outcome?: Outcome) => void
+  /** A job sends a provisional result of so many bytes. */
+  readonly say: (jobId: number, sizeBytes: number) => void
+  isPaused: boolean
   isClosed: boolean
 }
 
@@ -61,7 +69,9 @@ export const make = (options: { readonly cpus?: number; readonly running?: numbe
             jobs.splice(at, 1)
             onReplies(aReply(jobId, outcome))
           }
-          const scripted: ScriptedComputation = { jobs, finish, isClosed: false }
+          const say = (jobId: number, sizeBytes: number) =>
+            onReplies(aReply(jobId, Outcome.provisional, 1, new Uint8Array(sizeBytes)))
+          const scripted: ScriptedComputation = { jobs, finish, say, isPaused: false, isClosed: false }
           yield* Effect.acquireRelease(
             Effect.sync(() => computations.set(computation.id, scripted)),
             () => Effect.andThen(script.closeGate, Effect.sync(() => scripted.isClosed = true))
@@ -80,6 +90,9 @@ export const make = (options: { readonly cpus?: number; readonly running?: numbe
               for (let offset = 0; offset < batch.length; offset += entrySize(view, offset)) {
                 if (entryAttempt(view, offset) >= 0) jobs.push(entryJobId(view, offset))
               }
+            },
+            setPaused: (isPaused) => {
+              scripted.isPaused = isPaused
             },
             cancel: (ids) => ids.forEach((id) => finish(id, Outcome.cancelled)),
             returnQueued: () => jobs.slice(options.running ?? 1).forEach((id) => finish(id, Outcome.returned))

@@ -47,6 +47,8 @@ export interface Simulation {
   /** Jobs of each session that no slot has, in order. */
   readonly waiting: Map<number, Array<number>>
   readonly replies: Map<string, Entries.ReplyFields>
+  /** Provisional results that reached the client. */
+  provisionals: number
   /** When each job was last sent to a slot. */
   readonly sent: Map<string, number>
   /** Jobs that a slot has started. */
@@ -82,6 +84,7 @@ export const make = (config: Partial<SlotPoolState.PoolConfig> = {}): Simulation
     open: new Map(),
     waiting: new Map(),
     replies: new Map(),
+    provisionals: 0,
     sent: new Map(),
     started: new Set(),
     cancelled: new Set(),
@@ -217,6 +220,11 @@ const emitted = (simulation: Simulation, session: number, entries: Uint8Array): 
     demand(!simulation.replies.has(name), `job ${name} gets a second reply`)
     demand(simulation.open.get(session)?.has(reply.jobId) === true, `job ${name} gets a reply and is not open`)
     const hasStarted = simulation.started.has(name)
+    if (reply.outcome === Entries.Outcome.provisional) {
+      demand(hasStarted, `job ${name} has a provisional result and did not start`)
+      simulation.provisionals++
+      continue
+    }
     if (reply.outcome === Entries.Outcome.cancelled) {
       demand(simulation.cancelled.has(name), `job ${name} was not cancelled and says so`)
     }
@@ -287,22 +295,38 @@ export const begin = (simulation: Simulation, slot: SimulatedSlot): boolean => {
   return true
 }
 
+const replyOf = (
+  job: { readonly id: number; readonly attempt: number },
+  outcome: Entries.Outcome,
+  durationMicros: number
+): Uint8Array =>
+  Entries.encodeReply({
+    jobId: job.id,
+    attempt: job.attempt,
+    outcome,
+    flags: 0,
+    startMillis: 1,
+    durationMicros,
+    result: Entries.noBytes,
+    stdout: Entries.noBytes,
+    stderr: Entries.noBytes
+  })
+
+/** The slot's job sends a provisional result. */
+export const say = (slot: SimulatedSlot): boolean => {
+  const job = slot.running
+  if (!slot.isAlive || job === undefined) return false
+  const entries = replyOf(job, Entries.Outcome.provisional, 1)
+  slot.outbox.push({ _tag: "Replied", slot: slot.id, entries })
+  return true
+}
+
 /** The slot replies to its job. */
 export const finish = (slot: SimulatedSlot, micros: number): boolean => {
   const job = slot.running
   if (!slot.isAlive || job === undefined) return false
   slot.running = undefined
-  const entries = Entries.encodeReply({
-    jobId: job.id,
-    attempt: job.attempt,
-    outcome: Entries.Outcome.succeeded,
-    flags: 0,
-    startMillis: 1,
-    durationMicros: micros,
-    result: Entries.noBytes,
-    stdout: Entries.noBytes,
-    stderr: Entries.noBytes
-  })
+  const entries = replyOf(job, Entries.Outcome.succeeded, micros)
   slot.outbox.push({ _tag: "Replied", slot: slot.id, entries })
   return true
 }

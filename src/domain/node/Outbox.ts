@@ -21,6 +21,8 @@ export interface Outbox {
   resend: ReadonlyArray<ReplyLog.LoggedBatch>
   /** Replies by computation that are in no batch yet. */
   readonly pending: Map<string, Array<Uint8Array>>
+  /** Of `pending`. */
+  pendingBytes: number
   cpus: number | undefined
   availInfo: AvailInfo | undefined
   leaving: string | undefined
@@ -31,6 +33,7 @@ export const make = (): Outbox => ({
   log: ReplyLog.make(),
   resend: [],
   pending: new Map(),
+  pendingBytes: 0,
   cpus: undefined,
   availInfo: undefined,
   leaving: undefined
@@ -39,6 +42,7 @@ export const make = (): Outbox => ({
 /** Adds reply entries of a computation. */
 export const push = (outbox: Outbox, computationId: string, entries: Uint8Array): void => {
   if (entries.length === 0) return
+  outbox.pendingBytes += entries.length
   const pending = outbox.pending.get(computationId)
   if (pending === undefined) outbox.pending.set(computationId, split(entries))
   else if (entries.length <= messageBytes) pending.push(entries)
@@ -77,6 +81,7 @@ export const rewind = (outbox: Outbox): void => {
 
 /** Forgets a computation that was closed. */
 export const drop = (outbox: Outbox, computationId: string): void => {
+  for (const chunk of outbox.pending.get(computationId) ?? []) outbox.pendingBytes -= chunk.length
   outbox.pending.delete(computationId)
   ReplyLog.dropComputation(outbox.log, computationId)
   outbox.resend = outbox.resend.filter((batch) => batch.computationId !== computationId)
@@ -86,11 +91,7 @@ export const drop = (outbox: Outbox, computationId: string): void => {
 export const isDelivered = (outbox: Outbox): boolean => outbox.resend.length === 0 && outbox.pending.size === 0
 
 /** Bytes of replies held. */
-export const sizeBytes = (outbox: Outbox): number => {
-  let bytes = outbox.log.bytes
-  for (const chunks of outbox.pending.values()) for (const chunk of chunks) bytes += chunk.length
-  return bytes
-}
+export const sizeBytes = (outbox: Outbox): number => outbox.log.bytes + outbox.pendingBytes
 
 const takeReplies = (outbox: Outbox, events: Array<NodeEvent>): void => {
   let room = messageBytes
@@ -105,6 +106,7 @@ const takeReplies = (outbox: Outbox, events: Array<NodeEvent>): void => {
     const count = fitting(chunks, room)
     if (count === 0 && room < messageBytes) return
     const batch = joined(chunks.splice(0, Math.max(count, 1)))
+    outbox.pendingBytes -= batch.length
     if (chunks.length === 0) outbox.pending.delete(computationId)
     room -= batch.length
     events.push({ _tag: "Replies", ...ReplyLog.append(outbox.log, computationId, batch) })

@@ -60,8 +60,21 @@ const settlePlan = (slot: PoolSlot, view: DataView, offset: number): void => {
   // Asked to end, the job may have answered just for that, a little before its own clock says that its time was up.
   const wasAsked = next > 0 && steps[0]?.act === "abort"
   const isOverdue = wasAsked || Entries.replyDurationMicros(view, offset) > job.timeoutMillis * 1000
-  if (job.ending === "cancelled") view.setUint8(offset + 10, Entries.Outcome.cancelled)
-  else if (isOverdue) view.setUint8(offset + 10, Entries.Outcome.timedOut)
+  const outcome = job.ending === "cancelled"
+    ? Entries.Outcome.cancelled
+    : isOverdue
+    ? Entries.Outcome.timedOut
+    : undefined
+  if (outcome !== undefined) Entries.endEarly(view, offset, outcome)
+}
+
+/** A reply that is held for its output may be behind the next job's provisional results: so not only the first. */
+const hasJob = (slot: PoolSlot, id: number, attempt: number): boolean => {
+  for (let i = 0; i < slot.inflight.length; i++) {
+    const job = JobRing.at(slot.inflight, i)!
+    if (job.id === id) return job.attempt === attempt
+  }
+  return false
 }
 
 const replied = (pool: SlotPool, slot: PoolSlot, entries: Uint8Array, now: number, out: Array<PoolAction>): void => {
@@ -69,9 +82,18 @@ const replied = (pool: SlotPool, slot: PoolSlot, entries: Uint8Array, now: numbe
   const view = Entries.viewOf(entries)
   let offset = 0
   let broken = ""
+  let ended = 0
   while (offset < entries.length) {
     const job = JobRing.at(slot.inflight, 0)
     const id = Entries.entryJobId(view, offset)
+    if (Entries.replyOutcome(view, offset) === Entries.Outcome.provisional) {
+      if (!hasJob(slot, id, Entries.entryAttempt(view, offset))) {
+        broken = `it sent a provisional result of job ${id}, which it was not running`
+        break
+      }
+      offset += Entries.entrySize(view, offset)
+      continue
+    }
     if (job === undefined || job.id !== id || job.attempt !== Entries.entryAttempt(view, offset)) {
       broken = `it replied to job ${id}, which it was not running`
       break
@@ -84,8 +106,9 @@ const replied = (pool: SlotPool, slot: PoolSlot, entries: Uint8Array, now: numbe
     if (slot.plan !== null) settlePlan(slot, view, offset)
     if (session !== null) learn(session, slot, Entries.replyDurationMicros(view, offset))
     offset += Entries.entrySize(view, offset)
+    ended++
   }
-  if (offset > 0) {
+  if (ended > 0) {
     const limit = session === null ? 1 : SlotSchedule.windowLimit(pool, session)
     slot.window = Math.min(slot.window * 2, limit)
     slot.headSince = now
@@ -96,11 +119,11 @@ const replied = (pool: SlotPool, slot: PoolSlot, entries: Uint8Array, now: numbe
       pool.busy--
       slot.since = now
     } else if (JobRing.at(slot.inflight, 0)!.ending !== null) SlotEnding.takeBack(slot, out)
-    if (session !== null) {
-      session.lastServed = ++pool.served
-      const good = offset === entries.length ? entries : entries.subarray(0, offset)
-      out.push({ _tag: "Emit", session: session.id, entries: good })
-    }
+    if (session !== null) session.lastServed = ++pool.served
+  }
+  if (offset > 0 && session !== null) {
+    const good = offset === entries.length ? entries : entries.subarray(0, offset)
+    out.push({ _tag: "Emit", session: session.id, entries: good })
   }
   if (broken !== "") SlotLoss.discard(slot, broken, out)
 }

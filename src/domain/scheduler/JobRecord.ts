@@ -10,6 +10,7 @@
  *    │           └──────▶ Abandoned     its node was lost
  *    └──────────────────▶ Cancelled     cancelled before it started
  * ```
+ * A job that has sent a provisional result is in `ProvisionalResult` instead of `Running` from then on.
  */
 export type JobStatus =
   | "Created"

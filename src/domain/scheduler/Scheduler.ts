@@ -76,6 +76,13 @@ export type Action =
     readonly job: JobRecord
     readonly reply: ReplyFields
   }
+  /** The job sent a provisional result and goes on. */
+  | {
+    readonly _tag: "Provisional"
+    readonly computationId: string
+    readonly job: JobRecord
+    readonly reply: ReplyFields
+  }
   /** The job ended without a reply of a node; `status` of the job is set. */
   | {
     readonly _tag: "Ended"
@@ -251,9 +258,14 @@ const takeReplies = (state: SchedulerState, seat: Seat, batch: Uint8Array, actio
       state.droppedReplies++
       continue
     }
+    const reply = readReply(batch, view, offset)
+    if (reply.outcome === Outcome.provisional) {
+      job.status = "ProvisionalResult"
+      actions.push({ _tag: "Provisional", computationId: computation.id, job, reply })
+      continue
+    }
     computation.running.delete(job.number)
     seat.outstanding--
-    const reply = readReply(batch, view, offset)
     if (reply.outcome === Outcome.returned) {
       returned.push(job)
       continue

@@ -36,27 +36,31 @@ export const Outcome = {
   failed: 1,
   /** The slot died under the job (exit, signal, out of memory); the result is an encoded `SlotDeath`. */
   slotDied: 2,
-  /** The job ran longer than its timeout and was ended; the result is what it still returned, or empty. */
+  /** The job ran longer than its timeout and was ended; with `ReplyFlags.partialResult` the result is what it returned. */
   timedOut: 3,
-  /** The job was cancelled: before it started or by ending it; the result is what it still returned, or empty. */
+  /** The job was cancelled, before it started or by ending it; the result is as for `timedOut`. */
   cancelled: 4,
   /** The job did not start on this node and may run elsewhere. */
   returned: 5,
   /** The computation returned something that cannot be sent; the result is the encoded error. */
-  notCloneable: 6
+  notCloneable: 6,
+  /** No outcome yet: the result is a provisional one, and the job goes on. */
+  provisional: 7
 } as const
 
 /** One of the numbers in {@link Outcome}. */
 export type Outcome = typeof Outcome[keyof typeof Outcome]
 
-const lastOutcome: number = Outcome.notCloneable
+const lastOutcome: number = Outcome.provisional
 
 /** Flags of a reply entry. */
 export const ReplyFlags = {
   /** The job printed more to stdout than the limit; a note in the middle of the text says how much was cut. */
   stdoutTruncated: 1,
   /** The same for stderr. */
-  stderrTruncated: 2
+  stderrTruncated: 2,
+  /** The job was cancelled or overdue, and the result is what it returned before it would have been killed. */
+  partialResult: 8
 } as const
 
 /** What `writeJob` needs to know of a job. */
@@ -136,6 +140,14 @@ export const encodeJobs = (jobs: ReadonlyArray<JobFields>): Uint8Array => {
 
 /** Outcome of the reply entry at `offset`. */
 export const replyOutcome = (view: DataView, offset: number): Outcome => view.getUint8(offset + 10) as Outcome
+
+/** Makes the reply entry at `offset` that of a job which was ended; what it returned becomes its partial result. */
+export const endEarly = (view: DataView, offset: number, outcome: Outcome): void => {
+  if (replyOutcome(view, offset) === Outcome.succeeded) {
+    view.setUint8(offset + 11, view.getUint8(offset + 11) | ReplyFlags.partialResult)
+  }
+  view.setUint8(offset + 10, outcome)
+}
 
 /** How long the job of the reply entry at `offset` ran, in microseconds. */
 export const replyDurationMicros = (view: DataView, offset: number): number => view.getFloat64(offset + 20, true)
@@ -222,6 +234,16 @@ export const countReplies = (bytes: Uint8Array): number => {
     if (view.getUint32(offset + 28, true) + view.getUint32(offset + 32, true) > size - replyHeaderBytes) return -1
     offset += size
     count++
+  }
+  return count
+}
+
+/** How many jobs end with these reply entries, which must be well formed: provisional results end none. */
+export const countEnded = (bytes: Uint8Array): number => {
+  const view = viewOf(bytes)
+  let count = 0
+  for (let offset = 0; offset < bytes.length; offset += entrySize(view, offset)) {
+    if (replyOutcome(view, offset) !== Outcome.provisional) count++
   }
   return count
 }

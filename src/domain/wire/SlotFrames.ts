@@ -10,6 +10,7 @@
  *   Jobs (job entries)          ───────▶  claims and runs one after another
  *                               ◀───────  Listening (u32 jobId): the job asked for `dispy.signal`
  *                               ◀───────  Output: what the job printed since the last one
+ *                               ◀───────  Provisional: a result that the job sent ahead of its end
  *                               ◀───────  Reply (one reply entry), before the next job starts
  *   Abort (u32 jobId)           ───────▶  fires `dispy.signal` of that job if it runs
  *   Revoke (u32 count)          ───────▶  forgets the last `count` jobs it was sent and has not claimed
@@ -48,7 +49,9 @@ export const FromSlot = {
   replyMarked: 4,
   listening: 5,
   output: 6,
-  revoked: 7
+  revoked: 7,
+  /** One reply entry with the outcome `provisional`, at any time while its job runs. */
+  provisional: 8
 } as const
 
 /**

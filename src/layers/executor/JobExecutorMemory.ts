@@ -66,12 +66,12 @@ const encoded = (value: unknown): Answer =>
   )
 
 /** What a call of the computation comes to; never fails. */
-const answer = (call: Load.Call, job: MemoryJob): Effect.Effect<Answer> => {
+const answer = (call: Load.Call, job: MemoryJob, emit: Load.Emit): Effect.Effect<Answer> => {
   const isChunk = (job.flags & Entries.JobFlags.chunk) !== 0
   const called = Effect.tryPromise({
     try: async () => {
       const args = Values.decodeArgs(job.args)
-      return isChunk ? Chunk.run(call, args) : call(args)
+      return isChunk ? Chunk.run(call, args) : call(args, emit)
     },
     catch: failure(Entries.Outcome.failed)
   })
@@ -121,11 +121,16 @@ const open = Effect.fnUntraced(function*(node: string, turns: Semaphore.Semaphor
     jobs.delete(job.id)
     reply(request, job, clock.currentTimeMillisUnsafe(), given)
   }
+  const emitOf = (job: MemoryJob): Load.Emit => (value) => {
+    if (jobs.get(job.id) !== job) return
+    const result = value === undefined ? Entries.noBytes : Values.encode(value, "provisional result")
+    reply(request, job, clock.currentTimeMillisUnsafe(), { outcome: Entries.Outcome.provisional, result })
+  }
   const run = (job: MemoryJob): Effect.Effect<void> =>
     turns.withPermit(Effect.suspend(() => {
       job.hasStarted = true
       job.startMillis = clock.currentTimeMillisUnsafe()
-      return Effect.map(answer(call, job), (given) => finish(job, given))
+      return Effect.map(answer(call, job, emitOf(job)), (given) => finish(job, given))
     }))
   const stop = (job: MemoryJob, outcome: Entries.Outcome): void => {
     finish(job, { outcome, result: Entries.noBytes })
@@ -145,6 +150,8 @@ const open = Effect.fnUntraced(function*(node: string, turns: Semaphore.Semaphor
         if (job !== undefined) stop(job, Entries.Outcome.cancelled)
       }
     },
+    // Its jobs run on the event loop that would have to wait.
+    setPaused: () => {},
     returnQueued: () => {
       for (const job of jobs.values()) if (!job.hasStarted) stop(job, Entries.Outcome.returned)
     }

@@ -73,6 +73,7 @@ const openSession = (
       onReady: () => resume(Effect.void),
       onRefused: (reason) => resume(Effect.fail(new ComputationRefused({ node: nodeName, computation: name, reason }))),
       slots: new Set(),
+      isPaused: false,
       onBuried: () => {}
     })
     SlotMachine.feed(machine, { _tag: "SessionOpened", session: id, graceMillis: limits.graceMillis })
@@ -91,6 +92,7 @@ const make = Effect.gen(function*() {
     const session: ExecutorSession = {
       dispatch: (batch) => SlotMachine.feed(machine, { _tag: "JobsArrived", session: id, batch }),
       cancel: (jobIds) => SlotMachine.feed(machine, { _tag: "JobsCancelled", session: id, jobIds }),
+      setPaused: (isPaused) => SlotMachine.setPaused(machine, id, isPaused),
       returnQueued: () => SlotMachine.feed(machine, { _tag: "QueueReturned", session: id })
     }
     return session

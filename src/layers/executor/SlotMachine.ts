@@ -23,6 +23,8 @@ export interface MachineSession {
   readonly onRefused: (reason: string) => void
   /** Slots that have or had its code and are not buried yet. */
   readonly slots: Set<number>
+  /** Its client is behind: what its slots say is not read for now. */
+  isPaused: boolean
   onBuried: () => void
 }
 
@@ -185,6 +187,7 @@ const prepareSlot = async (machine: SlotMachine, slot: SlotProcess.SlotProcess, 
     const claims = machine.claims === undefined ? undefined : await Claims.open(machine.claims)
     if (slot.isReported && claims !== undefined) return Claims.close(claims)
     SlotProcess.prepare(slot, { ...session.told, claimsPath: claims?.path ?? "", nonce: slot.nonce }, claims)
+    if (session.isPaused) SlotProcess.setPaused(slot, true)
   } catch (error) {
     const reason = `its claims cannot be made: ${error instanceof Error ? error.message : String(error)}`
     feed(machine, { _tag: "SlotRefused", slot: slot.id, reason })
@@ -196,6 +199,7 @@ const bury = (machine: SlotMachine, slot: SlotProcess.SlotProcess): void => {
   clearTimeout(machine.sweeps.get(slot.id))
   machine.sweeps.delete(slot.id)
   if (machine.burials.has(slot.id)) return
+  SlotProcess.setPaused(slot, false)
   if (slot.root.pid > 0) machine.condemned.push(slot)
   machine.execution ??= new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
     const roots = machine.condemned.map((one) => one.root)
@@ -213,6 +217,18 @@ const buried = (machine: SlotMachine, slot: SlotProcess.SlotProcess): void => {
   if (slot.root.pid > 0) machine.guardian.remove(slot.root.pid)
   for (const session of machine.sessions.values()) {
     if (session.slots.delete(slot.id) && session.slots.size === 0) session.onBuried()
+  }
+}
+
+/** Reads what a session's slots say, or does not for now. */
+export const setPaused = (machine: SlotMachine, id: number, isPaused: boolean): void => {
+  const session = machine.sessions.get(id)
+  if (session === undefined) return
+  session.isPaused = isPaused
+  for (const slotId of session.slots) {
+    const slot = machine.processes.get(slotId)
+    // The end of a slot that is being killed is only seen when all that it said is read.
+    if (slot !== undefined && !machine.burials.has(slotId)) SlotProcess.setPaused(slot, isPaused)
   }
 }
 

@@ -102,6 +102,10 @@ const onFrame = (slot: SlotProcess, type: number, payload: Uint8Array): void => 
     if (!SlotOutput.pass(slot.output, payload)) broken(slot, "it wrote malformed output")
     return
   }
+  if (type === FromSlot.provisional) {
+    if (Entries.countReplies(payload) === 1 && Entries.countEnded(payload) === 0) return void slot.batch.push(payload)
+    return broken(slot, "it wrote a malformed provisional result")
+  }
   // What was read before is told before.
   flush(slot)
   if (type === FromSlot.ready) {
@@ -185,6 +189,8 @@ const watchEnd = (slot: SlotProcess): void => {
   const { child } = slot
   child.on("exit", (code, signal) => {
     slot.ended ??= { code, signal, reason: "" }
+    // All that it said is wanted now.
+    setPaused(slot, false)
     look(0)
   })
   child.on("error", (error) => {
@@ -283,6 +289,13 @@ export const takeBack = (slot: SlotProcess): number => {
   const count = slot.claims === undefined ? 0 : Claims.takeBack(slot.claims)
   if (count > 0) sendNumber(slot, SlotFrames.ToSlot.revoke, count)
   return count
+}
+
+/** Reads the slot's frames, or leaves them in the pipe: then the slot waits when that is full. */
+export const setPaused = (slot: SlotProcess, isPaused: boolean): void => {
+  const frames = slot.child.stdio[4] as Readable
+  if (isPaused) frames.pause()
+  else frames.resume()
 }
 
 /** Fires the job's `dispy.signal`. */

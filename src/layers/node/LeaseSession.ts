@@ -9,7 +9,7 @@ import type { Computation } from "../../domain/Computation.ts"
 import * as Outbox from "../../domain/node/Outbox.ts"
 import type { ComputationRefused } from "../../domain/NodeError.ts"
 import type { NodeEvent } from "../../domain/NodeRpcs.ts"
-import { countReplies } from "../../domain/wire/Entries.ts"
+import { countEnded } from "../../domain/wire/Entries.ts"
 import type { ExecutorSession, JobExecutor } from "../../services/JobExecutor.ts"
 
 /** A computation that is being opened, open, or being closed. */
@@ -35,6 +35,8 @@ export interface LeaseSession {
   /** Number of the `Events` stream that is served; older ones end. */
   stream: number
   isClosed: boolean
+  /** The client is behind: jobs may not say more for now. */
+  isPaused: boolean
   /** Resumes the stream that waits for something to tell. */
   waiter: (() => void) | undefined
   /** Told whenever the session may have become idle. */
@@ -50,6 +52,7 @@ export const make = (leaseId: string, clientName: string, parent: Scope.Scope): 
   computations: new Map(),
   stream: 0,
   isClosed: false,
+  isPaused: false,
   waiter: undefined,
   onQuiet: undefined
 })
@@ -59,6 +62,25 @@ export const wake = (session: LeaseSession): void => {
   const waiter = session.waiter
   session.waiter = undefined
   waiter?.()
+}
+
+/** Bytes that a client may be behind with, acknowledging included, before jobs have to wait; and before they go on. */
+const pauseBytes = 64 * 1024 * 1024
+const resumeBytes = pauseBytes / 2
+
+/** Lets the jobs go on or wait, by how far the client is behind. */
+const throttle = (session: LeaseSession): void => {
+  const bytes = Outbox.sizeBytes(session.outbox)
+  const isPaused = bytes > (session.isPaused ? resumeBytes : pauseBytes)
+  if (isPaused === session.isPaused) return
+  session.isPaused = isPaused
+  for (const computation of session.computations.values()) computation.executor?.setPaused(isPaused)
+}
+
+/** The client has taken replies up to and including a sequence number. */
+export const acknowledge = (session: LeaseSession, sequence: number): void => {
+  Outbox.acknowledge(session.outbox, sequence)
+  throttle(session)
 }
 
 /** Jobs that got no reply yet. */
@@ -126,6 +148,7 @@ export const open = (
       Effect.onExit((exit) => {
         if (Exit.isSuccess(exit)) {
           opening.executor = exit.value
+          if (session.isPaused) exit.value.setPaused(true)
           return Effect.void
         }
         if (session.computations.get(computation.id) === opening && opening.closed === undefined) {
@@ -181,6 +204,7 @@ export const closeComputation = (session: LeaseSession, computationId: string): 
       yield* Scope.close(computation.scope, Exit.void)
       session.computations.delete(computationId)
       Outbox.drop(session.outbox, computationId)
+      throttle(session)
       session.onQuiet?.()
       yield* Deferred.succeed(closed, undefined)
     })
@@ -204,7 +228,8 @@ export const close = (session: LeaseSession): Effect.Effect<void> =>
 const receive =
   (session: LeaseSession, computationId: string, computation: OpenComputation) => (entries: Uint8Array): void => {
     if (computation.closed !== undefined) return
-    computation.outstanding -= Math.max(0, countReplies(entries))
+    computation.outstanding -= countEnded(entries)
     Outbox.push(session.outbox, computationId, entries)
+    throttle(session)
     wake(session)
   }

@@ -9,7 +9,6 @@ import type { Rpc, RpcGroup } from "effect/rpc"
 import { randomUUID } from "node:crypto"
 import type { Computation } from "../../domain/Computation.ts"
 import * as Leases from "../../domain/node/Leases.ts"
-import * as Outbox from "../../domain/node/Outbox.ts"
 import * as Returned from "../../domain/node/Returned.ts"
 import { ComputationRefused, MalformedMessage, NodeBusy, NotLeased, VersionMismatch } from "../../domain/NodeError.ts"
 import { type NodeInfo, protocolVersion } from "../../domain/NodeInfo.ts"
@@ -145,7 +144,7 @@ const makeDispatch = (state: State, name: string) =>
     readonly acknowledged: number
   }
 ): Effect.Effect<void, MalformedMessage> => {
-  Outbox.acknowledge(session.outbox, acknowledged)
+  LeaseSession.acknowledge(session, acknowledged)
   if (batch.length === 0) return Effect.void
   const count = countJobs(batch)
   if (count < 0) return Effect.fail(new MalformedMessage({ peer: "the client", what: "jobs that are not entries" }))

@@ -21,6 +21,8 @@ export interface ConnectedNode {
   received: number
   /** Sequence number that the node was last told. */
   acknowledged: number
+  /** Of the batches since then. */
+  unacknowledgedBytes: number
   jobsDone: number
   busyMicros: number
   /** Called when the node must be given up. */
@@ -45,6 +47,9 @@ const batchBytes = 4 * 1024 * 1024
 
 /** Batches of replies taken without a dispatch after which they are acknowledged by themselves. */
 const acknowledgeAfter = 16
+
+/** The same in bytes: a node holds what is not acknowledged, and lets its jobs wait when that gets much. */
+const acknowledgeAfterBytes = 8 * 1024 * 1024
 
 /** Cuts jobs into batches of a bounded size. */
 const batchesOf = function*(jobs: ReadonlyArray<JobRecord>): Generator<Uint8Array> {
@@ -104,6 +109,7 @@ export const make = Effect.gen(function*() {
 
   const send = (node: ConnectedNode, computationId: string, batch: Uint8Array): void => {
     node.acknowledged = node.received
+    node.unacknowledgedBytes = 0
     fork(
       node.connection.dispatch(node.leaseId, computationId, batch, node.received).pipe(
         Effect.catch((error) => Effect.sync(() => node.fail(reasonOf(error))))
@@ -139,6 +145,10 @@ export const make = Effect.gen(function*() {
         requests.get(action.computationId)?.onReply(action.job, action.reply)
         return
       }
+      case "Provisional": {
+        requests.get(action.computationId)?.onProvisional(action.job, action.reply)
+        return
+      }
       case "Ended": {
         action.job.args = noBytes
         requests.get(action.computationId)?.onEnd(action.job, action.reason)
@@ -149,7 +159,9 @@ export const make = Effect.gen(function*() {
 
   const acknowledge = (): void => {
     for (const node of nodes.values()) {
-      if (node.received - node.acknowledged >= acknowledgeAfter) send(node, "", noBytes)
+      const isDue = node.received - node.acknowledged >= acknowledgeAfter ||
+        node.unacknowledgedBytes >= acknowledgeAfterBytes
+      if (isDue) send(node, "", noBytes)
     }
   }
 

@@ -177,6 +177,7 @@ const join = Effect.fnUntraced(function*(
     connection: opened.connection,
     received: 0,
     acknowledged: 0,
+    unacknowledgedBytes: 0,
     jobsDone: 0,
     busyMicros: 0,
     fail: (reason) => {
@@ -252,6 +253,7 @@ const take = (
         return Effect.fail(new MalformedMessage({ peer: `node ${self.address}`, what: "replies" }))
       }
       node.received = Math.max(node.received, event.sequence)
+      node.unacknowledgedBytes += event.batch.length
       env.engine.post({
         _tag: "Replied",
         nodeId: node.id,

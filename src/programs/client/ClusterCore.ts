@@ -13,6 +13,7 @@ import { ClusterJob, onOutcome, settle } from "./ClusterJob.ts"
 import type { CheckedOptions } from "./ClusterOptions.ts"
 import type { Packed } from "./Computation.ts"
 import * as Outcomes from "./Outcomes.ts"
+import * as ProvisionalResults from "./ProvisionalResults.ts"
 
 /** Why a job was not submitted. */
 export type SubmitError = ClusterClosed | InvalidArgument | InvalidOption | ArgumentTooLarge
@@ -46,7 +47,10 @@ export interface ClusterCore {
   readonly addressOf: (job: ClusterJob) => string
 }
 
-/** Hears of every job that has ended; must not throw or reject. A promise keeps the job pending until it is done. */
+/**
+ * Hears of every provisional result and of every job that has ended; must not throw or reject. A promise keeps the
+ * cluster busy until it is done.
+ */
 export type JobCallback = (job: ClusterJob) => void | Promise<void>
 
 /** Makes a computation run on the scheduler's nodes; the cluster ends with the scope. */
@@ -79,6 +83,19 @@ export const make = Effect.fnUntraced(function*(
     else release()
   }
 
+  const provisional = (job: ClusterJob, result: Uint8Array): void => {
+    try {
+      ProvisionalResults.add(job, Outcomes.valueOf(result))
+    } catch {
+      // Only a broken or hostile node sends damaged bytes; the job's own result will tell.
+      return
+    }
+    const done = callback?.(job)
+    if (!(done instanceof Promise)) return
+    pending++
+    void done.finally(release)
+  }
+
   const scheduler = yield* Scheduler
   const session = yield* scheduler.open({
     computation: { id: crypto.randomUUID(), name, code: packed.code, limits: options.limits },
@@ -88,6 +105,7 @@ export const make = Effect.fnUntraced(function*(
       settle(job, Outcomes.fromReply(job, session.addressOf(job.nodeId), reply))
       ended(job)
     },
+    onProvisional: (record, reply) => provisional(record as ClusterJob, reply.result),
     onEnd: (record, reason) => {
       const job = record as ClusterJob
       settle(job, Outcomes.fromEnd(job, session.addressOf(job.nodeId), reason))

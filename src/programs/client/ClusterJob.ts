@@ -19,6 +19,13 @@ export interface JobOutcome {
   readonly endTime: number
 }
 
+/** The provisional results that a job has sent so far. */
+export interface ProvisionalLog {
+  /** The last ones, oldest first. */
+  readonly kept: Array<unknown>
+  readonly listeners: Set<(value: unknown) => void>
+}
+
 /** A submitted job. */
 export class ClusterJob implements JobRecord {
   readonly number: number
@@ -32,6 +39,8 @@ export class ClusterJob implements JobRecord {
   /** The user's name for the job; anything. */
   id: unknown
   outcome: JobOutcome | undefined = undefined
+  /** There once it has sent one, or somebody listens. */
+  provisional: ProvisionalLog | undefined = undefined
   /** The object that stands for the job in the API that submitted it. */
   view: unknown = undefined
   /** Called once when the job has its outcome. */

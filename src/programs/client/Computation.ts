@@ -108,6 +108,16 @@ export const fromFunction = <F extends AnyFunction>(
   options: { readonly captures: Record<string, unknown> }
 ): FunctionComputation<F> => ({ _tag: "FunctionComputation", function: fn, captures: options.captures })
 
+type Yielded<T> = T extends Generator<infer Y, unknown, never> ? Y :
+  T extends AsyncGenerator<infer Y, unknown, never> ? Y
+  : unknown
+
+/** Provisional results of jobs of this computation: what a generator yields. */
+export type Provisional<C extends Input> = C extends AnyFunction ? Yielded<ReturnType<C>>
+  : C extends FunctionComputation<infer F> ? Yielded<ReturnType<F>>
+  : C extends ModuleComputation<infer F> ? Yielded<ReturnType<F>>
+  : never
+
 /** A computation ready to travel. */
 export interface Packed {
   readonly name: string

@@ -13,14 +13,15 @@ import { roughSize } from "../../slot/RoughSize.ts"
 import * as ClusterCore from "./ClusterCore.ts"
 import { type ClusterJob, onOutcome } from "./ClusterJob.ts"
 import * as ClusterOptions from "./ClusterOptions.ts"
-import { type Args, type Input, pack, type Success } from "./Computation.ts"
+import { type Args, type Input, pack, type Provisional, type Success } from "./Computation.ts"
 import * as Dispy from "./Dispy.ts"
 import * as InputReader from "./InputReader.ts"
 import * as MapItems from "./MapItems.ts"
+import * as ProvisionalResults from "./ProvisionalResults.ts"
 import * as StatusTable from "./StatusTable.ts"
 
 /** A submitted job. Fields change as the job goes on. */
-export interface Job<A> {
+export interface Job<out A, out P = unknown> {
   /** Yours to set; anything. */
   id: unknown
   readonly status: JobStatus
@@ -28,6 +29,10 @@ export interface Job<A> {
   readonly ipAddr: string | undefined
   /** Waits for the outcome. Interrupting it leaves the job alone: see `cancel`. */
   readonly result: Effect.Effect<A, JobError>
+  /** The latest provisional result; undefined before the first. */
+  readonly provisionalResult: P | undefined
+  /** Its provisional results in order (of those before now the last 1,000); ends when the job has its outcome. */
+  readonly provisional: Stream.Stream<P>
   /** What the job printed; undefined before it has ended. */
   readonly stdout: string | undefined
   readonly stderr: string | undefined
@@ -39,10 +44,10 @@ export interface Job<A> {
 }
 
 /** A computation on the nodes of a cluster. */
-export interface JobCluster<in Params extends ReadonlyArray<unknown>, out A> {
+export interface JobCluster<in Params extends ReadonlyArray<unknown>, out A, out P = unknown> {
   readonly name: string
   /** Queues a job; succeeds at once. */
-  readonly submit: (...args: Params) => Effect.Effect<Job<A>, ClusterCore.SubmitError>
+  readonly submit: (...args: Params) => Effect.Effect<Job<A, P>, ClusterCore.SubmitError>
   /** Submits a job and waits for its result; interruption kills the work on the node. */
   readonly run: (...args: Params) => Effect.Effect<A, JobError | ClusterCore.SubmitError>
   /**
@@ -63,7 +68,7 @@ export interface JobCluster<in Params extends ReadonlyArray<unknown>, out A> {
    */
   readonly close: (options?: CloseOptions) => Effect.Effect<boolean>
   /** The same cluster with other job options. */
-  readonly with: (options: ClusterOptions.JobOptions) => JobCluster<Params, A>
+  readonly with: (options: ClusterOptions.JobOptions) => JobCluster<Params, A, P>
   /** Nodes and pending jobs. */
   readonly status: Effect.Effect<StatusTable.ClusterStatus>
   /** The table of nodes that dispy's `print_status` gives. */
@@ -81,8 +86,8 @@ export interface CloseOptions {
 /** The job behind the object that users hold. */
 const inner: unique symbol = Symbol("dispy/ClusterJob")
 
-const jobOf = <A>(core: ClusterCore.ClusterCore, job: ClusterJob): Job<A> => {
-  const view: Job<A> & { readonly [inner]: ClusterJob } = {
+const jobOf = <A, P>(core: ClusterCore.ClusterCore, job: ClusterJob): Job<A, P> => {
+  const view: Job<A, P> & { readonly [inner]: ClusterJob } = {
     [inner]: job,
     get id() {
       return job.id
@@ -97,6 +102,12 @@ const jobOf = <A>(core: ClusterCore.ClusterCore, job: ClusterJob): Job<A> => {
       return job.nodeId === "" ? undefined : core.addressOf(job)
     },
     result: awaitOutcome<A>(job),
+    get provisionalResult() {
+      return ProvisionalResults.latest(job) as P | undefined
+    },
+    get provisional() {
+      return provisionalOf<P>(job)
+    },
     get stdout() {
       return job.outcome?.stdout
     },
@@ -124,6 +135,13 @@ const awaitOutcome = <A>(job: ClusterJob): Effect.Effect<A, JobError> =>
     })
     return Effect.sync(forget)
   })
+
+const provisionalOf = <P>(job: ClusterJob): Stream.Stream<P> =>
+  Stream.orDie(
+    Stream.unwrap(
+      Effect.sync(() => Stream.fromAsyncIterable(new ProvisionalResults.ProvisionalIterator<P>(job), (error) => error))
+    )
+  )
 
 const awaitIdle = (core: ClusterCore.ClusterCore): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
@@ -229,11 +247,11 @@ export const submission = (
     signal: options.signal
   }))
 
-const fromCore = <Params extends ReadonlyArray<unknown>, A>(
+const fromCore = <Params extends ReadonlyArray<unknown>, A, P>(
   core: ClusterCore.ClusterCore,
   release: Effect.Effect<void>,
   options: ClusterOptions.JobOptions
-): JobCluster<Params, A> => {
+): JobCluster<Params, A, P> => {
   const startedAt = performance.now()
   const checked = submission(core, options)
   const send = (args: Params): Effect.Effect<ClusterJob, ClusterCore.SubmitError> =>
@@ -241,7 +259,7 @@ const fromCore = <Params extends ReadonlyArray<unknown>, A>(
   const status = Effect.sync(() => StatusTable.statusOf(core, performance.now() - startedAt))
   return {
     name: core.name,
-    submit: (...args) => Effect.map(send(args), (job) => jobOf<A>(core, job)),
+    submit: (...args) => Effect.map(send(args), (job) => jobOf<A, P>(core, job)),
     run: (...args) =>
       Effect.flatMap(
         send(args),
@@ -268,7 +286,7 @@ const fromCore = <Params extends ReadonlyArray<unknown>, A>(
       }),
     wait: (timeout) => wait(core, timeout),
     close: (closeOptions = {}) => close(core, closeOptions, release),
-    with: (more) => fromCore<Params, A>(core, release, { ...options, ...more }),
+    with: (more) => fromCore<Params, A, P>(core, release, { ...options, ...more }),
     status,
     statusTable: Effect.map(status, StatusTable.format)
   }
@@ -281,7 +299,7 @@ const fromCore = <Params extends ReadonlyArray<unknown>, A>(
 export const makeWith = Effect.fnUntraced(function*<const C extends Input>(
   computation: C,
   options: ClusterOptions.ClusterOptions = {}
-): Effect.fn.Return<JobCluster<Args<C>, Success<C>>, MakeError, Scheduler | Scope.Scope> {
+): Effect.fn.Return<JobCluster<Args<C>, Success<C>, Provisional<C>>, MakeError, Scheduler | Scope.Scope> {
   const checked = yield* Effect.fromResult(ClusterOptions.check(options))
   const packed = yield* pack(computation)
   const scope = yield* Scope.fork(yield* Effect.scope)
@@ -320,7 +338,7 @@ export const open = Effect.fnUntraced(function*(
 export const make = Effect.fnUntraced(function*<const C extends Input>(
   computation: C,
   options: ClusterOptions.ClusterOptions = {}
-): Effect.fn.Return<JobCluster<Args<C>, Success<C>>, MakeError, Scope.Scope> {
+): Effect.fn.Return<JobCluster<Args<C>, Success<C>, Provisional<C>>, MakeError, Scope.Scope> {
   const checked = yield* Effect.fromResult(ClusterOptions.check(options))
   const scope = yield* Scope.fork(yield* Effect.scope)
   const core = yield* open(computation, checked, undefined).pipe(Scope.provide(scope))

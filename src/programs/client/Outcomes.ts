@@ -8,7 +8,7 @@ import {
   NodeLost,
   ResultNotSendable
 } from "../../domain/JobError.ts"
-import { Outcome, type ReplyFields } from "../../domain/wire/Entries.ts"
+import { Outcome, type ReplyFields, ReplyFlags } from "../../domain/wire/Entries.ts"
 import { decodeSlotDeath } from "../../domain/wire/SlotDeath.ts"
 import * as Values from "../../slot/Values.ts"
 import { type ClusterJob, type JobOutcome, nameOf } from "./ClusterJob.ts"
@@ -48,8 +48,22 @@ export const failure = (jobId: unknown, node: string, encoded: Uint8Array): JobF
   return error
 }
 
+/** The value of an encoded result; throws for bytes that are none. */
+export const valueOf = (result: Uint8Array): unknown => result.length === 0 ? undefined : Values.decode(result)
+
 /** The end of an output, short enough for a message. */
 const lastLines = (text: string): string => text.trimEnd().split("\n").slice(-3).join("\n").slice(-500)
+
+/** What a job that was asked to end returned for an answer. */
+const partialOf = (reply: ReplyFields): { readonly partialResult?: unknown } => {
+  if ((reply.flags & ReplyFlags.partialResult) === 0) return {}
+  try {
+    return { partialResult: valueOf(reply.result) }
+  } catch {
+    // Damaged bytes are no partial result; the outcome itself is known.
+    return {}
+  }
+}
 
 const errorOf = (job: ClusterJob, node: string, reply: ReplyFields): JobError | undefined => {
   const jobId = nameOf(job)
@@ -64,13 +78,19 @@ const errorOf = (job: ClusterJob, node: string, reply: ReplyFields): JobError | 
       return new JobCrashed({ jobId, node, reason, exitCode, signal, lastStderr: last })
     }
     case Outcome.timedOut:
-      return new JobTimedOut({ jobId, node, timeoutMillis: job.timeoutMillis })
+      return new JobTimedOut({ jobId, node, timeoutMillis: job.timeoutMillis, ...partialOf(reply) })
     case Outcome.cancelled:
-      return new JobCancelled({ jobId, node: reply.startMillis === 0 ? "" : node, reason: job.cancelReason })
+      return new JobCancelled({
+        jobId,
+        node: reply.startMillis === 0 ? "" : node,
+        reason: job.cancelReason,
+        ...partialOf(reply)
+      })
     case Outcome.notCloneable:
       return new ResultNotSendable({ jobId, node, reason: Values.decodeError(reply.result).message })
     case Outcome.returned:
-      // The scheduler runs such a job again; no reply of this kind reaches a client.
+    case Outcome.provisional:
+      // The scheduler runs such a job again, or lets it go on; no reply of these kinds is an outcome.
       return new NodeLost({ jobId, node, reason: "it gave the job back" })
   }
 }
@@ -78,7 +98,7 @@ const errorOf = (job: ClusterJob, node: string, reply: ReplyFields): JobError | 
 /** A value that does not decode comes from a broken or hostile node: the job has an error instead. */
 const decoded = (job: ClusterJob, node: string, bytes: Uint8Array): Pick<JobOutcome, "value" | "error"> => {
   try {
-    return { value: bytes.length === 0 ? undefined : Values.decode(bytes), error: undefined }
+    return { value: valueOf(bytes), error: undefined }
   } catch (cause) {
     const reason = `its bytes are damaged: ${cause instanceof Error ? cause.message : String(cause)}`
     return { value: undefined, error: new ResultNotSendable({ jobId: nameOf(job), node, reason }) }

@@ -9,15 +9,16 @@ import type { JobStatus } from "../../domain/scheduler/JobRecord.ts"
 import type * as ClusterCore from "./ClusterCore.ts"
 import { type ClusterJob, onOutcome } from "./ClusterJob.ts"
 import * as ClusterOptions from "./ClusterOptions.ts"
-import type { Args, Input, Success } from "./Computation.ts"
+import type { Args, Input, Provisional, Success } from "./Computation.ts"
 import * as InputReader from "./InputReader.ts"
 import * as JobCluster from "./JobCluster.ts"
 import * as MapItems from "./MapItems.ts"
 import { MapResults } from "./MapResults.ts"
+import * as ProvisionalResults from "./ProvisionalResults.ts"
 import * as StatusTable from "./StatusTable.ts"
 
 /** A submitted job. Fields change as the job goes on. */
-export class DispyJob<out A> {
+export class DispyJob<out A, out P = unknown> {
   readonly #job: ClusterJob
   readonly #core: ClusterCore.ClusterCore
 
@@ -44,6 +45,19 @@ export class DispyJob<out A> {
   /** Address of the node that has the job or had it last; undefined before the first. */
   get ipAddr(): string | undefined {
     return this.#job.nodeId === "" ? undefined : this.#core.addressOf(this.#job)
+  }
+
+  /** The latest provisional result; undefined before the first. */
+  get provisionalResult(): P | undefined {
+    return ProvisionalResults.latest(this.#job) as P | undefined
+  }
+
+  /**
+   * Its provisional results in order (of those before now the last 1,000), until the job has its outcome. Leaving the
+   * loop leaves the job alone.
+   */
+  provisional(): AsyncIterableIterator<P, void, void> {
+    return new ProvisionalResults.ProvisionalIterator<P>(this.#job)
   }
 
   /** What the job printed to stdout; undefined before it has ended. */
@@ -95,12 +109,13 @@ export class DispyJob<out A> {
 }
 
 /** Options of `createJobCluster`. */
-export interface PromiseClusterOptions<A = unknown> extends ClusterOptions.ClusterOptions {
+export interface PromiseClusterOptions<A = unknown, P = unknown> extends ClusterOptions.ClusterOptions {
   /**
-   * Called for every job that has ended, however it did. What it throws is logged. `wait` and `close` wait for the
-   * promise that it returns.
+   * Called for every provisional result (then `job.status` is "ProvisionalResult", and `job.provisionalResult` the
+   * result) and for every job that has ended, however it did. What it throws is logged. `wait` and `close` wait for
+   * the promise that it returns.
    */
-  readonly callback?: ((job: DispyJob<A>) => void | Promise<void>) | undefined
+  readonly callback?: ((job: DispyJob<A, P>) => void | Promise<void>) | undefined
   /** Least serious messages that go to stderr. Default "warning". */
   readonly logLevel?: "debug" | "info" | "warning" | "error" | "none" | undefined
 }
@@ -123,7 +138,9 @@ interface Lifetime {
 }
 
 /** A computation on the nodes of a cluster. Made by `createJobCluster`. */
-export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A> implements AsyncDisposable {
+export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, out P = unknown>
+  implements AsyncDisposable
+{
   readonly #core: ClusterCore.ClusterCore
   readonly #runtime: Runtime
   readonly #lifetime: Lifetime
@@ -161,11 +178,11 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A> 
    * Queues a job and returns it at once. Throws `ClusterClosed`, `InvalidArgument` (with the path of what cannot be
    * sent) or `ArgumentTooLarge`; nothing is queued then.
    */
-  submit(...args: Params): DispyJob<A> {
+  submit(...args: Params): DispyJob<A, P> {
     const submitted = this.#core.submit(args, this.#submission)
     if (Result.isFailure(submitted)) throw submitted.failure
     const job = submitted.success
-    const view = new DispyJob<A>(this.#core, job)
+    const view = new DispyJob<A, P>(this.#core, job)
     job.view = view
     return view
   }
@@ -221,7 +238,7 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A> 
   }
 
   /** The same cluster with other job options: `cluster.with({ timeout: "2 seconds" }).submit(…)`. */
-  with(options: ClusterOptions.JobOptions): PromiseJobCluster<Params, A> {
+  with(options: ClusterOptions.JobOptions): PromiseJobCluster<Params, A, P> {
     return new PromiseJobCluster(
       this.#core,
       this.#runtime,
@@ -280,9 +297,12 @@ const sentences = Logger.make<unknown, void>(({ cause, logLevel, message }) => {
 const logTo = (level: keyof typeof levels): Layer.Layer<never> =>
   Layer.mergeAll(Logger.layer([sentences]), Layer.succeed(References.MinimumLogLevel, levels[level]))
 
-const callUser = async <A>(callback: (job: DispyJob<A>) => void | Promise<void>, job: ClusterJob): Promise<void> => {
+const callUser = async <A, P>(
+  callback: (job: DispyJob<A, P>) => void | Promise<void>,
+  job: ClusterJob
+): Promise<void> => {
   try {
-    await callback(job.view as DispyJob<A>)
+    await callback(job.view as DispyJob<A, P>)
   } catch (cause) {
     process.stderr.write(
       `dispy: the callback of a cluster threw ${cause instanceof Error ? cause.stack : String(cause)}\n`
@@ -308,8 +328,8 @@ const callUser = async <A>(callback: (job: DispyJob<A>) => void | Promise<void>,
  */
 export const createJobCluster = async <const C extends Input>(
   computation: C,
-  options: PromiseClusterOptions<Success<C>> = {}
-): Promise<PromiseJobCluster<Args<C>, Success<C>>> => {
+  options: PromiseClusterOptions<Success<C>, Provisional<C>> = {}
+): Promise<PromiseJobCluster<Args<C>, Success<C>, Provisional<C>>> => {
   const { callback, logLevel = "warning", ...rest } = options
   const startedAt = performance.now()
   const checked = Result.getOrThrow(ClusterOptions.check(rest))
@@ -325,7 +345,13 @@ export const createJobCluster = async <const C extends Input>(
       ? undefined
       : (job) => job.view === undefined ? undefined : callUser(callback, job)
     const core = await runtime.runPromise(JobCluster.open(computation, checked, told).pipe(Scope.provide(scope)))
-    return new PromiseJobCluster<Args<C>, Success<C>>(core, runtime, { scope, end: undefined }, {}, startedAt)
+    return new PromiseJobCluster<Args<C>, Success<C>, Provisional<C>>(
+      core,
+      runtime,
+      { scope, end: undefined },
+      {},
+      startedAt
+    )
   } catch (error) {
     await runtime.runPromise(Scope.close(scope, Exit.void))
     await runtime.dispose()

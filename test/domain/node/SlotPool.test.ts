@@ -1,13 +1,21 @@
 import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import { Outcome } from "../../../src/domain/wire/Entries.ts"
+import {
+  encodeReply,
+  endEarly,
+  noBytes,
+  Outcome,
+  readReply,
+  ReplyFlags,
+  viewOf
+} from "../../../src/domain/wire/Entries.ts"
 import * as Simulated from "../../support/SimulatedSlots.ts"
 
 const sessions = [1, 2, 3]
 
 /** What can happen; some of it more often. */
 const happenings = "dispatch dispatch receive receive begin begin begin finish finish read read read advance advance " +
-  "cancel crash open close return settle finishLong listen burst"
+  "cancel crash open close return settle finishLong listen burst say"
 
 /** One thing that happens; `pick` chooses among what is there. */
 const command = fc.record({
@@ -57,6 +65,7 @@ const onSlot = (simulation: Simulated.Simulation, { amount, pick, what }: Comman
   } else if (what === "begin") Simulated.begin(simulation, slot)
   else if (what === "finish") Simulated.finish(slot, amount)
   else if (what === "finishLong") Simulated.finish(slot, amount * 10_000)
+  else if (what === "say") Simulated.say(slot)
   else if (what === "read") Simulated.read(simulation, slot)
   else if (what === "listen" && slot.running !== undefined) {
     slot.outbox.push({ _tag: "SlotListening", slot: slot.id, jobId: slot.running.id })
@@ -212,6 +221,54 @@ describe("ending a job", () => {
     expect(slot.isAlive).toBe(false)
     startJobs(simulation)
     expect(outcomeOf(simulation, job!)).toBe(Outcome.timedOut)
+  })
+
+  it("passes on provisional results, which neither end a job nor give it more time", () => {
+    const simulation = ready({ cpus: 1 })
+    const [job] = Simulated.dispatch(simulation, 1, 1, 100)
+    startJobs(simulation)
+    const slot = [...simulation.slots.values()].find((one) => one.running !== undefined)!
+    for (let i = 0; i < 3; i++) {
+      Simulated.advance(simulation, 30)
+      Simulated.say(slot)
+      Simulated.read(simulation, slot)
+    }
+    expect(simulation.provisionals).toBe(3)
+    expect(simulation.replies.has(`1/${job}`)).toBe(false)
+    Simulated.advance(simulation, 11)
+    expect(slot.isTerminated).toBe(true)
+    startJobs(simulation)
+  })
+
+  it("ends a slot that sends a provisional result of a job it does not have", () => {
+    const simulation = ready({ cpus: 1 })
+    const [job] = Simulated.dispatch(simulation, 1, 1)
+    startJobs(simulation)
+    const slot = [...simulation.slots.values()].find((one) => one.running !== undefined)!
+    slot.running = { session: 1, id: Simulated.brokenJob, attempt: 3 }
+    Simulated.say(slot)
+    Simulated.read(simulation, slot)
+    Simulated.settle(simulation, 1)
+    expect(outcomeOf(simulation, job!)).toBe(Outcome.slotDied)
+    expect(simulation.provisionals).toBe(0)
+  })
+
+  it("tells what a job returned that was asked to end from what it threw", () => {
+    for (const [outcome, flags] of [[Outcome.succeeded, ReplyFlags.partialResult], [Outcome.failed, 0]] as const) {
+      const entry = encodeReply({
+        jobId: 1,
+        attempt: 1,
+        outcome,
+        flags: 0,
+        startMillis: 1,
+        durationMicros: 1,
+        result: noBytes,
+        stdout: noBytes,
+        stderr: noBytes
+      })
+      endEarly(viewOf(entry), 0, Outcome.cancelled)
+      expect(readReply(entry, viewOf(entry), 0)).toMatchObject({ outcome: Outcome.cancelled, flags })
+    }
   })
 
   it("lets a listening job end by itself, keeps its slot, and says cancelled", () => {

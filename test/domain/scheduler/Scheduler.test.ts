@@ -101,6 +101,24 @@ describe("outcomes", () => {
     expect(fleet.outcomes.get(job!)).toHaveLength(1)
   })
 
+  it("passes on provisional results of the running attempt alone, and the job goes on", () => {
+    const fleet = opened()
+    fleet.join("a", 1)
+    const [job] = jobs(1, 1)
+    fleet.send({ _tag: "Submitted", computationId: "c", jobs: [job!] })
+    const say = (attempt: number) => {
+      const batch = aReply({ number: 1, attempt }, Outcome.provisional)
+      return fleet.send({ _tag: "Replied", nodeId: "a", computationId: "c", batch })
+    }
+    expect(say(job!.attempt)).toMatchObject([{ _tag: "Provisional" }])
+    expect(job!.status).toBe("ProvisionalResult")
+    expect(say(job!.attempt + 1)).toEqual([])
+    fleet.answer("a")
+    expect(job!.status).toBe("Finished")
+    expect(say(job!.attempt)).toEqual([])
+    expect([fleet.provisional.get(job!), fleet.state.droppedReplies]).toEqual([1, 2])
+  })
+
   it("abandons the jobs of a lost node, and says why", () => {
     const fleet = opened()
     fleet.join("a", 1)

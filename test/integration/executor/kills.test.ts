@@ -171,3 +171,26 @@ describe("closing", () => {
       expect(outcomeOf(killed!)).toBe("cancelled")
     }).pipe(Effect.scoped, Effect.provide(layerProcess({ cpus: 2 }))))
 })
+
+describe("a job that says more than its client takes", () => {
+  it.live("waits, and can be cancelled all the same", () =>
+    Effect.gen(function*() {
+      const opened = yield* openFunction(
+        `(file) => { ${tell}
+          if (file === undefined) return 1
+          for (let i = 0;; i++) { dispy.provisionalResult(new Uint8Array(1000)); if (i === 0) tell(file) } }`,
+        { graceMillis }
+      )
+      expect(valueOf(yield* opened.run([]))).toBe(1)
+      opened.setPaused(true)
+      const file = aFile()
+      const [job] = opened.submit([[file]])
+      const pids = pidsIn(yield* awaitFile(file))
+      // What is in the pipe when reading stops may still come; a megabyte would be a thousand results.
+      expect(opened.provisional.length).toBeLessThan(1000)
+      opened.cancel([job!])
+      const [reply] = yield* opened.replies([job!])
+      expect(outcomeOf(reply!)).toBe("cancelled")
+      yield* whenGone(pids, 10_000)
+    }).pipe(Effect.scoped, Effect.provide(layerProcess({ cpus: 1 }))))
+})

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
-import { Outcome } from "../../../src/domain/wire/Entries.ts"
+import { countReplies, noBytes, Outcome } from "../../../src/domain/wire/Entries.ts"
 import * as HostStatsFixed from "../../../src/layers/host/HostStatsFixed.ts"
 import * as NodeServer from "../../../src/layers/node/NodeServer.ts"
 import * as NodeConfig from "../../../src/services/NodeConfig.ts"
@@ -42,6 +42,31 @@ const aBusyNode = (options?: Parameters<typeof ScriptedExecutor.make>[0]) =>
     const computation = node.script.computations.get("c")!
     return { ...node, client, leaseId, events, dispatch, computation }
   })
+
+describe("a client that is behind", () => {
+  it.effect("makes jobs wait beyond 64 MiB, and lets them go on when it has caught up", () =>
+    Effect.gen(function*() {
+      const { computation, dispatch, events, script } = yield* aBusyNode()
+      yield* dispatch(someJobs(1))
+      const mebibyte = 2 ** 20
+      for (let i = 0; i < 63; i++) computation.say(1, mebibyte)
+      expect(computation.isPaused).toBe(false)
+      computation.say(1, mebibyte)
+      expect(computation.isPaused).toBe(true)
+      let sequence = 0
+      for (let taken = 0; taken < 64;) {
+        const event = yield* events.next
+        if (event._tag !== "Replies") continue
+        sequence = event.sequence
+        taken += countReplies(event.batch)
+      }
+      // Taken but not acknowledged: the node still has to hold it.
+      expect(computation.isPaused).toBe(true)
+      yield* dispatch(noBytes, sequence)
+      expect(computation.isPaused).toBe(false)
+      expect(script.computations.get("c")?.jobs).toEqual([1])
+    }))
+})
 
 describe("Hello", () => {
   it.effect("tells what the node is", () =>
