@@ -2,6 +2,7 @@
  * Two projects: `unit` holds everything that runs inside the test process and may
  * share the machine; `integration` starts real nodes and slots, so its files run
  * one after the other, after the unit tests, and never compete for the cores.
+ * `soak` has the same at full size, for `npm run soak`; it is no part of `npm test`.
  */
 import { defineConfig } from "vitest/config"
 
@@ -32,6 +33,16 @@ export default defineConfig({
           include: ["test/integration/**/*.test.ts"],
           fileParallelism: false,
           sequence: { groupOrder: 1 }
+        }
+      },
+      {
+        test: {
+          ...shared,
+          name: "soak",
+          include: ["test/soak/**/*.soak.ts"],
+          fileParallelism: false,
+          testTimeout: 1_800_000,
+          sequence: { groupOrder: 2 }
         }
       }
     ]

@@ -82,6 +82,36 @@ describe("quickstart", () => {
   })
 })
 
+describe("sample", () => {
+  it("prints where and when every job ran, in order, and the status of the cluster", async () => {
+    const { status, stderr, stdout } = await run("sample.ts")
+    expect([status, stderr]).toEqual([0, ""])
+    const jobs = [...stdout.matchAll(/^\S+ executed job (\d) at \d{4}-\d\d-\d\dT\S+Z with 0\.\d\d$/gm)]
+    expect(jobs.map(([, id]) => Number(id))).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+    expect(stdout).toMatch(/^local .*\| +10 \|/m)
+  })
+})
+
+describe("longRunning", () => {
+  it("shows progress, and what a cancelled job had found", async () => {
+    const { status, stderr, stdout } = await run("longRunning.ts")
+    expect([status, stderr]).toEqual([0, ""])
+    expect(stdout).toContain("4000 numbers, 3 of them perfect\n")
+    const [, upTo, found] = /^JobCancelled; perfect up to (\d+): (.*)$/m.exec(stdout) ?? []
+    expect(Number(upTo)).toBeGreaterThanOrEqual(20_000)
+    expect(found).toBe("[ 6, 28, 496, 8128 ]")
+  })
+})
+
+describe("map", () => {
+  it("takes from an endless source no more than is asked for, and keeps the order", async () => {
+    const { status, stderr, stdout } = await run("map.ts")
+    expect([status, stderr]).toEqual([0, ""])
+    const lines = [...stdout.matchAll(/^0000[0-9a-f]{12} line (\d+) \d+$/gm)]
+    expect(lines.map(([, number]) => Number(number))).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
+  })
+})
+
 describe("provisionalResults", () => {
   it("cancels all jobs when one of them is good enough", async () => {
     const { status, stderr, stdout } = await run("provisionalResults.ts")
