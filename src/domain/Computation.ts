@@ -25,7 +25,7 @@ export const ProgramCode = Schema.TaggedStruct("ProgramCode", {
   program: Schema.String,
   /** The program's bytes; absent for a command of the node. */
   bytes: Schema.optionalKey(Schema.Uint8Array),
-  /** Interpreter for a file that is not executable by itself ("node", "python3"); absent for none. */
+  /** Interpreter for a file that is not executable by itself ("node", "python3", "java"); absent for none. */
   runner: Schema.optionalKey(Schema.String)
 })
 

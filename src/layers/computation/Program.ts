@@ -18,17 +18,21 @@ export interface Resolved {
   /** The file's permissions (`0o755`). A script with a `#!` line may lack the right to be executed: give it that. */
   readonly mode?: number
   /** The interpreter for scripts that are known by their ending; without one the file itself is executed. */
-  readonly runner?: "node" | "python3"
+  readonly runner?: Runner
 }
 
-const runners: Readonly<Record<string, "node" | "python3">> = {
+type Runner = "node" | "python3" | "java"
+
+/** As dispy does for Python and Java; a Java source file is compiled and run in one go. */
+const runners: Readonly<Record<string, Runner>> = {
   ".js": "node",
   ".mjs": "node",
   ".cjs": "node",
   ".ts": "node",
   ".mts": "node",
   ".cts": "node",
-  ".py": "python3"
+  ".py": "python3",
+  ".java": "java"
 }
 
 const anyoneExecutes = constants.S_IXUSR | constants.S_IXGRP | constants.S_IXOTH

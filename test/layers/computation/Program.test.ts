@@ -40,7 +40,8 @@ describe("Program", () => {
         mts: "node",
         cts: "node",
         py: "python3",
-        PY: "python3"
+        PY: "python3",
+        java: "java"
       }
       for (const [ending, runner] of Object.entries(endings)) {
         const cwd = yield* aFile(`script.${ending}`, "1")
