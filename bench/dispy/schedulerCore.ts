@@ -1,6 +1,7 @@
 /** The scheduler's decisions alone: no process, no socket, simulated nodes that answer at once. */
 import type { JobRecord } from "../../src/domain/scheduler/JobRecord.ts"
-import { type Action, type Event, step } from "../../src/domain/scheduler/Scheduler.ts"
+import { step } from "../../src/domain/scheduler/Scheduler.ts"
+import type { Action, Event } from "../../src/domain/scheduler/SchedulerEvent.ts"
 import * as SchedulerState from "../../src/domain/scheduler/SchedulerState.ts"
 import { encodeReply, noBytes, Outcome } from "../../src/domain/wire/Entries.ts"
 import type { Metrics, StepOptions } from "../support/Drive.ts"
@@ -14,6 +15,7 @@ const aJob = (number: number): JobRecord => ({
   args,
   flags: 0,
   timeoutMillis: 0,
+  pinnedTo: "",
   status: "Created",
   attempt: 0,
   nodeId: "",

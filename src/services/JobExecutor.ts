@@ -1,11 +1,14 @@
 /** Runs the jobs of computations on this machine, at most one at a time per slot. */
 import { Context, type Effect, type Scope } from "effect"
 import type { Computation } from "../domain/Computation.ts"
+import type { SessionJobs } from "../domain/node/SessionJobs.ts"
 import type { ComputationRefused } from "../domain/NodeError.ts"
 
 /** What an executor is asked to open. */
 export interface ExecutorRequest {
   readonly computation: Computation
+  /** Slots that run its jobs at the same time, at most; 0 for none at first. Default: as many as there are. */
+  readonly cpus?: number
   /**
    * Takes reply entries (`domain/wire/Entries.ts`), one or more per call, as soon as they are there. Called from
    * the executor's own loop: it must be quick and must not throw.
@@ -29,6 +32,10 @@ export interface ExecutorSession {
   readonly setPaused: (isPaused: boolean) => void
   /** Gives back (outcome `returned`) every job that has not started. */
   readonly returnQueued: () => void
+  /** Changes the number of slots that run its jobs at the same time; with 0 what has not started is given back. */
+  readonly setCpus: (cpus: number) => void
+  /** The jobs without a reply. */
+  readonly jobs: () => SessionJobs
 }
 
 /**

@@ -4,7 +4,7 @@ import type { Code } from "../../src/domain/Computation.ts"
 import type { ComputationRefused } from "../../src/domain/NodeError.ts"
 import * as Entries from "../../src/domain/wire/Entries.ts"
 import { decodeSlotDeath, type SlotDeath } from "../../src/domain/wire/SlotDeath.ts"
-import { JobExecutor } from "../../src/services/JobExecutor.ts"
+import { type ExecutorSession, JobExecutor } from "../../src/services/JobExecutor.ts"
 import * as Values from "../../src/slot/Values.ts"
 
 /** A reply as a test looks at it. */
@@ -29,16 +29,13 @@ export interface JobOptions {
 }
 
 /** An open computation. */
-export interface Opened {
+export interface Opened extends Omit<ExecutorSession, "dispatch"> {
   /** Sends one job per list of arguments in one batch; returns their ids. */
   readonly submit: (argsOfJobs: ReadonlyArray<ReadonlyArray<unknown>>, options?: JobOptions) => ReadonlyArray<number>
   /** Awaits the replies of these jobs. */
   readonly replies: (jobIds: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<TestReply>>
   /** Submits a job and awaits its reply. */
   readonly run: (args: ReadonlyArray<unknown>, options?: JobOptions) => Effect.Effect<TestReply>
-  readonly cancel: (jobIds: ReadonlyArray<number>) => void
-  readonly returnQueued: () => void
-  readonly setPaused: (isPaused: boolean) => void
   /** All provisional results in the order of their arrival. */
   readonly provisional: ReadonlyArray<TestReply>
   /** All replies in the order of their arrival. */
@@ -47,6 +44,7 @@ export interface Opened {
 
 /** What a computation is opened with. */
 export interface OpenOptions {
+  readonly cpus?: number
   readonly captures?: Readonly<Record<string, unknown>>
   readonly graceMillis?: number
   readonly outputLimitBytes?: number
@@ -94,6 +92,7 @@ export const openCode = (
     const { graceMillis = 1000, name = "test", outputLimitBytes = 64 * 1024 } = options
     const session = yield* executor.open({
       computation: { id: `computation ${++lastComputation}`, name, code, limits: { graceMillis, outputLimitBytes } },
+      ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
       onReplies
     })
     let lastId = 0
@@ -121,16 +120,7 @@ export const openCode = (
       })
     const run: Opened["run"] = (args, jobOptions) =>
       Effect.suspend(() => Effect.map(replies(submit([args], jobOptions)), ([reply]) => reply!))
-    return {
-      submit,
-      replies,
-      run,
-      cancel: session.cancel,
-      returnQueued: session.returnQueued,
-      setPaused: session.setPaused,
-      arrived,
-      provisional
-    }
+    return { ...session, submit, replies, run, arrived, provisional }
   })
 
 /** Opens a function, given as source text. */

@@ -1,15 +1,17 @@
 /** Builders for tests of the scheduler core: jobs, replies, and a fleet of simulated nodes. */
 import type { JobRecord } from "../../src/domain/scheduler/JobRecord.ts"
-import { type Action, type Event, step } from "../../src/domain/scheduler/Scheduler.ts"
+import { step } from "../../src/domain/scheduler/Scheduler.ts"
+import type { Action, Event } from "../../src/domain/scheduler/SchedulerEvent.ts"
 import * as SchedulerState from "../../src/domain/scheduler/SchedulerState.ts"
 import { encodeReply, noBytes, Outcome } from "../../src/domain/wire/Entries.ts"
 
 /** A job that nobody has submitted yet. */
-export const aJob = (number: number): JobRecord => ({
+export const aJob = (number: number, pinnedTo = ""): JobRecord => ({
   number,
   args: noBytes,
   flags: 0,
   timeoutMillis: 0,
+  pinnedTo,
   status: "Created",
   attempt: 0,
   nodeId: "",
@@ -51,6 +53,9 @@ export const aFleet = () => {
   const outcomes = new Map<JobRecord, Array<string>>()
   const executions = new Map<JobRecord, number>()
   const provisional = new Map<JobRecord, number>()
+  /** Nodes that a computation has left, and the cpus that nodes were told to use. */
+  const drained: Array<string> = []
+  const limits = new Map<string, number>()
   const ended = (job: JobRecord, how: string): void => {
     outcomes.set(job, [...(outcomes.get(job) ?? []), how])
   }
@@ -74,8 +79,14 @@ export const aFleet = () => {
         provisional.set(action.job, (provisional.get(action.job) ?? 0) + 1)
         return
       }
-      case "CancelOnNode":
+      case "Drained":
+        drained.push(action.nodeId)
         return
+      case "SetCpus":
+        limits.set(action.nodeId, action.cpus)
+        return
+      case "CancelOnNode":
+      case "Requeued":
     }
   }
   const send = (event: Event): ReadonlyArray<Action> => {
@@ -83,10 +94,10 @@ export const aFleet = () => {
     actions.forEach(perform)
     return actions
   }
-  /** Adds a node that has the computation. */
-  const join = (nodeId: string, cpus: number, computationId = "c"): void => {
+  /** Adds a node that has the computation, which may use `limit` of its cpus. */
+  const join = (nodeId: string, cpus: number, computationId = "c", limit?: number): void => {
     send({ _tag: "NodeJoined", nodeId, cpus })
-    send({ _tag: "NodeReady", nodeId, computationId })
+    send({ _tag: "NodeReady", nodeId, computationId, ...(limit === undefined ? {} : { cpus: limit }) })
   }
   /** Answers the oldest job that the node holds; false when it holds none. */
   const answer = (nodeId: string, outcome: Outcome = Outcome.succeeded, durationMicros = 10): boolean => {
@@ -97,5 +108,5 @@ export const aFleet = () => {
     send({ _tag: "Replied", nodeId, computationId: job.computationId, batch })
     return true
   }
-  return { state, held, outcomes, executions, provisional, send, join, answer }
+  return { state, held, outcomes, executions, provisional, drained, limits, send, join, answer }
 }

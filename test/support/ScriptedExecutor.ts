@@ -39,6 +39,8 @@ interface ScriptedComputation {
   readonly finish: (jobId: number, outcome?: Outcome) => void
   /** A job sends a provisional result of so many bytes. */
   readonly say: (jobId: number, sizeBytes: number) => void
+  /** Slots that it may use; undefined for all. */
+  cpus: number | undefined
   isPaused: boolean
   isClosed: boolean
 }
@@ -59,7 +61,7 @@ export const make = (options: { readonly cpus?: number; readonly running?: numbe
     JobExecutor,
     JobExecutor.of({
       cpus: options.cpus ?? 2,
-      open: ({ computation, onReplies }) =>
+      open: ({ computation, cpus, onReplies }) =>
         Effect.gen(function*() {
           script.opened++
           const jobs: Array<number> = []
@@ -71,7 +73,7 @@ export const make = (options: { readonly cpus?: number; readonly running?: numbe
           }
           const say = (jobId: number, sizeBytes: number) =>
             onReplies(aReply(jobId, Outcome.provisional, 1, new Uint8Array(sizeBytes)))
-          const scripted: ScriptedComputation = { jobs, finish, say, isPaused: false, isClosed: false }
+          const scripted: ScriptedComputation = { jobs, finish, say, cpus, isPaused: false, isClosed: false }
           yield* Effect.acquireRelease(
             Effect.sync(() => computations.set(computation.id, scripted)),
             () => Effect.andThen(script.closeGate, Effect.sync(() => scripted.isClosed = true))
@@ -95,7 +97,11 @@ export const make = (options: { readonly cpus?: number; readonly running?: numbe
               scripted.isPaused = isPaused
             },
             cancel: (ids) => ids.forEach((id) => finish(id, Outcome.cancelled)),
-            returnQueued: () => jobs.slice(options.running ?? 1).forEach((id) => finish(id, Outcome.returned))
+            returnQueued: () => jobs.slice(options.running ?? 1).forEach((id) => finish(id, Outcome.returned)),
+            setCpus: (cpus) => {
+              scripted.cpus = cpus
+            },
+            jobs: () => ({ running: jobs.slice(0, options.running ?? 1), waiting: jobs.slice(options.running ?? 1) })
           }
         })
     })

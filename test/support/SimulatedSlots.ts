@@ -191,6 +191,10 @@ const send = (
   jobs: ReadonlyArray<SlotPoolState.PoolJob>
 ): void => {
   const waiting = simulation.waiting.get(slot.session)!
+  const session = simulation.pool.sessions.get(slot.session)!
+  const inflight = simulation.pool.slots.get(slot.id)!.inflight.length
+  const busy = [...session.slots].filter((one) => one.inflight.length > 0).length
+  demand(inflight > jobs.length || busy <= session.cpus, `${busy} slots run jobs on ${session.cpus} cpus`)
   for (const job of jobs) {
     demand(waiting[0] === job.id, `job ${job.id} is sent before job ${waiting[0]}`)
     waiting.shift()
@@ -340,10 +344,10 @@ export const advance = (simulation: Simulation, millis: number): void => {
 }
 
 /** A client opens a computation. */
-export const open = (simulation: Simulation, session: number, graceMillis = 1000): void => {
+export const open = (simulation: Simulation, session: number, { cpus = Infinity, graceMillis = 1000 } = {}): void => {
   simulation.open.set(session, new Set())
   simulation.waiting.set(session, [])
-  feed(simulation, { _tag: "SessionOpened", session, graceMillis })
+  feed(simulation, { _tag: "SessionOpened", session, graceMillis, cpus })
 }
 
 /** The client closes it and forgets its jobs. */

@@ -222,6 +222,7 @@ const onSession = (
     pool.sessions.set(event.session, {
       id: event.session,
       graceMillis: event.graceMillis,
+      cpus: event.cpus,
       queue: JobRing.make(),
       slots: new Set(),
       isOpen: false,
@@ -235,8 +236,14 @@ const onSession = (
   }
   const session = pool.sessions.get(event.session)
   if (session === undefined) return
-  if (event._tag === "JobsArrived") arrived(session, event.batch)
-  else if (event._tag === "JobsCancelled") SlotEnding.cancel(pool, session, event.jobIds, now, out)
+  if (event._tag === "JobsArrived") {
+    arrived(session, event.batch)
+    // It was on its way when the session lost its cpus.
+    if (session.cpus === 0) SlotEnding.giveBack(pool, session, now, out)
+  } else if (event._tag === "SessionLimited") {
+    session.cpus = event.cpus
+    if (event.cpus === 0) SlotEnding.giveBack(pool, session, now, out)
+  } else if (event._tag === "JobsCancelled") SlotEnding.cancel(pool, session, event.jobIds, now, out)
   else if (event._tag === "QueueReturned") SlotEnding.giveBack(pool, session, now, out)
   else closed(pool, session, out)
 }

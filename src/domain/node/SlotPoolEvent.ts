@@ -4,7 +4,9 @@ import type { PoolJob } from "./SlotPoolState.ts"
 
 /** What happened. */
 export type PoolEvent =
-  | { readonly _tag: "SessionOpened"; readonly session: number; readonly graceMillis: number }
+  | { readonly _tag: "SessionOpened"; readonly session: number; readonly graceMillis: number; readonly cpus: number }
+  /** The session may use so many cpus from now on; what runs goes on, with 0 the rest is given back. */
+  | { readonly _tag: "SessionLimited"; readonly session: number; readonly cpus: number }
   /** The session ends now: nobody waits for its jobs any more. */
   | { readonly _tag: "SessionClosed"; readonly session: number }
   /** A well-formed batch of job entries. */

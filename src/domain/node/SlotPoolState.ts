@@ -32,6 +32,8 @@ export interface PoolJob {
 export interface PoolSession {
   readonly id: number
   readonly graceMillis: number
+  /** Slots that run its jobs at the same time, at most; 0 starts none. */
+  cpus: number
   readonly queue: JobRing.JobRing<PoolJob>
   /** Its slots that are preparing or ready, and those that die under one of its jobs. */
   readonly slots: Set<PoolSlot>

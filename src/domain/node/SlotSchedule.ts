@@ -70,6 +70,7 @@ const nextSession = (pool: SlotPool): PoolSession | undefined => {
   for (const session of pool.sessions.values()) {
     if (session.queue.length === 0 || idleSlot(session) === undefined || isTaking(session)) continue
     const busy = busySlots(session)
+    if (busy >= session.cpus) continue
     if (best === undefined || busy < bestBusy || (busy === bestBusy && session.lastServed < best.lastServed)) {
       best = session
       bestBusy = busy
@@ -84,7 +85,9 @@ const fillIdle = (pool: SlotPool, now: number, out: Array<PoolAction>): void => 
     const session = nextSession(pool)
     if (session === undefined) return
     const slot = idleSlot(session)!
-    const share = Math.ceil(session.queue.length / Math.max(1, Math.min(liveSlots(session), pool.config.cpus)))
+    const share = Math.ceil(
+      session.queue.length / Math.max(1, Math.min(liveSlots(session), pool.config.cpus, session.cpus))
+    )
     slot.headSince = now
     slot.takes = 0
     send(pool, session, slot, Math.min(slot.window, share, windowLimit(pool, session)), out)
@@ -99,7 +102,8 @@ const someoneStarves = (pool: SlotPool): boolean => {
   for (const session of pool.sessions.values()) if (session.queue.length > 0 || busySlots(session) > 0) active++
   const share = Math.max(1, Math.floor(pool.config.cpus / active))
   for (const session of pool.sessions.values()) {
-    if (session.queue.length > 0 && busySlots(session) < share && idleSlot(session) !== undefined) return true
+    const fair = Math.min(share, session.cpus)
+    if (session.queue.length > 0 && busySlots(session) < fair && idleSlot(session) !== undefined) return true
   }
   return false
 }
@@ -112,6 +116,8 @@ const refill = (pool: SlotPool, out: Array<PoolAction>): void => {
     const limit = windowLimit(pool, session)
     if (limit <= 1) continue
     const slots = Math.max(1, busySlots(session))
+    // It has fewer cpus than before: slots run dry until it keeps to them.
+    if (slots > session.cpus) continue
     for (const slot of session.slots) {
       const window = Math.min(slot.window, limit)
       const isRunning = slot.phase === "ready" && slot.inflight.length > 0 && slot.plan === null
@@ -161,7 +167,7 @@ const wantedSlots = (pool: SlotPool, session: PoolSession, now: number, out: Arr
   const first = live === 0 && (!session.isOpen || session.queue.length > 0) ? 1 : 0
   if (first === 1) return 1
   if (session.queue.length === 0 || idleSlot(session) !== undefined) return 0
-  const more = Math.min(pool.config.cpus - live, session.queue.length - preparingSlots(session))
+  const more = Math.min(Math.min(pool.config.cpus, session.cpus) - live, session.queue.length - preparingSlots(session))
   if (more <= 0) return 0
   // Beyond its first slot a session only takes room that nobody else makes use of.
   if (preparedSlots(pool) >= pool.config.cpus * 2 && !evictIdle(pool, session, out)) return 0

@@ -34,6 +34,16 @@ export const unshift = (queue: JobQueue, job: JobRecord): void => {
   queue.size++
 }
 
+/** Takes out all jobs that wait, in order. */
+export const clear = (queue: JobQueue): Array<JobRecord> => {
+  const waiting = toArray(queue)
+  queue.front.length = 0
+  queue.back = []
+  queue.head = 0
+  queue.size = 0
+  return waiting
+}
+
 /** Tells the queue that one of its jobs was cancelled (its status is no longer `Created`). */
 export const forget = (queue: JobQueue): void => {
   queue.size--

@@ -7,7 +7,7 @@
  * Created ──▶ Running ──▶ Finished      returned (a program: exited)
  *    │  ▲        ├──────▶ Terminated    threw, crashed, ran too long, or was cancelled while it ran
  *    │  └────────┤                      given back by its node without having started
- *    │           └──────▶ Abandoned     its node was lost
+ *    ├───────────┴──────▶ Abandoned     its node was lost; it was pinned to a node that was lost
  *    └──────────────────▶ Cancelled     cancelled before it started
  * ```
  * A job that has sent a provisional result is in `ProvisionalResult` instead of `Running` from then on.
@@ -31,6 +31,8 @@ export interface JobRecord {
   readonly flags: number
   /** Longest running time in milliseconds; 0 for none. */
   readonly timeoutMillis: number
+  /** Id of the only node where it may run; empty when every node will do. */
+  readonly pinnedTo: string
   status: JobStatus
   /** Counts executions; a reply of an older attempt is dropped. */
   attempt: number

@@ -4,92 +4,24 @@
  * `step` mutates the state it is given and its jobs; whoever calls it carries out
  * the actions in order.
  */
-import {
-  countReplies,
-  entryAttempt,
-  entryJobId,
-  entrySize,
-  Outcome,
-  readReply,
-  type ReplyFields,
-  viewOf
-} from "../wire/Entries.ts"
+import { countReplies, entryAttempt, entryJobId, entrySize, Outcome, readReply, viewOf } from "../wire/Entries.ts"
 import * as Credit from "./Credit.ts"
 import * as JobQueue from "./JobQueue.ts"
 import { hasEnded, type JobRecord } from "./JobRecord.ts"
+import type { Action, Event } from "./SchedulerEvent.ts"
 import {
-  canTake,
   type ComputationState,
   makeComputation,
   makeSeat,
   type NodeState,
+  pinnedTo,
   type SchedulerState,
-  type Seat
+  type Seat,
+  usableCpus,
+  waitingJobs
 } from "./SchedulerState.ts"
 import * as SeatHeap from "./SeatHeap.ts"
-
-/** What happened. */
-export type Event =
-  | { readonly _tag: "ComputationOpened"; readonly computationId: string; readonly isReentrant: boolean }
-  /** Its waiting and running jobs end as cancelled; the caller closes it on its nodes. */
-  | { readonly _tag: "ComputationClosed"; readonly computationId: string; readonly reason: string }
-  | { readonly _tag: "NodeJoined"; readonly nodeId: string; readonly cpus: number }
-  /** The node has loaded the computation and takes its jobs. */
-  | { readonly _tag: "NodeReady"; readonly nodeId: string; readonly computationId: string }
-  | { readonly _tag: "CpusChanged"; readonly nodeId: string; readonly cpus: number }
-  /** The node gets no more jobs; those it has go on. */
-  | { readonly _tag: "NodeLeaving"; readonly nodeId: string }
-  | { readonly _tag: "NodeLost"; readonly nodeId: string; readonly reason: string }
-  | { readonly _tag: "Submitted"; readonly computationId: string; readonly jobs: ReadonlyArray<JobRecord> }
-  | {
-    readonly _tag: "Cancelled"
-    readonly computationId: string
-    readonly jobs: ReadonlyArray<JobRecord>
-    readonly reason: string
-  }
-  /** Reply entries of a node; the caller has checked that they are well formed. */
-  | {
-    readonly _tag: "Replied"
-    readonly nodeId: string
-    readonly computationId: string
-    readonly batch: Uint8Array
-  }
-
-/** What to do. */
-export type Action =
-  | {
-    readonly _tag: "Dispatch"
-    readonly nodeId: string
-    readonly computationId: string
-    readonly jobs: ReadonlyArray<JobRecord>
-  }
-  | {
-    readonly _tag: "CancelOnNode"
-    readonly nodeId: string
-    readonly computationId: string
-    readonly jobNumbers: ReadonlyArray<number>
-  }
-  /** The job has its outcome; `status` of the job is set. */
-  | {
-    readonly _tag: "Replied"
-    readonly computationId: string
-    readonly job: JobRecord
-    readonly reply: ReplyFields
-  }
-  /** The job sent a provisional result and goes on. */
-  | {
-    readonly _tag: "Provisional"
-    readonly computationId: string
-    readonly job: JobRecord
-    readonly reply: ReplyFields
-  }
-  /** The job ended without a reply of a node; `status` of the job is set. */
-  | {
-    readonly _tag: "Ended"
-    readonly computationId: string
-    readonly job: JobRecord
-    readonly reason: string
-  }
+import * as Seats from "./Seats.ts"
 
 /** Takes one event and returns what to do about it, in order. */
 export const step = (state: SchedulerState, event: Event): ReadonlyArray<Action> => {
@@ -113,28 +45,13 @@ export const step = (state: SchedulerState, event: Event): ReadonlyArray<Action>
       })
       break
     }
-    case "NodeReady": {
-      const node = state.nodes.get(event.nodeId)
-      const computation = state.computations.get(event.computationId)
-      if (node === undefined || computation === undefined || node.seats.has(computation.id)) break
-      const seat = makeSeat(node, computation)
-      node.seats.set(computation.id, seat)
-      settle(seat)
-      dispatch(computation, actions)
-      break
-    }
-    case "CpusChanged": {
-      const node = state.nodes.get(event.nodeId)
-      if (node === undefined) break
-      node.cpus = event.cpus
-      settleAll(node, actions)
-      break
-    }
+    case "CpusChanged":
     case "NodeLeaving": {
       const node = state.nodes.get(event.nodeId)
       if (node === undefined) break
-      node.isLeaving = true
-      settleAll(node, actions)
+      if (event._tag === "CpusChanged") node.cpus = event.cpus
+      else node.isLeaving = true
+      for (const seat of node.seats.values()) Seats.resize(seat, actions)
       break
     }
     case "NodeLost": {
@@ -152,50 +69,76 @@ export const step = (state: SchedulerState, event: Event): ReadonlyArray<Action>
       break
     }
     case "Replied": {
-      const seat = state.nodes.get(event.nodeId)?.seats.get(event.computationId)
+      const seat = seatOf(state, event)
       if (seat === undefined) state.droppedReplies += Math.max(countReplies(event.batch), 0)
       else takeReplies(state, seat, event.batch, actions)
       break
     }
+    default:
+      seated(state, event, actions)
   }
   return actions
 }
 
-/** Puts the seat into its computation's heap, or takes it out, as its load and credit say. */
-const settle = (seat: Seat): void => {
-  seat.load = seat.outstanding / Math.max(seat.node.cpus, 1)
-  if (canTake(seat)) SeatHeap.update(seat.computation.open, seat)
-  else SeatHeap.remove(seat.computation.open, seat)
+interface Place {
+  readonly nodeId: string
+  readonly computationId: string
 }
 
-const settleAll = (node: NodeState, actions: Array<Action>): void => {
-  for (const seat of node.seats.values()) {
-    settle(seat)
-    dispatch(seat.computation, actions)
+const seatOf = (state: SchedulerState, { computationId, nodeId }: Place): Seat | undefined =>
+  state.nodes.get(nodeId)?.seats.get(computationId)
+
+type SeatEvent = Extract<
+  Event,
+  { readonly _tag: "NodeReady" | "NodeRefused" | "SeatLimited" | "SeatAllocated" | "SeatClosing" }
+>
+
+/** What happens between one computation and one node. */
+const seated = (state: SchedulerState, event: SeatEvent, actions: Array<Action>): void => {
+  const computation = state.computations.get(event.computationId)
+  const node = state.nodes.get(event.nodeId)
+  if (computation === undefined || node === undefined) return
+  const seat = node.seats.get(computation.id)
+  if (event._tag === "NodeReady") {
+    if (seat === undefined) takeSeat(makeSeat(node, computation, event), actions)
+    return
   }
+  if (event._tag === "NodeRefused") return Seats.endPinned(computation, node.id, "Abandoned", event.reason, actions)
+  if (event._tag === "SeatClosing") {
+    if (!event.keepsPinned) Seats.endPinned(computation, node.id, "Cancelled", event.reason, actions)
+    if (seat === undefined) actions.push({ _tag: "Drained", nodeId: node.id, computationId: computation.id })
+    else closeSeat(seat, event, actions)
+    return
+  }
+  if (seat === undefined) return
+  if (event._tag === "SeatLimited") seat.limit = event.cpus
+  else seat.isAllocated = event.isAllocated
+  Seats.resize(seat, actions)
 }
 
-/** Gives waiting jobs to the least loaded nodes until there are no more jobs or no more credit. */
-const dispatch = (computation: ComputationState, actions: Array<Action>): void => {
-  if (computation.waiting.size === 0 || computation.open.length === 0) return
-  const batches = new Map<NodeState, Array<JobRecord>>()
-  while (computation.open.length > 0) {
-    const job = JobQueue.shift(computation.waiting)
-    if (job === undefined) break
-    const seat = computation.open[0]!
-    job.status = "Running"
-    job.nodeId = seat.node.id
-    job.attempt = (job.attempt + 1) & 0xffff
-    computation.running.set(job.number, job)
-    seat.outstanding++
-    settle(seat)
-    const batch = batches.get(seat.node)
-    if (batch === undefined) batches.set(seat.node, [job])
-    else batch.push(job)
+/** The node was told its cpus when it was given the computation. */
+const takeSeat = (seat: Seat, actions: Array<Action>): void => {
+  seat.node.seats.set(seat.computation.id, seat)
+  seat.cpus = usableCpus(seat)
+  Seats.fill(seat, actions)
+}
+
+const closeSeat = (
+  seat: Seat,
+  event: Extract<Event, { readonly _tag: "SeatClosing" }>,
+  actions: Array<Action>
+): void => {
+  const { computation, node } = seat
+  if (seat.closing === "") seat.closing = event.reason
+  seat.keepsPinned = event.keepsPinned
+  Seats.resize(seat, actions)
+  if (event.isTerminating && seat.outstanding > 0) {
+    seat.isTerminating = true
+    const jobNumbers: Array<number> = []
+    for (const job of computation.running.values()) if (job.nodeId === node.id) jobNumbers.push(job.number)
+    actions.push({ _tag: "CancelOnNode", nodeId: node.id, computationId: computation.id, jobNumbers })
   }
-  for (const [node, jobs] of batches) {
-    actions.push({ _tag: "Dispatch", nodeId: node.id, computationId: computation.id, jobs })
-  }
+  Seats.closeIfDrained(seat, actions)
 }
 
 const submit = (
@@ -207,21 +150,30 @@ const submit = (
   const computation = state.computations.get(computationId)
   for (const job of jobs) {
     if (hasEnded(job)) continue
-    if (computation === undefined) end(computationId, job, "Cancelled", "its cluster is closed", actions)
-    else JobQueue.push(computation.waiting, job)
+    if (computation === undefined) Seats.end(computationId, job, "Cancelled", "its cluster is closed", actions)
+    else if (job.pinnedTo === "") JobQueue.push(computation.waiting, job)
+    else pin(state, computation, job, actions)
   }
-  if (computation !== undefined) dispatch(computation, actions)
+  if (computation !== undefined) Seats.dispatch(computation, actions)
 }
 
-const end = (
-  computationId: string,
+const pin = (
+  state: SchedulerState,
+  computation: ComputationState,
   job: JobRecord,
-  status: "Cancelled" | "Terminated" | "Abandoned",
-  reason: string,
   actions: Array<Action>
 ): void => {
-  job.status = status
-  actions.push({ _tag: "Ended", computationId, job, reason })
+  const node = state.nodes.get(job.pinnedTo)
+  const seat = node?.seats.get(computation.id)
+  if (node === undefined) {
+    job.nodeId = job.pinnedTo
+    return Seats.end(computation.id, job, "Abandoned", "it is not there any more", actions)
+  }
+  if (seat !== undefined && seat.closing !== "" && !seat.keepsPinned) {
+    return Seats.end(computation.id, job, "Cancelled", seat.closing, actions)
+  }
+  JobQueue.push(pinnedTo(computation, node.id), job)
+  if (seat !== undefined) Seats.fill(seat, actions)
 }
 
 const cancel = (
@@ -235,8 +187,8 @@ const cancel = (
     if (hasEnded(job) || job.cancelReason !== "") continue
     job.cancelReason = reason
     if (job.status === "Created") {
-      JobQueue.forget(computation.waiting)
-      end(computation.id, job, "Cancelled", reason, actions)
+      JobQueue.forget(job.pinnedTo === "" ? computation.waiting : pinnedTo(computation, job.pinnedTo))
+      Seats.end(computation.id, job, "Cancelled", reason, actions)
     } else {
       const numbers = onNodes.get(job.nodeId)
       if (numbers === undefined) onNodes.set(job.nodeId, [job.number])
@@ -266,35 +218,24 @@ const takeReplies = (state: SchedulerState, seat: Seat, batch: Uint8Array, actio
     }
     computation.running.delete(job.number)
     seat.outstanding--
-    if (reply.outcome === Outcome.returned) {
+    const isUnstarted = reply.outcome === Outcome.cancelled && reply.startMillis === 0
+    // Of what a node is made to leave, jobs that had not started there run elsewhere.
+    if (reply.outcome === Outcome.returned || (isUnstarted && seat.isTerminating)) {
       returned.push(job)
       continue
     }
     Credit.observe(seat.credit, reply.durationMicros)
     job.status = reply.outcome === Outcome.succeeded ? "Finished" : "Terminated"
-    if (reply.outcome === Outcome.cancelled && reply.startMillis === 0) job.status = "Cancelled"
+    if (reply.outcome === Outcome.cancelled) {
+      if (isUnstarted) job.status = "Cancelled"
+      if (job.cancelReason === "") job.cancelReason = seat.closing
+    }
     actions.push({ _tag: "Replied", computationId: computation.id, job, reply })
   }
-  requeue(computation, returned, actions)
+  if (returned.length > 0) Seats.requeue(computation, seat, returned, actions)
   Credit.adapt(seat.credit)
-  settle(seat)
-  dispatch(computation, actions)
-}
-
-/** Jobs that may run again go back to the head of the queue in their order, except those cancelled meanwhile. */
-const requeue = (
-  computation: ComputationState,
-  jobs: ReadonlyArray<JobRecord>,
-  actions: Array<Action>
-): void => {
-  for (const job of jobs.toReversed()) {
-    if (job.cancelReason !== "") {
-      end(computation.id, job, "Cancelled", job.cancelReason, actions)
-    } else {
-      job.status = "Created"
-      JobQueue.unshift(computation.waiting, job)
-    }
-  }
+  if (Seats.closeIfDrained(seat, actions)) Seats.dispatch(computation, actions)
+  else Seats.fill(seat, actions)
 }
 
 const loseNode = (state: SchedulerState, node: NodeState, reason: string, actions: Array<Action>): void => {
@@ -303,16 +244,19 @@ const loseNode = (state: SchedulerState, node: NodeState, reason: string, action
     const { computation } = seat
     SeatHeap.remove(computation.open, seat)
     const lost = [...computation.running.values()].filter((job) => job.nodeId === node.id)
-    for (const job of lost) computation.running.delete(job.number)
-    if (computation.isReentrant) {
-      requeue(computation, lost, actions)
-    } else {
-      for (const job of lost) {
-        if (job.cancelReason === "") end(computation.id, job, "Abandoned", reason, actions)
-        else end(computation.id, job, "Terminated", job.cancelReason, actions)
-      }
+    const again: Array<JobRecord> = []
+    for (const job of lost) {
+      computation.running.delete(job.number)
+      if (job.cancelReason !== "") Seats.end(computation.id, job, "Terminated", job.cancelReason, actions)
+      else if (computation.isReentrant && job.pinnedTo === "") again.push(job)
+      else Seats.end(computation.id, job, "Abandoned", reason, actions)
     }
-    dispatch(computation, actions)
+    if (again.length > 0) Seats.requeue(computation, seat, again, actions)
+    Seats.dispatch(computation, actions)
+  }
+  for (const computation of state.computations.values()) {
+    Seats.endPinned(computation, node.id, "Abandoned", reason, actions)
+    computation.pinned.delete(node.id)
   }
 }
 
@@ -326,6 +270,6 @@ const closeComputation = (
   if (computation === undefined) return
   state.computations.delete(computationId)
   for (const node of state.nodes.values()) node.seats.delete(computationId)
-  for (const job of JobQueue.toArray(computation.waiting)) end(computationId, job, "Cancelled", reason, actions)
-  for (const job of computation.running.values()) end(computationId, job, "Terminated", reason, actions)
+  for (const job of waitingJobs(computation)) Seats.end(computationId, job, "Cancelled", reason, actions)
+  for (const job of computation.running.values()) Seats.end(computationId, job, "Terminated", reason, actions)
 }

@@ -110,7 +110,15 @@ const reply = (request: ExecutorRequest, job: MemoryJob, endMillis: number, { ou
     stderr: Entries.noBytes
   }))
 
-const open = Effect.fnUntraced(function*(node: string, turns: Semaphore.Semaphore, request: ExecutorRequest) {
+interface Turns {
+  readonly cpus: number
+  /** Of all computations. */
+  readonly all: Semaphore.Semaphore
+}
+
+const open = Effect.fnUntraced(function*(node: string, turns: Turns, request: ExecutorRequest) {
+  let cpus = Math.min(turns.cpus, request.cpus ?? Infinity)
+  const own = yield* Semaphore.make(cpus)
   const call = yield* Effect.fromResult(load(node, request.computation))
   const clock = yield* Clock.Clock
   const jobs = new Map<number, MemoryJob>()
@@ -127,15 +135,18 @@ const open = Effect.fnUntraced(function*(node: string, turns: Semaphore.Semaphor
     reply(request, job, clock.currentTimeMillisUnsafe(), { outcome: Entries.Outcome.provisional, result })
   }
   const run = (job: MemoryJob): Effect.Effect<void> =>
-    turns.withPermit(Effect.suspend(() => {
+    own.withPermit(turns.all.withPermit(Effect.suspend(() => {
       job.hasStarted = true
       job.startMillis = clock.currentTimeMillisUnsafe()
       return Effect.map(answer(call, job, emitOf(job)), (given) => finish(job, given))
-    }))
+    })))
   const stop = (job: MemoryJob, outcome: Entries.Outcome): void => {
     finish(job, { outcome, result: Entries.noBytes })
     // The map interrupts the fiber whose place is taken.
     fork(job.id, Effect.void)
+  }
+  const returnQueued = (): void => {
+    for (const job of jobs.values()) if (!job.hasStarted) stop(job, Entries.Outcome.returned)
   }
   const session: ExecutorSession = {
     dispatch: (batch) => {
@@ -143,6 +154,7 @@ const open = Effect.fnUntraced(function*(node: string, turns: Semaphore.Semaphor
         jobs.set(job.id, job)
         fork(job.id, run(job))
       }
+      if (cpus === 0) returnQueued()
     },
     cancel: (jobIds) => {
       for (const id of jobIds) {
@@ -152,8 +164,17 @@ const open = Effect.fnUntraced(function*(node: string, turns: Semaphore.Semaphor
     },
     // Its jobs run on the event loop that would have to wait.
     setPaused: () => {},
-    returnQueued: () => {
-      for (const job of jobs.values()) if (!job.hasStarted) stop(job, Entries.Outcome.returned)
+    returnQueued,
+    setCpus: (wanted) => {
+      cpus = Math.min(turns.cpus, wanted)
+      // Job ids are positive.
+      fork(-1, own.resize(cpus))
+      if (cpus === 0) returnQueued()
+    },
+    jobs: () => {
+      const all = [...jobs.values()]
+      const idsOf = (hasStarted: boolean) => all.filter((job) => job.hasStarted === hasStarted).map((job) => job.id)
+      return { running: idsOf(true), waiting: idsOf(false) }
     }
   }
   yield* Effect.addFinalizer(() => Effect.sync(() => jobs.clear()))
@@ -162,7 +183,7 @@ const open = Effect.fnUntraced(function*(node: string, turns: Semaphore.Semaphor
 
 const make = Effect.gen(function*() {
   const { cpus, nodeName } = yield* ExecutorConfig
-  const turns = yield* Semaphore.make(cpus)
+  const turns: Turns = { cpus, all: yield* Semaphore.make(cpus) }
   return JobExecutor.of({ cpus, open: (request) => open(nodeName, turns, request) })
 })
 

@@ -8,6 +8,7 @@ import { Effect, Layer, Queue } from "effect"
 import { randomUUID } from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import * as SessionJobs from "../../domain/node/SessionJobs.ts"
 import { ComputationRefused } from "../../domain/NodeError.ts"
 import * as NodeInfo from "../../domain/NodeInfo.ts"
 import { ExecutorConfig, type ExecutorSettings } from "../../services/ExecutorConfig.ts"
@@ -60,6 +61,7 @@ const openSession = (
 ): Effect.Effect<void, ComputationRefused> =>
   Effect.callback<void, ComputationRefused>((resume) => {
     const { limits, name } = request.computation
+    const cpus = request.cpus ?? Infinity
     const { ipAddr, nodeName } = machine.settings
     machine.sessions.set(id, {
       told: {
@@ -76,7 +78,7 @@ const openSession = (
       isPaused: false,
       onBuried: () => {}
     })
-    SlotMachine.feed(machine, { _tag: "SessionOpened", session: id, graceMillis: limits.graceMillis })
+    SlotMachine.feed(machine, { _tag: "SessionOpened", session: id, graceMillis: limits.graceMillis, cpus })
   })
 
 const make = Effect.gen(function*() {
@@ -93,7 +95,12 @@ const make = Effect.gen(function*() {
       dispatch: (batch) => SlotMachine.feed(machine, { _tag: "JobsArrived", session: id, batch }),
       cancel: (jobIds) => SlotMachine.feed(machine, { _tag: "JobsCancelled", session: id, jobIds }),
       setPaused: (isPaused) => SlotMachine.setPaused(machine, id, isPaused),
-      returnQueued: () => SlotMachine.feed(machine, { _tag: "QueueReturned", session: id })
+      returnQueued: () => SlotMachine.feed(machine, { _tag: "QueueReturned", session: id }),
+      setCpus: (cpus) => SlotMachine.feed(machine, { _tag: "SessionLimited", session: id, cpus }),
+      jobs: () => {
+        const pooled = machine.pool.sessions.get(id)
+        return pooled === undefined ? SessionJobs.none : SessionJobs.of(pooled)
+      }
     }
     return session
   })

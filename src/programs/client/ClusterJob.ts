@@ -32,6 +32,7 @@ export class ClusterJob implements JobRecord {
   args: Uint8Array
   readonly flags: number
   readonly timeoutMillis: number
+  readonly pinnedTo: string
   status: JobStatus = "Created"
   attempt = 0
   nodeId = ""
@@ -46,11 +47,12 @@ export class ClusterJob implements JobRecord {
   /** Called once when the job has its outcome. */
   listener: (() => void) | undefined = undefined
 
-  constructor(number: number, args: Uint8Array, flags: number, timeoutMillis: number, id: unknown) {
+  constructor(number: number, args: Uint8Array, flags: number, timeoutMillis: number, id: unknown, pinnedTo = "") {
     this.number = number
     this.args = args
     this.flags = flags
     this.timeoutMillis = timeoutMillis
+    this.pinnedTo = pinnedTo
     this.id = id
   }
 }

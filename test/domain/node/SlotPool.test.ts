@@ -15,7 +15,7 @@ const sessions = [1, 2, 3]
 
 /** What can happen; some of it more often. */
 const happenings = "dispatch dispatch receive receive begin begin begin finish finish read read read advance advance " +
-  "cancel crash open close return settle finishLong listen burst say"
+  "cancel crash open close return settle finishLong listen burst say limit"
 
 /** One thing that happens; `pick` chooses among what is there. */
 const command = fc.record({
@@ -35,11 +35,15 @@ const onSession = (simulation: Simulated.Simulation, { amount, pick, what }: Com
   const session = sessions[pick % sessions.length]!
   const jobs = simulation.open.get(session)
   if (what === "open") {
-    if (jobs === undefined && !simulation.readySessions.has(session)) Simulated.open(simulation, session, pick % 3 * 50)
+    if (jobs === undefined && !simulation.readySessions.has(session)) {
+      const cpus = amount > 20 ? amount % 3 : Infinity
+      Simulated.open(simulation, session, { graceMillis: pick % 3 * 50, cpus })
+    }
     return
   }
   if (jobs === undefined || simulation.refusedSessions.has(session)) return
   if (what === "close") Simulated.close(simulation, session)
+  else if (what === "limit") Simulated.feed(simulation, { _tag: "SessionLimited", session, cpus: amount % 4 })
   else if (what === "return") Simulated.feed(simulation, { _tag: "QueueReturned", session })
   else if (!simulation.readySessions.has(session)) return
   else if (what === "dispatch") Simulated.dispatch(simulation, session, amount, pick % 5 === 0 ? 30 : 0)
@@ -73,7 +77,7 @@ const onSlot = (simulation: Simulated.Simulation, { amount, pick, what }: Comman
 }
 
 const happen = (simulation: Simulated.Simulation, next: Command): void => {
-  if (["open", "close", "return", "dispatch", "cancel"].includes(next.what)) onSession(simulation, next)
+  if (["open", "close", "return", "limit", "dispatch", "cancel"].includes(next.what)) onSession(simulation, next)
   else if (next.what === "advance") Simulated.advance(simulation, next.amount)
   else if (next.what === "settle") Simulated.settle(simulation, next.amount)
   else onSlot(simulation, next)
