@@ -41,4 +41,4 @@ export const maxFrameBytes = 64 * 1024 * 1024
 export const maxValueBytes = 48 * 1024 * 1024
 
 /** Changes with every change of the protocol; both sides must have the same. */
-export const protocolVersion = 1
+export const protocolVersion = 2

@@ -11,9 +11,11 @@
  *   AcquireLease {clientId, …}       ──▶      Lease | NodeBusy
  *   Events {leaseId}                 ══▶      stream of NodeEvent
  *   OpenComputation {computation}    ──▶      cpus | ComputationRefused
+ *   SetCpus {cpus}                   ──▶      (at most so many jobs of it at a time)
  *   Dispatch {batch, acknowledged}   ──▶      (slots run the jobs)
  *                                    ◀══      Replies {sequence, batch}
  *   CancelJobs {jobIds}              ──▶
+ *   NodeJobs                         ──▶      ids of the jobs that it has
  *   CloseComputation                 ──▶
  *   ReleaseLease                     ──▶
  * ```
@@ -61,7 +63,9 @@ export class AcquireLease extends Rpc.make("AcquireLease", {
     /** User, host and process, for messages to others. */
     clientName: Schema.String,
     /** Unique per scheduler of the client and per life of its connection. */
-    sessionId: Schema.String
+    sessionId: Schema.String,
+    /** How often the client wants to know what the node has to spare; absent for the node's own interval. */
+    pulseMillis: Schema.optionalKey(Schema.Number)
   },
   success: Schema.Struct({ leaseId: Schema.String }),
   error: NodeBusy
@@ -77,9 +81,27 @@ export class Events extends Rpc.make("Events", {
 
 /** Sends a computation; answers when the node is ready for its jobs. */
 export class OpenComputation extends Rpc.make("OpenComputation", {
-  payload: { leaseId: Schema.String, computation: Computation },
+  payload: {
+    leaseId: Schema.String,
+    computation: Computation,
+    /** Jobs of it at the same time, at most; 0 for none yet. Absent for as many as the node has slots. */
+    cpus: Schema.optionalKey(Schema.Number)
+  },
   success: Schema.Struct({ cpus: Schema.Number }),
   error: Schema.Union([NotLeased, ComputationRefused])
+}) {}
+
+/** Changes how many jobs of a computation run at the same time. With 0 those that did not start are given back. */
+export class SetCpus extends Rpc.make("SetCpus", {
+  payload: { leaseId: Schema.String, computationId: Schema.String, cpus: Schema.Number },
+  error: NotLeased
+}) {}
+
+/** The jobs of a computation that got no reply yet: a computation that is not open has none. */
+export class NodeJobs extends Rpc.make("NodeJobs", {
+  payload: { leaseId: Schema.String, computationId: Schema.String },
+  success: Schema.Struct({ running: Schema.Array(Schema.Number), waiting: Schema.Array(Schema.Number) }),
+  error: NotLeased
 }) {}
 
 /** Sends jobs (none to acknowledge only), and acknowledges replies up to and including a sequence number. */
@@ -120,8 +142,10 @@ export class NodeRpcs extends RpcGroup.make(
   AcquireLease,
   Events,
   OpenComputation,
+  SetCpus,
   Dispatch,
   CancelJobs,
+  NodeJobs,
   CloseComputation,
   ReleaseLease
 ) {}

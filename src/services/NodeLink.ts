@@ -1,6 +1,7 @@
 /** Opens the control connection to a node. */
 import { Context, type Effect, type Scope, type Stream } from "effect"
 import type { Computation } from "../domain/Computation.ts"
+import type { SessionJobs } from "../domain/node/SessionJobs.ts"
 import type { NodeAddress } from "../domain/NodeAddress.ts"
 import type {
   ComputationRefused,
@@ -21,6 +22,12 @@ export interface LinkClient {
   readonly clientName: string
 }
 
+/** What a computation gets of a node. */
+export interface SeatTerms {
+  /** Jobs at the same time, at most; 0 for none yet. Default: as many as the node has slots. */
+  readonly cpus?: number
+}
+
 /**
  * A connection on which versions are agreed. Every method fails with
  * `NodeUnreachable` once the connection is broken, and may be interrupted at any
@@ -29,14 +36,28 @@ export interface LinkClient {
 export interface NodeConnection {
   readonly info: NodeInfo
   /** Takes the node for a session of the client; the same session gets the same lease again. */
-  readonly acquire: (client: LinkClient, sessionId: string) => Effect.Effect<string, NodeBusy | NodeUnreachable>
+  readonly acquire: (
+    client: LinkClient,
+    sessionId: string,
+    /** How often the node tells what it has to spare; its own interval by default. */
+    pulseMillis?: number
+  ) => Effect.Effect<string, NodeBusy | NodeUnreachable>
   /** Everything the node tells under the lease; ends only by failing. */
   readonly events: (leaseId: string) => Stream.Stream<NodeEvent, NotLeased | NodeUnreachable>
   /** Sends a computation; succeeds when the node is ready for its jobs. */
   readonly openComputation: (
     leaseId: string,
-    computation: Computation
+    computation: Computation,
+    terms?: SeatTerms
   ) => Effect.Effect<void, ComputationRefused | NotLeased | NodeUnreachable>
+  /** Changes how many jobs of a computation run at the same time; with 0 those that did not start come back. */
+  readonly setCpus: (
+    leaseId: string,
+    computationId: string,
+    cpus: number
+  ) => Effect.Effect<void, NotLeased | NodeUnreachable>
+  /** The jobs that the node itself says it has. */
+  readonly jobs: (leaseId: string, computationId: string) => Effect.Effect<SessionJobs, NotLeased | NodeUnreachable>
   /** Sends job entries (none to only acknowledge) and acknowledges replies up to a sequence number. */
   readonly dispatch: (
     leaseId: string,

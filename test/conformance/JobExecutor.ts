@@ -123,6 +123,39 @@ export const jobExecutorConformance = (name: string, layerOf: (cpus: number) => 
   })
 
   describe(`${name} keeps jobs in order and to the cpus`, () => {
+    it.live("runs no more jobs of a computation at a time than it may use cpus, and as many as it may from then on", () =>
+      withExecutor(4)(Effect.gen(function*() {
+        const source = "async (n) => { await new Promise((done) => setTimeout(done, n)); return n }"
+        const opened = yield* openFunction(source, { cpus: 1 })
+        const most = (replies: ReadonlyArray<{ readonly startMillis: number; readonly durationMicros: number }>) => {
+          const spans = replies.map(({ durationMicros, startMillis }) =>
+            [startMillis, startMillis + durationMicros / 1000 - 2] as const
+          )
+          return Math.max(...spans.map(([at]) => spans.filter(([from, to]) => from <= at && at < to).length))
+        }
+        const some = Array.from({ length: 6 }, () => [20])
+        expect(most(yield* opened.replies(opened.submit(some)))).toBe(1)
+        opened.setCpus(3)
+        const many = Array.from({ length: 40 }, () => [30])
+        expect(most(yield* opened.replies(opened.submit(many)))).toBe(3)
+      })))
+
+    it.live("gives back what has not started when a computation may use no cpus, and tells which jobs run", () =>
+      withExecutor(2)(Effect.gen(function*() {
+        const opened = yield* openFunction("(n) => new Promise((done) => setTimeout(done, n))", { cpus: 1 })
+        const [running, ...others] = opened.submit([[200], [1], [1]])
+        // What is submitted while the executor is busy telling something counts a moment later.
+        yield* Effect.yieldNow
+        expect(opened.jobs()).toEqual({ running: [running], waiting: others })
+        opened.setCpus(0)
+        const late = opened.submit([[1]])
+        const replies = yield* opened.replies([running!, ...others, ...late])
+        // The first may have started already.
+        expect(["succeeded", "returned"]).toContain(outcomeOf(replies[0]!))
+        expect(replies.slice(1).map(outcomeOf)).toEqual(["returned", "returned", "returned"])
+        expect(opened.jobs()).toEqual({ running: [], waiting: [] })
+      })))
+
     it.live("runs jobs one at a time on one cpu, in the order of their arrival, over all computations", () =>
       withExecutor(1)(Effect.gen(function*() {
         const source =

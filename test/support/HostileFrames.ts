@@ -2,6 +2,7 @@
 import { Effect, Schema } from "effect"
 import { RpcSerialization } from "effect/rpc"
 import * as net from "node:net"
+import { protocolVersion } from "../../src/domain/NodeInfo.ts"
 import { NodeRpcs } from "../../src/domain/NodeRpcs.ts"
 import { aComputation, someJobs } from "./NodeClients.ts"
 
@@ -21,10 +22,12 @@ export const validFrames: Effect.Effect<ReadonlyArray<Uint8Array>> = Effect.gen(
   const parser = serialization.makeUnsafe()
   const leaseId = "00000000-0000-4000-8000-000000000000"
   const payloads: Record<string, unknown> = {
-    Hello: { protocol: 1, version: "0.1.0" },
+    Hello: { protocol: protocolVersion, version: "0.1.0" },
     AcquireLease: { clientId: "hostile", clientName: "nobody@nowhere", sessionId: "1" },
     Events: { leaseId },
     OpenComputation: { leaseId, computation: aComputation("c") },
+    SetCpus: { leaseId, computationId: "c", cpus: 2 },
+    NodeJobs: { leaseId, computationId: "c" },
     Dispatch: { leaseId, computationId: "c", batch: someJobs(1, 2, 3), acknowledged: 0 },
     CancelJobs: { leaseId, computationId: "c", jobIds: [1, 2, 3] },
     CloseComputation: { leaseId, computationId: "c" },

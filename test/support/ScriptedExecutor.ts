@@ -98,8 +98,8 @@ export const make = (options: { readonly cpus?: number; readonly running?: numbe
             },
             cancel: (ids) => ids.forEach((id) => finish(id, Outcome.cancelled)),
             returnQueued: () => jobs.slice(options.running ?? 1).forEach((id) => finish(id, Outcome.returned)),
-            setCpus: (cpus) => {
-              scripted.cpus = cpus
+            setCpus: (changed) => {
+              scripted.cpus = changed
             },
             jobs: () => ({ running: jobs.slice(0, options.running ?? 1), waiting: jobs.slice(options.running ?? 1) })
           }

@@ -51,13 +51,21 @@ export const make = (address: string, info: NodeInfo, rpc: NodeRpcClient): NodeC
     )
   return {
     info,
-    acquire: (client, sessionId) =>
-      call(Effect.map(rpc.AcquireLease({ ...client, sessionId }), (lease) => lease.leaseId)),
+    acquire: (client, sessionId, pulseMillis) =>
+      call(
+        Effect.map(
+          rpc.AcquireLease({ ...client, sessionId, ...(pulseMillis === undefined ? {} : { pulseMillis }) }),
+          (lease) => lease.leaseId
+        )
+      ),
     events: (leaseId) =>
       rpc.Events({ leaseId }).pipe(
         Stream.catchTag("RpcClientError", (error) => Stream.fromEffect(lost(explain(error))))
       ),
-    openComputation: (leaseId, computation) => call(Effect.asVoid(rpc.OpenComputation({ leaseId, computation }))),
+    openComputation: (leaseId, computation, terms) =>
+      call(Effect.asVoid(rpc.OpenComputation({ leaseId, computation, ...terms }))),
+    setCpus: (leaseId, computationId, cpus) => call(rpc.SetCpus({ leaseId, computationId, cpus })),
+    jobs: (leaseId, computationId) => call(rpc.NodeJobs({ leaseId, computationId })),
     dispatch: (leaseId, computationId, batch, acknowledged) =>
       call(rpc.Dispatch({ leaseId, computationId, batch, acknowledged })),
     cancelJobs: (leaseId, computationId, jobIds) => call(rpc.CancelJobs({ leaseId, computationId, jobIds })),

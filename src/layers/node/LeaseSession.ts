@@ -7,10 +7,12 @@
 import { Cause, Deferred, Effect, Exit, Fiber, type Pull, Scope } from "effect"
 import type { Computation } from "../../domain/Computation.ts"
 import * as Outbox from "../../domain/node/Outbox.ts"
+import * as SessionJobs from "../../domain/node/SessionJobs.ts"
 import type { ComputationRefused } from "../../domain/NodeError.ts"
 import type { NodeEvent } from "../../domain/NodeRpcs.ts"
 import { countEnded } from "../../domain/wire/Entries.ts"
 import type { ExecutorSession, JobExecutor } from "../../services/JobExecutor.ts"
+import type { SeatTerms } from "../../services/NodeLink.ts"
 
 /** A computation that is being opened, open, or being closed. */
 interface OpenComputation {
@@ -128,7 +130,8 @@ export const subscribe = (
 export const open = (
   session: LeaseSession,
   executor: JobExecutor["Service"],
-  computation: Computation
+  computation: Computation,
+  terms: SeatTerms = {}
 ): Effect.Effect<ExecutorSession, ComputationRefused> =>
   Effect.suspend(() => {
     const known = session.computations.get(computation.id)
@@ -143,7 +146,7 @@ export const open = (
     }
     session.computations.set(computation.id, opening)
     // Forked into the session: the client's connection may break while the computation is made ready.
-    return executor.open({ computation, onReplies: receive(session, computation.id, opening) }).pipe(
+    return executor.open({ ...terms, computation, onReplies: receive(session, computation.id, opening) }).pipe(
       Scope.provide(opening.scope),
       Effect.onExit((exit) => {
         if (Exit.isSuccess(exit)) {
@@ -179,6 +182,14 @@ export const dispatch = (session: LeaseSession, computationId: string, batch: Ui
 /** Cancels jobs; a computation that is not open has none. */
 export const cancel = (session: LeaseSession, computationId: string, jobIds: ReadonlyArray<number>): void =>
   session.computations.get(computationId)?.executor?.cancel(jobIds)
+
+/** Changes how many jobs of a computation run at the same time; one that is not open has none. */
+export const setCpus = (session: LeaseSession, computationId: string, cpus: number): void =>
+  session.computations.get(computationId)?.executor?.setCpus(cpus)
+
+/** The jobs of a computation without a reply. */
+export const jobs = (session: LeaseSession, computationId: string): SessionJobs.SessionJobs =>
+  session.computations.get(computationId)?.executor?.jobs() ?? SessionJobs.none
 
 /** Gives back every job that has not started. */
 export const returnQueued = (session: LeaseSession): void => {

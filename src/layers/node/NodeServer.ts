@@ -19,6 +19,7 @@ import { HostStats } from "../../services/HostStats.ts"
 import { JobExecutor } from "../../services/JobExecutor.ts"
 import { NodeConfig } from "../../services/NodeConfig.ts"
 import { NodeLifecycle } from "../../services/NodeLifecycle.ts"
+import type { SeatTerms } from "../../services/NodeLink.ts"
 import * as LeaseSession from "./LeaseSession.ts"
 
 /** A lease of the node with what is kept for it. All leases there are belong to one client. */
@@ -97,12 +98,29 @@ const makeHello = (state: State, name: string, info: Effect.Effect<NodeInfo>) =>
     return yield* info
   })
 
-const makeAcquire = (state: State, name: string, scope: Scope.Scope) =>
+/** The shortest interval that a client can ask for. */
+const leastPulse = Duration.millis(100)
+
+/** Tells a client how busy the machine is, every pulse, until its lease ends. */
+const makePulse =
+  (availInfo: Effect.Effect<NodeInfo["availInfo"]>, ownInterval: Duration.Input) =>
+  (session: LeaseSession.LeaseSession, pulseMillis: number | undefined): Effect.Effect<unknown> => {
+    const interval = Duration.max(leastPulse, Duration.fromInputUnsafe(pulseMillis ?? ownInterval))
+    return Effect.map(availInfo, (now) => {
+      session.outbox.availInfo = now
+      LeaseSession.wake(session)
+    }).pipe(Effect.delay(interval), Effect.forever, Effect.forkIn(session.scope))
+  }
+
+type Pulse = ReturnType<typeof makePulse>
+
+const makeAcquire = (state: State, name: string, scope: Scope.Scope, pulse: Pulse) =>
   Effect.fnUntraced(function*(
-    { clientId, clientName, sessionId }: {
+    { clientId, clientName, pulseMillis, sessionId }: {
       readonly clientId: string
       readonly clientName: string
       readonly sessionId: string
+      readonly pulseMillis?: number
     },
     connection: number
   ) {
@@ -128,6 +146,7 @@ const makeAcquire = (state: State, name: string, scope: Scope.Scope) =>
       }
       if (decision.isNew) {
         tenant.session = LeaseSession.make(decision.leaseId, clientName, scope)
+        yield* pulse(tenant.session, pulseMillis)
         yield* Effect.logDebug("a client took the node").pipe(Effect.annotateLogs({ clientName }))
       }
       return { leaseId: decision.leaseId }
@@ -162,9 +181,10 @@ const makeDispatch = (state: State, name: string) =>
 const openComputation = (
   session: LeaseSession.LeaseSession,
   executor: JobExecutor["Service"],
-  computation: Computation
+  computation: Computation,
+  terms: SeatTerms
 ): Effect.Effect<{ readonly cpus: number }, ComputationRefused> =>
-  LeaseSession.open(session, executor, computation).pipe(
+  LeaseSession.open(session, executor, computation, terms).pipe(
     Effect.tap(() => Effect.logInfo("a computation is open")),
     Effect.tapError(({ reason }) => Effect.logInfo("refused a computation").pipe(Effect.annotateLogs({ reason }))),
     Effect.annotateLogs({ clientName: session.clientName, computation: computation.name }),
@@ -178,10 +198,11 @@ const makeHandlers = (options: {
   readonly info: Effect.Effect<NodeInfo>
   readonly close: Closer
   readonly scope: Scope.Scope
+  readonly pulse: Pulse
 }) => {
   const { close, executor, name, state } = options
   const hello = makeHello(state, name, options.info)
-  const acquire = makeAcquire(state, name, options.scope)
+  const acquire = makeAcquire(state, name, options.scope, options.pulse)
   const dispatch = makeDispatch(state, name)
   /** The tenant with a lease, for the connection that acquired it. */
   const tenantWith = (leaseId: string, client: Rpc.ServerClient): Tenant | undefined => {
@@ -203,7 +224,7 @@ const makeHandlers = (options: {
           ? Stream.fail(new NotLeased({ node: name, what: "events" }))
           : Stream.fromPull(Effect.sync(() => LeaseSession.subscribe(session)))
       }),
-    OpenComputation: ({ computation, leaseId }, { client }) => {
+    OpenComputation: ({ computation, leaseId, ...terms }, { client }) => {
       const session = sessionOf(leaseId, client)
       if (session === undefined) return notLeased("a computation")
       if (state.isDraining) {
@@ -211,7 +232,7 @@ const makeHandlers = (options: {
           new ComputationRefused({ node: name, computation: computation.name, reason: "the node is ending" })
         )
       }
-      return openComputation(session, executor, computation)
+      return openComputation(session, executor, computation, terms)
     },
     Dispatch: (payload, { client }) => {
       const session = sessionOf(payload.leaseId, client)
@@ -221,6 +242,17 @@ const makeHandlers = (options: {
       const session = sessionOf(leaseId, client)
       if (session === undefined) return notLeased("a cancellation")
       return Effect.sync(() => LeaseSession.cancel(session, computationId, jobIds))
+    },
+    SetCpus: ({ computationId, cpus, leaseId }, { client }) => {
+      const session = sessionOf(leaseId, client)
+      if (session === undefined) return notLeased("a number of cpus")
+      return Effect.sync(() => LeaseSession.setCpus(session, computationId, Math.max(0, cpus)))
+    },
+    NodeJobs: ({ computationId, leaseId }, { client }) => {
+      const session = sessionOf(leaseId, client)
+      return session === undefined
+        ? notLeased("a question for its jobs")
+        : Effect.sync(() => LeaseSession.jobs(session, computationId))
     },
     CloseComputation: ({ computationId, leaseId }, { client }) => {
       const session = sessionOf(leaseId, client)
@@ -237,17 +269,6 @@ const makeHandlers = (options: {
       })
   })
 }
-
-/** Tells the client how busy the machine is, every pulse. */
-const pulse = (state: State, availInfo: Effect.Effect<NodeInfo["availInfo"]>) =>
-  Effect.gen(function*() {
-    if (state.tenants.size === 0) return
-    const now = yield* availInfo
-    for (const session of sessionsOf(state)) {
-      session.outbox.availInfo = now
-      LeaseSession.wake(session)
-    }
-  })
 
 const makeDrain = (state: State) =>
   Effect.fn("NodeLifecycle.drain")(function*(grace: Duration.Input) {
@@ -290,8 +311,8 @@ const make = Effect.gen(function*() {
     platform: host.platform,
     availInfo: now
   }))
-  yield* pulse(state, availInfo).pipe(Effect.delay(config.pulseInterval), Effect.forever, Effect.forkScoped)
-  const handlers = makeHandlers({ state, name: config.name, executor, info, close, scope })
+  const pulse = makePulse(availInfo, config.pulseInterval)
+  const handlers = makeHandlers({ state, name: config.name, executor, info, close, scope, pulse })
 
   const countDown = Effect.fnUntraced(function*(tenant: Tenant, connection: number) {
     const before = tenant.leases

@@ -37,6 +37,8 @@ export interface Engine {
   readonly requests: Map<string, SchedulerRequest>
   /** Addresses of all nodes there ever were, by id. */
   readonly addresses: Map<string, string>
+  /** Calls the listener once the node has answered all jobs of a computation that leaves it. */
+  readonly onDrained: (nodeId: string, computationId: string, listener: () => void) => void
   /** Hands an event to the scheduler; returns at once. */
   readonly post: (event: Event) => void
   /** Like `post` of a `Submitted` event for one job, gathered with others of the same moment. */
@@ -68,6 +70,8 @@ const batchesOf = function*(jobs: ReadonlyArray<JobRecord>): Generator<Uint8Arra
   yield encodeJobs(batch)
 }
 
+const seatKey = (nodeId: string, computationId: string): string => `${nodeId} ${computationId}`
+
 /** What to say of a node that a call failed on. */
 const reasonOf = (error: NotLeased | MalformedMessage | NodeUnreachable): string =>
   error._tag === "NodeUnreachable" ? error.reason : error.message
@@ -78,6 +82,7 @@ export const make = Effect.gen(function*() {
   const nodes = new Map<string, ConnectedNode>()
   const requests = new Map<string, SchedulerRequest>()
   const addresses = new Map<string, string>()
+  const drained = new Map<string, () => void>()
   const latch = Latch.makeUnsafe(false)
   const fork = yield* FiberSet.makeRuntime()
   let events: Array<Event> = []
@@ -108,14 +113,20 @@ export const make = Effect.gen(function*() {
     gathered = { computationId, jobs }
   }
 
+  /** Calls a node; one that does not answer is given up. */
+  const tell = (
+    nodeId: string,
+    call: (node: ConnectedNode) => Effect.Effect<void, NotLeased | MalformedMessage | NodeUnreachable>
+  ): void => {
+    const node = nodes.get(nodeId)
+    if (node === undefined) return
+    fork(call(node).pipe(Effect.catch((error) => Effect.sync(() => node.fail(reasonOf(error))))))
+  }
+
   const send = (node: ConnectedNode, computationId: string, batch: Uint8Array): void => {
     node.acknowledged = node.received
     node.unacknowledgedBytes = 0
-    fork(
-      node.connection.dispatch(node.leaseId, computationId, batch, node.received).pipe(
-        Effect.catch((error) => Effect.sync(() => node.fail(reasonOf(error))))
-      )
-    )
+    tell(node.id, () => node.connection.dispatch(node.leaseId, computationId, batch, node.received))
   }
 
   const perform = (action: Action): void => {
@@ -126,16 +137,21 @@ export const make = Effect.gen(function*() {
         for (const batch of batchesOf(action.jobs)) send(node, action.computationId, batch)
         return
       }
-      case "CancelOnNode": {
-        const node = nodes.get(action.nodeId)
-        if (node === undefined) return
-        fork(
-          node.connection.cancelJobs(node.leaseId, action.computationId, action.jobNumbers).pipe(
-            Effect.catch((error) => Effect.sync(() => node.fail(reasonOf(error))))
-          )
+      case "CancelOnNode":
+        return tell(
+          action.nodeId,
+          (node) => node.connection.cancelJobs(node.leaseId, action.computationId, action.jobNumbers)
         )
+      case "SetCpus":
+        return tell(action.nodeId, (node) => node.connection.setCpus(node.leaseId, action.computationId, action.cpus))
+      case "Drained": {
+        const listener = drained.get(seatKey(action.nodeId, action.computationId))
+        drained.delete(seatKey(action.nodeId, action.computationId))
+        listener?.()
         return
       }
+      case "Requeued":
+        return
       case "Replied": {
         const node = nodes.get(action.job.nodeId)
         if (node !== undefined) {
@@ -179,5 +195,14 @@ export const make = Effect.gen(function*() {
   })
   yield* latch.await.pipe(Effect.andThen(drain), Effect.forever, Effect.forkScoped)
 
-  return { state, nodes, requests, addresses, post, submit } satisfies Engine
+  const onDrained: Engine["onDrained"] = (nodeId, computationId, listener) => {
+    const key = seatKey(nodeId, computationId)
+    const before = drained.get(key)
+    drained.set(key, () => {
+      before?.()
+      listener()
+    })
+  }
+
+  return { onDrained, state, nodes, requests, addresses, post, submit } satisfies Engine
 })

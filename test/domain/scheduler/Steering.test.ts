@@ -302,7 +302,7 @@ describe("random histories of steering", () => {
             }
           }
           for (const nodeId of fleet.state.nodes.keys()) while (fleet.answer(nodeId)) { /* until it has none */ }
-          for (const nodeId of [...fleet.state.nodes.keys()]) fleet.lose(nodeId)
+          for (const nodeId of fleet.state.nodes.keys()) fleet.lose(nodeId)
           fleet.join("last", 4)
           while (fleet.answer("last")) { /* until it has none */ }
           for (const job of all) {

@@ -2,6 +2,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Fiber, Layer } from "effect"
 import { TestClock } from "effect/testing"
+import { protocolVersion } from "../../../src/domain/NodeInfo.ts"
 import { countReplies, noBytes, Outcome } from "../../../src/domain/wire/Entries.ts"
 import * as HostStatsFixed from "../../../src/layers/host/HostStatsFixed.ts"
 import * as NodeServer from "../../../src/layers/node/NodeServer.ts"
@@ -73,7 +74,7 @@ describe("Hello", () => {
     Effect.gen(function*() {
       const { connectRaw } = yield* aNode({ cpus: 3 })
       const { rpc } = yield* connectRaw
-      expect(yield* rpc.Hello({ protocol: 1, version: "0.1.0" })).toMatchObject({
+      expect(yield* rpc.Hello({ protocol: protocolVersion, version: "0.1.0" })).toMatchObject({
         name: "n1",
         incarnation: "i1",
         cpus: 3,
@@ -324,6 +325,37 @@ describe("a pulse", () => {
       const { events } = yield* aBusyNode()
       yield* TestClock.adjust("10 seconds")
       expect(yield* events.next).toMatchObject({ _tag: "Pulse", availInfo: { cpu: 100, swap: 100 } })
+    }))
+})
+
+describe("what a computation gets of a node", () => {
+  it.effect("is said when it is opened, can be changed, and its jobs can be asked for", () =>
+    Effect.gen(function*() {
+      const { client, computation, dispatch, leaseId, script } = yield* aBusyNode({ running: 1 })
+      yield* dispatch(someJobs(1, 2))
+      const at = { leaseId, computationId: "c" }
+      expect(yield* client.rpc.NodeJobs(at)).toEqual({ running: [1], waiting: [2] })
+      yield* client.rpc.SetCpus({ ...at, cpus: 1 })
+      const other = aComputation("other")
+      yield* client.rpc.OpenComputation({ leaseId, computation: other, cpus: 1 })
+      expect(yield* client.rpc.NodeJobs({ leaseId, computationId: other.id })).toEqual({ running: [], waiting: [] })
+      expect([computation.cpus, script.computations.get(other.id)?.cpus]).toEqual([1, 1])
+      expect(yield* client.rpc.SetCpus({ ...at, leaseId: "forged", cpus: 1 }).pipe(Effect.flip)).toMatchObject({
+        _tag: "NotLeased"
+      })
+    }))
+
+  it.effect("is told every time the client asked for, and no more often than ten times a second", () =>
+    Effect.gen(function*() {
+      const { connect } = yield* aBusyNode()
+      const { rpc } = yield* connect
+      const { leaseId } = yield* rpc.AcquireLease({ ...alice, sessionId: "eager", pulseMillis: 1 })
+      const events = yield* listen(rpc.Events({ leaseId }))
+      yield* TestClock.adjust("99 millis")
+      const next = yield* Effect.forkChild(events.next)
+      expect(next.pollUnsafe()).toBeUndefined()
+      yield* TestClock.adjust("1 millis")
+      expect(yield* Fiber.join(next)).toMatchObject({ _tag: "Pulse" })
     }))
 })
 
