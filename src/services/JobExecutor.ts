@@ -43,8 +43,13 @@ export interface ExecutorSession {
  * computation for a few milliseconds at most, or for as long as running jobs take.
  */
 export class JobExecutor extends Context.Service<JobExecutor, {
-  /** Slots in use at most. */
-  readonly cpus: number
+  /** Slots in use at most, now. */
+  readonly cpus: () => number
+  /**
+   * Offers this many slots from now on. Slots beyond them end when they have nothing to do; jobs that run go on. With
+   * 0 no job is started any more: what has not started, or arrives, is given back.
+   */
+  readonly setCpus: (cpus: number) => void
   /**
    * Makes a computation ready; the first slot has loaded its code when this succeeds. Fails with
    * `ComputationRefused` (code that does not load, a program that is not there, no disk). Closing the scope kills

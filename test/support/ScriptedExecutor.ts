@@ -52,6 +52,7 @@ export const make = (options: { readonly cpus?: number; readonly running?: numbe
     computations,
     opened: 0,
     refuse: undefined as string | undefined,
+    cpus: options.cpus ?? 2,
     /** Opening waits for this. */
     openGate: Effect.void,
     /** Closing waits for this. */
@@ -60,7 +61,10 @@ export const make = (options: { readonly cpus?: number; readonly running?: numbe
   const layer = Layer.succeed(
     JobExecutor,
     JobExecutor.of({
-      cpus: options.cpus ?? 2,
+      cpus: () => script.cpus,
+      setCpus: (cpus) => {
+        script.cpus = cpus
+      },
       open: ({ computation, cpus, onReplies }) =>
         Effect.gen(function*() {
           script.opened++

@@ -107,7 +107,7 @@ export const feed = (simulation: Simulation, event: PoolEvent): void => {
   const wrong = SlotPoolState.invariants(simulation.pool)
   demand(wrong.length === 0, wrong.join("; "))
   const running = [...simulation.slots.values()].filter((slot) => slot.isAlive && slot.running !== undefined)
-  demand(running.length <= simulation.pool.config.cpus, `${running.length} jobs run at the same time`)
+  demand(running.length <= simulation.pool.ceiling, `${running.length} jobs run at the same time`)
 }
 
 const perform = (simulation: Simulation, action: PoolAction, events: Array<PoolEvent>): void => {

@@ -167,7 +167,7 @@ const deadline = (pool: SlotPool, slot: PoolSlot): number => {
 const lookAgainAt = (pool: SlotPool, slot: PoolSlot): number => {
   if (pool.config.maxInflight <= 1) return Infinity
   if (slot.inflight.length > 1) {
-    const wait = pool.busy < pool.config.cpus ? headMillis : longHeadMillis
+    const wait = pool.busy < pool.cpus ? headMillis : longHeadMillis
     return slot.headSince + wait * 2 ** slot.takes
   }
   return slot.takes === 0 ? slot.headSince + unclaimedMillis : Infinity
@@ -238,8 +238,8 @@ const onSession = (
   if (session === undefined) return
   if (event._tag === "JobsArrived") {
     arrived(session, event.batch)
-    // It was on its way when the session lost its cpus.
-    if (session.cpus === 0) SlotEnding.giveBack(pool, session, now, out)
+    // It was on its way when the session lost its cpus, or the node all of them.
+    if (session.cpus === 0 || pool.cpus === 0) SlotEnding.giveBack(pool, session, now, out)
   } else if (event._tag === "SessionLimited") {
     session.cpus = event.cpus
     if (event.cpus === 0) SlotEnding.giveBack(pool, session, now, out)
@@ -299,14 +299,24 @@ const onSlot = (
   }
 }
 
+/** Jobs that run go on; without cpus all others are given back. */
+const setCpus = (pool: SlotPool, cpus: number, now: number, out: Array<PoolAction>): void => {
+  pool.cpus = cpus
+  pool.mostCpus = Math.max(pool.mostCpus, cpus)
+  if (cpus > 0) return
+  for (const session of pool.sessions.values()) SlotEnding.giveBack(pool, session, now, out)
+}
+
 /** Takes in one event and says what is to be done. */
 export const step = (pool: SlotPool, event: PoolEvent, now: number): ReadonlyArray<PoolAction> => {
   const out: Array<PoolAction> = []
   if (event._tag === "Timer") {
     pool.timerAt = Infinity
     for (const slot of pool.slots.values()) timed(pool, slot, now, out)
-  } else if ("slot" in event) onSlot(pool, event, now, out)
+  } else if (event._tag === "CpusSet") setCpus(pool, event.cpus, now, out)
+  else if ("slot" in event) onSlot(pool, event, now, out)
   else onSession(pool, event, now, out)
+  pool.ceiling = Math.max(pool.cpus, Math.min(pool.ceiling, pool.busy))
   SlotSchedule.run(pool, now, out)
   setTimer(pool, now, out)
   return out

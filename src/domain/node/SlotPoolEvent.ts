@@ -37,6 +37,8 @@ export type PoolEvent =
     readonly stdout: Uint8Array
     readonly stderr: Uint8Array
   }
+  /** The node offers another number of cpus from now on; jobs that run go on, and with 0 the others are given back. */
+  | { readonly _tag: "CpusSet"; readonly cpus: number }
   | { readonly _tag: "Timer" }
 
 /** What is to be done, in order. */

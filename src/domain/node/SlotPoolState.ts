@@ -88,7 +88,7 @@ export interface SlotPlan {
 
 /** What is fixed for a pool. */
 export interface PoolConfig {
-  /** Slots that run jobs at the same time, at most. */
+  /** Slots that run jobs at the same time, at most, until `CpusSet` says otherwise. */
   readonly cpus: number
   /** Blank slots kept warm. */
   readonly spares: number
@@ -103,6 +103,12 @@ export interface PoolConfig {
 /** All of it. */
 export interface SlotPool {
   readonly config: PoolConfig
+  /** Slots that may run jobs at the same time now. */
+  cpus: number
+  /** Slots with a job, at most: more than `cpus` while those go on that were busy when it was lowered. */
+  ceiling: number
+  /** The most cpus there ever were. */
+  mostCpus: number
   readonly sessions: Map<number, PoolSession>
   readonly slots: Map<number, PoolSlot>
   nextSlotId: number
@@ -123,6 +129,9 @@ export interface SlotPool {
 /** A pool without slots and computations. */
 export const make = (config: PoolConfig): SlotPool => ({
   config,
+  cpus: config.cpus,
+  ceiling: config.cpus,
+  mostCpus: config.cpus,
   sessions: new Map(),
   slots: new Map(),
   nextSlotId: 1,
@@ -180,10 +189,12 @@ export const invariants = (pool: SlotPool): ReadonlyArray<string> => {
     if (slot.session !== null && !slot.session.slots.has(slot)) wrong.push(`session misses slot ${slot.id}`)
   }
   if (busy !== pool.busy) wrong.push(`${busy} slots are busy, counted ${pool.busy}`)
-  if (busy > pool.config.cpus) wrong.push(`${busy} slots are busy on ${pool.config.cpus} cpus`)
+  if (busy > pool.ceiling) wrong.push(`${busy} slots are busy on ${pool.ceiling} cpus`)
   const seen = new Set<PoolJob>()
   for (const session of pool.sessions.values()) {
-    if (session.slots.size > pool.config.cpus * 2) wrong.push(`session ${session.id} has ${session.slots.size} slots`)
+    if (session.slots.size > Math.max(1, pool.mostCpus) * 2) {
+      wrong.push(`session ${session.id} has ${session.slots.size} slots`)
+    }
     const jobs = JobRing.toArray(session.queue)
     for (const slot of session.slots) {
       if (pool.slots.get(slot.id) !== slot) wrong.push(`session ${session.id} has a slot that is gone`)

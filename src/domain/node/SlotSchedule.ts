@@ -81,12 +81,12 @@ const nextSession = (pool: SlotPool): PoolSession | undefined => {
 
 /** Gives free cpus to idle slots. */
 const fillIdle = (pool: SlotPool, now: number, out: Array<PoolAction>): void => {
-  while (pool.busy < pool.config.cpus) {
+  while (pool.busy < pool.cpus) {
     const session = nextSession(pool)
     if (session === undefined) return
     const slot = idleSlot(session)!
     const share = Math.ceil(
-      session.queue.length / Math.max(1, Math.min(liveSlots(session), pool.config.cpus, session.cpus))
+      session.queue.length / Math.max(1, Math.min(liveSlots(session), pool.cpus, session.cpus))
     )
     slot.headSince = now
     slot.takes = 0
@@ -97,10 +97,10 @@ const fillIdle = (pool: SlotPool, now: number, out: Array<PoolAction>): void => 
 
 /** Whether a session could work and has less than its share of the cpus: then the others get no work ahead of time. */
 const someoneStarves = (pool: SlotPool): boolean => {
-  if (pool.busy < pool.config.cpus || pool.sessions.size < 2) return false
+  if (pool.busy < pool.cpus || pool.sessions.size < 2) return false
   let active = 0
   for (const session of pool.sessions.values()) if (session.queue.length > 0 || busySlots(session) > 0) active++
-  const share = Math.max(1, Math.floor(pool.config.cpus / active))
+  const share = Math.max(1, Math.floor(pool.cpus / active))
   for (const session of pool.sessions.values()) {
     const fair = Math.min(share, session.cpus)
     if (session.queue.length > 0 && busySlots(session) < fair && idleSlot(session) !== undefined) return true
@@ -110,7 +110,7 @@ const someoneStarves = (pool: SlotPool): boolean => {
 
 /** Sends more jobs to slots that have done half of what they have. */
 const refill = (pool: SlotPool, out: Array<PoolAction>): void => {
-  if (pool.config.maxInflight <= 1 || someoneStarves(pool)) return
+  if (pool.config.maxInflight <= 1 || pool.busy > pool.cpus || someoneStarves(pool)) return
   for (const session of pool.sessions.values()) {
     if (session.queue.length === 0 || isTaking(session)) continue
     const limit = windowLimit(pool, session)
@@ -153,24 +153,45 @@ const evictIdle = (pool: SlotPool, wanting: PoolSession, out: Array<PoolAction>)
     }
   }
   if (oldest === undefined) return false
-  oldest.session!.slots.delete(oldest)
-  oldest.session = null
-  oldest.phase = "dying"
-  out.push({ _tag: "Kill", slot: oldest.id, reason: "idle, its place is needed" })
+  dismiss(oldest, "idle, its place is needed", out)
   return true
+}
+
+const dismiss = (slot: PoolSlot, reason: string, out: Array<PoolAction>): void => {
+  slot.session?.slots.delete(slot)
+  slot.session = null
+  slot.phase = "dying"
+  out.push({ _tag: "Kill", slot: slot.id, reason })
+}
+
+/** Blank slots to be kept warm: no more than could be made use of. */
+const sparesOf = (pool: SlotPool): number => Math.min(pool.config.spares, pool.cpus)
+
+/** Ends idle slots that are more than there are cpus for, and spares that nobody can need. */
+const shrink = (pool: SlotPool, out: Array<PoolAction>): void => {
+  for (const session of pool.sessions.values()) {
+    for (const slot of session.slots) {
+      if (liveSlots(session) <= pool.cpus) break
+      if (State.isIdle(slot)) dismiss(slot, "idle, its cpu was taken away", out)
+    }
+  }
+  let blanks = 0
+  for (const slot of pool.slots.values()) {
+    if (slot.phase === "blank" && ++blanks > sparesOf(pool)) dismiss(slot, "a spare too many", out)
+  }
 }
 
 /** How many more slots a session should get now. */
 const wantedSlots = (pool: SlotPool, session: PoolSession, now: number, out: Array<PoolAction>): number => {
   if (now < session.prepareAfter) return 0
   const live = liveSlots(session)
-  const first = live === 0 && (!session.isOpen || session.queue.length > 0) ? 1 : 0
+  const first = live === 0 && (!session.isOpen || (session.queue.length > 0 && pool.cpus > 0)) ? 1 : 0
   if (first === 1) return 1
   if (session.queue.length === 0 || idleSlot(session) !== undefined) return 0
-  const more = Math.min(Math.min(pool.config.cpus, session.cpus) - live, session.queue.length - preparingSlots(session))
+  const more = Math.min(Math.min(pool.cpus, session.cpus) - live, session.queue.length - preparingSlots(session))
   if (more <= 0) return 0
   // Beyond its first slot a session only takes room that nobody else makes use of.
-  if (preparedSlots(pool) >= pool.config.cpus * 2 && !evictIdle(pool, session, out)) return 0
+  if (preparedSlots(pool) >= pool.cpus * 2 && !evictIdle(pool, session, out)) return 0
   return 1
 }
 
@@ -207,7 +228,7 @@ const start = (pool: SlotPool, unmet: number, now: number, out: Array<PoolAction
     if (slot.phase === "starting") coming++
     else if (slot.phase === "blank") spare++
   }
-  const spares = now >= pool.spareAfter ? pool.config.spares - spare : 0
+  const spares = now >= pool.spareAfter ? sparesOf(pool) - spare : 0
   const wanted = Math.max(unmet, spares + unmet)
   for (let i = coming; i < wanted; i++) {
     const slot = State.makeSlot(pool.nextSlotId++, now)
@@ -223,5 +244,7 @@ export const run = (pool: SlotPool, now: number, out: Array<PoolAction>): void =
   let hasUnmet = pool.slots.size === 0
   for (const session of pool.sessions.values()) if (!session.isOpen || session.queue.length > 0) hasUnmet = true
   const unmet = hasUnmet ? prepare(pool, now, out) : 0
+  // After new computations got theirs: they need a slot to load their code even where there are no cpus.
+  if (pool.cpus < pool.mostCpus) shrink(pool, out)
   start(pool, unmet, now, out)
 }

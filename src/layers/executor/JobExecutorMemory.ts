@@ -4,7 +4,7 @@
  * on the event loop, so a cancelled job is given up at once and may go on unseen,
  * nothing is known of what it prints, and one that loops for ever hangs the test.
  */
-import { Clock, Effect, FiberMap, Layer, Result, Semaphore } from "effect"
+import { Clock, Effect, FiberMap, FiberSet, Layer, Result, Semaphore } from "effect"
 import type { Computation } from "../../domain/Computation.ts"
 import { ComputationRefused } from "../../domain/NodeError.ts"
 import * as Entries from "../../domain/wire/Entries.ts"
@@ -111,13 +111,18 @@ const reply = (request: ExecutorRequest, job: MemoryJob, endMillis: number, { ou
   }))
 
 interface Turns {
-  readonly cpus: number
+  cpus: number
   /** Of all computations. */
   readonly all: Semaphore.Semaphore
+  /** Give back what each computation has not started. */
+  readonly returns: Set<() => void>
 }
 
+/** A computation that was not told otherwise has as many cpus as there are. */
+const unlimited = Number.MAX_SAFE_INTEGER
+
 const open = Effect.fnUntraced(function*(node: string, turns: Turns, request: ExecutorRequest) {
-  let cpus = Math.min(turns.cpus, request.cpus ?? Infinity)
+  let cpus = request.cpus ?? unlimited
   const own = yield* Semaphore.make(cpus)
   const call = yield* Effect.fromResult(load(node, request.computation))
   const clock = yield* Clock.Clock
@@ -154,7 +159,7 @@ const open = Effect.fnUntraced(function*(node: string, turns: Turns, request: Ex
         jobs.set(job.id, job)
         fork(job.id, run(job))
       }
-      if (cpus === 0) returnQueued()
+      if (cpus === 0 || turns.cpus === 0) returnQueued()
     },
     cancel: (jobIds) => {
       for (const id of jobIds) {
@@ -166,7 +171,7 @@ const open = Effect.fnUntraced(function*(node: string, turns: Turns, request: Ex
     setPaused: () => {},
     returnQueued,
     setCpus: (wanted) => {
-      cpus = Math.min(turns.cpus, wanted)
+      cpus = wanted
       // Job ids are positive.
       fork(-1, own.resize(cpus))
       if (cpus === 0) returnQueued()
@@ -177,14 +182,30 @@ const open = Effect.fnUntraced(function*(node: string, turns: Turns, request: Ex
       return { running: idsOf(true), waiting: idsOf(false) }
     }
   }
-  yield* Effect.addFinalizer(() => Effect.sync(() => jobs.clear()))
+  yield* Effect.acquireRelease(
+    Effect.sync(() => turns.returns.add(returnQueued)),
+    () =>
+      Effect.sync(() => {
+        turns.returns.delete(returnQueued)
+        jobs.clear()
+      })
+  )
   return session
 })
 
 const make = Effect.gen(function*() {
-  const { cpus, nodeName } = yield* ExecutorConfig
-  const turns: Turns = { cpus, all: yield* Semaphore.make(cpus) }
-  return JobExecutor.of({ cpus, open: (request) => open(nodeName, turns, request) })
+  const settings = yield* ExecutorConfig
+  const turns: Turns = { cpus: settings.cpus, all: yield* Semaphore.make(settings.cpus), returns: new Set() }
+  const fork = yield* FiberSet.makeRuntime()
+  return JobExecutor.of({
+    cpus: () => turns.cpus,
+    setCpus: (cpus) => {
+      turns.cpus = cpus
+      fork(turns.all.resize(cpus))
+      if (cpus === 0) { for (const giveBack of turns.returns) giveBack() }
+    },
+    open: (request) => open(settings.nodeName, turns, request)
+  })
 })
 
 /** Jobs run on this process's event loop. */

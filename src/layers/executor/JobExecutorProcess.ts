@@ -104,7 +104,11 @@ const make = Effect.gen(function*() {
     }
     return session
   })
-  return JobExecutor.of({ cpus: settings.cpus, open })
+  return JobExecutor.of({
+    cpus: () => machine.pool.cpus,
+    setCpus: (cpus) => SlotMachine.feed(machine, { _tag: "CpusSet", cpus }),
+    open
+  })
 })
 
 /** Jobs run in slot processes. */

@@ -188,7 +188,7 @@ const openComputation = (
     Effect.tap(() => Effect.logInfo("a computation is open")),
     Effect.tapError(({ reason }) => Effect.logInfo("refused a computation").pipe(Effect.annotateLogs({ reason }))),
     Effect.annotateLogs({ clientName: session.clientName, computation: computation.name }),
-    Effect.as({ cpus: executor.cpus })
+    Effect.as({ cpus: executor.cpus() })
   )
 
 const makeHandlers = (options: {
@@ -307,7 +307,7 @@ const make = Effect.gen(function*() {
     name: config.name,
     incarnation: config.incarnation,
     version: packageVersion,
-    cpus: executor.cpus,
+    cpus: executor.cpus(),
     platform: host.platform,
     availInfo: now
   }))

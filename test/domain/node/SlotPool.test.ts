@@ -15,7 +15,7 @@ const sessions = [1, 2, 3]
 
 /** What can happen; some of it more often. */
 const happenings = "dispatch dispatch receive receive begin begin begin finish finish read read read advance advance " +
-  "cancel crash open close return settle finishLong listen burst say limit"
+  "cancel crash open close return settle finishLong listen burst say limit cpus"
 
 /** One thing that happens; `pick` chooses among what is there. */
 const command = fc.record({
@@ -79,6 +79,7 @@ const onSlot = (simulation: Simulated.Simulation, { amount, pick, what }: Comman
 const happen = (simulation: Simulated.Simulation, next: Command): void => {
   if (["open", "close", "return", "limit", "dispatch", "cancel"].includes(next.what)) onSession(simulation, next)
   else if (next.what === "advance") Simulated.advance(simulation, next.amount)
+  else if (next.what === "cpus") Simulated.feed(simulation, { _tag: "CpusSet", cpus: next.pick % 5 })
   else if (next.what === "settle") Simulated.settle(simulation, next.amount)
   else onSlot(simulation, next)
 }
@@ -105,6 +106,7 @@ describe("any sequence of events", () => {
           const simulation = Simulated.make({ cpus, maxInflight, spares: 1 })
           Simulated.open(simulation, 1)
           for (const next of commands) happen(simulation, next)
+          if (simulation.pool.cpus === 0) Simulated.feed(simulation, { _tag: "CpusSet", cpus })
           finishAll(simulation)
           expect(openJobs(simulation)).toBe(0)
           for (const session of simulation.open.keys()) Simulated.close(simulation, session)
@@ -364,5 +366,48 @@ describe("sharing", () => {
       Simulated.advance(simulation, 1000)
     }
     expect([...simulation.refusedSessions]).toEqual([1])
+  })
+})
+
+describe("cpus at run time", () => {
+  it("lets running jobs go on, starts none above the new number, and ends slots that have nothing to do", () => {
+    const simulation = ready({ cpus: 3, spares: 2 })
+    Simulated.dispatch(simulation, 1, 3)
+    for (let i = 0; i < 3; i++) {
+      Simulated.advance(simulation, 300)
+      startJobs(simulation)
+    }
+    expect(runningJobs(simulation)).toHaveLength(3)
+    Simulated.feed(simulation, { _tag: "CpusSet", cpus: 1 })
+    expect(runningJobs(simulation)).toHaveLength(3)
+    const [next] = Simulated.dispatch(simulation, 1, 1)
+    const [first, second, third] = [...simulation.slots.values()].filter((slot) => slot.running !== undefined)
+    Simulated.finish(first!, 1)
+    startJobs(simulation)
+    expect(runningJobs(simulation)).toHaveLength(2)
+    expect(first!.isAlive).toBe(false)
+    Simulated.finish(second!, 1)
+    startJobs(simulation)
+    expect(runningJobs(simulation)).toHaveLength(1)
+    Simulated.finish(third!, 1)
+    startJobs(simulation)
+    expect(runningJobs(simulation)).toEqual([next])
+  })
+
+  it("starts nothing on 0 cpus but gives it back, has a computation load all the same, and goes on where there are cpus again", () => {
+    const simulation = ready({ cpus: 2 })
+    Simulated.feed(simulation, { _tag: "CpusSet", cpus: 0 })
+    const [job] = Simulated.dispatch(simulation, 1, 1)
+    Simulated.open(simulation, 2)
+    Simulated.settle(simulation, 1)
+    Simulated.advance(simulation, 1000)
+    Simulated.settle(simulation, 1)
+    expect(simulation.readySessions).toContain(2)
+    expect(simulation.started.size).toBe(0)
+    expect(outcomeOf(simulation, job!)).toBe(Outcome.returned)
+    Simulated.feed(simulation, { _tag: "CpusSet", cpus: 2 })
+    const [again] = Simulated.dispatch(simulation, 1, 1)
+    Simulated.settle(simulation, 1)
+    expect(outcomeOf(simulation, again!)).toBe(Outcome.succeeded)
   })
 })
