@@ -25,6 +25,12 @@ export interface NodeSettings {
   readonly helloDeadline: Duration.Input
   /** How long a connection may be silent; clients ping more often than that. Default 60 seconds. */
   readonly silenceLimit: Duration.Input
+  /** Computations that the node takes before it ends; negative for any number. Default -1. */
+  readonly serve: number
+  /** Remove the files of computations also where their client wants them kept. Default false. */
+  readonly forceCleanup: boolean
+  /** Let clients end the node. Default false. */
+  readonly clientShutdown: boolean
   /** Connections at the same time; more are closed at once. Default 256. */
   readonly maxConnections: number
 }
@@ -44,6 +50,9 @@ export const defaults: NodeSettings = {
   pulseInterval: "10 seconds",
   helloDeadline: "5 seconds",
   silenceLimit: "60 seconds",
+  serve: -1,
+  forceCleanup: false,
+  clientShutdown: false,
   maxConnections: 256
 }
 

@@ -64,6 +64,10 @@ export const make = (options: { readonly cpus?: number; readonly running?: numbe
       cpus: () => script.cpus,
       setCpus: (cpus) => {
         script.cpus = cpus
+        if (cpus > 0) return
+        for (const { finish, jobs } of computations.values()) {
+          jobs.slice(options.running ?? 1).forEach((id) => finish(id, Outcome.returned))
+        }
       },
       open: ({ computation, cpus, onReplies }) =>
         Effect.gen(function*() {

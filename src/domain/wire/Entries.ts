@@ -238,6 +238,16 @@ export const countReplies = (bytes: Uint8Array): number => {
   return count
 }
 
+/** What the jobs that end with these reply entries took, all together. */
+export const totalMicros = (bytes: Uint8Array): number => {
+  const view = viewOf(bytes)
+  let micros = 0
+  for (let offset = 0; offset < bytes.length; offset += entrySize(view, offset)) {
+    if (replyOutcome(view, offset) !== Outcome.provisional) micros += replyDurationMicros(view, offset)
+  }
+  return micros
+}
+
 /** How many jobs end with these reply entries, which must be well formed: provisional results end none. */
 export const countEnded = (bytes: Uint8Array): number => {
   const view = viewOf(bytes)

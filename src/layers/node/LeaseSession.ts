@@ -10,12 +10,13 @@ import * as Outbox from "../../domain/node/Outbox.ts"
 import * as SessionJobs from "../../domain/node/SessionJobs.ts"
 import type { ComputationRefused } from "../../domain/NodeError.ts"
 import type { NodeEvent } from "../../domain/NodeRpcs.ts"
-import { countEnded } from "../../domain/wire/Entries.ts"
+import { countEnded, totalMicros } from "../../domain/wire/Entries.ts"
 import type { ExecutorSession, JobExecutor } from "../../services/JobExecutor.ts"
 import type { SeatTerms } from "../../services/NodeLink.ts"
 
 /** A computation that is being opened, open, or being closed. */
 interface OpenComputation {
+  readonly name: string
   readonly scope: Scope.Closeable
   readonly opened: Deferred.Deferred<ExecutorSession, ComputationRefused>
   /** There once the executor is ready. */
@@ -27,12 +28,22 @@ interface OpenComputation {
   outstanding: number
 }
 
+/** What a node counts over all its clients. */
+export interface Tally {
+  jobsDone: number
+  /** Time that jobs took, over all slots. */
+  jobMicros: number
+  /** How often the number of its cpus changed. */
+  cpuChanges: number
+}
+
 /** What a node keeps for a lease. */
 export interface LeaseSession {
   readonly leaseId: string
   readonly clientName: string
   readonly scope: Scope.Closeable
   readonly outbox: Outbox.Outbox
+  readonly tally: Tally
   readonly computations: Map<string, OpenComputation>
   /** Number of the `Events` stream that is served; older ones end. */
   stream: number
@@ -46,11 +57,12 @@ export interface LeaseSession {
 }
 
 /** What a node keeps for a new lease; closing `parent` ends it too. */
-export const make = (leaseId: string, clientName: string, parent: Scope.Scope): LeaseSession => ({
+export const make = (leaseId: string, clientName: string, parent: Scope.Scope, tally: Tally): LeaseSession => ({
   leaseId,
   clientName,
   scope: Scope.forkUnsafe(parent, "parallel"),
   outbox: Outbox.make(),
+  tally,
   computations: new Map(),
   stream: 0,
   isClosed: false,
@@ -137,6 +149,7 @@ export const open = (
     const known = session.computations.get(computation.id)
     if (known !== undefined) return Deferred.await(known.opened)
     const opening: OpenComputation = {
+      name: computation.name,
       scope: Scope.forkUnsafe(session.scope),
       opened: Deferred.makeUnsafe(),
       executor: undefined,
@@ -239,7 +252,10 @@ export const close = (session: LeaseSession): Effect.Effect<void> =>
 const receive =
   (session: LeaseSession, computationId: string, computation: OpenComputation) => (entries: Uint8Array): void => {
     if (computation.closed !== undefined) return
-    computation.outstanding -= countEnded(entries)
+    const ended = countEnded(entries)
+    computation.outstanding -= ended
+    session.tally.jobsDone += ended
+    session.tally.jobMicros += totalMicros(entries)
     Outbox.push(session.outbox, computationId, entries)
     throttle(session)
     wake(session)

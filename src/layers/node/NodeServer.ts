@@ -18,75 +18,14 @@ import { countJobs } from "../../domain/wire/Entries.ts"
 import { HostStats } from "../../services/HostStats.ts"
 import { JobExecutor } from "../../services/JobExecutor.ts"
 import { NodeConfig } from "../../services/NodeConfig.ts"
+import { NodeControl } from "../../services/NodeControl.ts"
 import { NodeLifecycle } from "../../services/NodeLifecycle.ts"
 import type { SeatTerms } from "../../services/NodeLink.ts"
 import * as LeaseSession from "./LeaseSession.ts"
+import * as NodeControlTenants from "./NodeControlTenants.ts"
+import * as NodeTenants from "./NodeTenants.ts"
 
-/** A lease of the node with what is kept for it. All leases there are belong to one client. */
-interface Tenant {
-  readonly sessionId: string
-  leases: Leases.Leases
-  session: LeaseSession.LeaseSession | undefined
-  /** Done when the lease is closed. */
-  readonly freed: Deferred.Deferred<void>
-}
-
-/** The node's state: one value for the handlers, the timers and the end of the node. */
-interface State {
-  /** By session. */
-  readonly tenants: Map<string, Tenant>
-  /** Connections that said Hello in our protocol. */
-  readonly greeted: Set<number>
-  isDraining: boolean
-}
-
-const makeState = (): State => ({ tenants: new Map(), greeted: new Set(), isDraining: false })
-
-const sessionsOf = (state: State): ReadonlyArray<LeaseSession.LeaseSession> =>
-  [...state.tenants.values()].flatMap((tenant) => tenant.session ?? [])
-
-/** The name of another client that has the node, if one has. */
-const otherHolder = (state: State, clientId: string): string | undefined => {
-  for (const { leases } of state.tenants.values()) {
-    if (leases._tag !== "Free" && leases.holder.clientId !== clientId) return leases.holder.clientName
-  }
-  return undefined
-}
-
-const tenantOf = (state: State, sessionId: string): Tenant => {
-  let tenant = state.tenants.get(sessionId)
-  if (tenant === undefined) {
-    tenant = { sessionId, leases: Leases.free, session: undefined, freed: Deferred.makeUnsafe() }
-    state.tenants.set(sessionId, tenant)
-  }
-  return tenant
-}
-
-/** The end of a lease: closes what runs under it, then frees the node of it. */
-const makeCloser = (state: State, scope: Scope.Scope) =>
-  Effect.fnUntraced(function*(tenant: Tenant, next: Leases.Leases, why: string) {
-    const isNewlyClosing = tenant.leases._tag === "Held" && next._tag === "Closing"
-    tenant.leases = next
-    if (next._tag !== "Closing") return
-    if (isNewlyClosing) {
-      const { clientName } = next.holder
-      // In the node's scope: whoever asked may be gone before the last process is.
-      yield* LeaseSession.close(tenant.session!).pipe(
-        Effect.andThen(Effect.suspend(() => {
-          state.tenants.delete(tenant.sessionId)
-          return Deferred.succeed(tenant.freed, undefined)
-        })),
-        Effect.andThen(Effect.logDebug("a lease ended")),
-        Effect.annotateLogs({ clientName, why }),
-        Effect.forkIn(scope)
-      )
-    }
-    yield* Deferred.await(tenant.freed)
-  })
-
-type Closer = ReturnType<typeof makeCloser>
-
-const makeHello = (state: State, name: string, info: Effect.Effect<NodeInfo>) =>
+const makeHello = (state: NodeTenants.NodeTenants, name: string, info: Effect.Effect<NodeInfo>) =>
   Effect.fnUntraced(function*(
     { protocol, version }: { readonly protocol: number; readonly version: string },
     connection: number
@@ -114,7 +53,13 @@ const makePulse =
 
 type Pulse = ReturnType<typeof makePulse>
 
-const makeAcquire = (state: State, name: string, scope: Scope.Scope, pulse: Pulse) =>
+const makeAcquire = (
+  state: NodeTenants.NodeTenants,
+  name: string,
+  scope: Scope.Scope,
+  pulse: Pulse,
+  cpus: () => number
+) =>
   Effect.fnUntraced(function*(
     { clientId, clientName, pulseMillis, sessionId }: {
       readonly clientId: string
@@ -129,10 +74,13 @@ const makeAcquire = (state: State, name: string, scope: Scope.Scope, pulse: Puls
       return yield* Effect.die(new MalformedMessage({ peer: "a client", what: "a request before Hello" }))
     }
     if (state.isDraining) return yield* new NodeBusy({ node: name, holder: "nobody: it is ending" })
+    if (state.endingBecause !== "" && !NodeTenants.isHolder(state, clientId)) {
+      return yield* new NodeBusy({ node: name, holder: `nobody who comes now: ${state.endingBecause}` })
+    }
     while (true) {
-      const holder = otherHolder(state, clientId)
+      const holder = NodeTenants.otherHolder(state, clientId)
       if (holder !== undefined) return yield* new NodeBusy({ node: name, holder })
-      const tenant = tenantOf(state, sessionId)
+      const tenant = NodeTenants.tenantOf(state, sessionId)
       const [leases, decision] = Leases.acquire(tenant.leases, {
         clientId,
         clientName,
@@ -145,7 +93,9 @@ const makeAcquire = (state: State, name: string, scope: Scope.Scope, pulse: Puls
         continue
       }
       if (decision.isNew) {
-        tenant.session = LeaseSession.make(decision.leaseId, clientName, scope)
+        tenant.session = LeaseSession.make(decision.leaseId, clientName, scope, state.tally)
+        // Greeted before the number changed, perhaps: nobody told this client.
+        if (state.tally.cpuChanges > 0) tenant.session.outbox.cpus = cpus()
         yield* pulse(tenant.session, pulseMillis)
         yield* Effect.logDebug("a client took the node").pipe(Effect.annotateLogs({ clientName }))
       }
@@ -154,7 +104,7 @@ const makeAcquire = (state: State, name: string, scope: Scope.Scope, pulse: Puls
   })
 
 /** Sends jobs on; while the node is ending they are given back unstarted. */
-const makeDispatch = (state: State, name: string) =>
+const makeDispatch = (state: NodeTenants.NodeTenants, name: string) =>
 (
   session: LeaseSession.LeaseSession,
   { acknowledged, batch, computationId }: {
@@ -192,20 +142,20 @@ const openComputation = (
   )
 
 const makeHandlers = (options: {
-  readonly state: State
+  readonly state: NodeTenants.NodeTenants
   readonly name: string
   readonly executor: JobExecutor["Service"]
   readonly info: Effect.Effect<NodeInfo>
-  readonly close: Closer
+  readonly close: NodeTenants.Closer
   readonly scope: Scope.Scope
   readonly pulse: Pulse
 }) => {
   const { close, executor, name, state } = options
   const hello = makeHello(state, name, options.info)
-  const acquire = makeAcquire(state, name, options.scope, options.pulse)
+  const acquire = makeAcquire(state, name, options.scope, options.pulse, executor.cpus)
   const dispatch = makeDispatch(state, name)
   /** The tenant with a lease, for the connection that acquired it. */
-  const tenantWith = (leaseId: string, client: Rpc.ServerClient): Tenant | undefined => {
+  const tenantWith = (leaseId: string, client: Rpc.ServerClient): NodeTenants.Tenant | undefined => {
     for (const tenant of state.tenants.values()) {
       if (Leases.isHeldBy(tenant.leases, client.id, leaseId)) return tenant
     }
@@ -232,7 +182,12 @@ const makeHandlers = (options: {
           new ComputationRefused({ node: name, computation: computation.name, reason: "the node is ending" })
         )
       }
-      return openComputation(session, executor, computation, terms)
+      if (session.computations.has(computation.id)) return openComputation(session, executor, computation, terms)
+      const full = NodeTenants.refusal(state)
+      if (full !== "") {
+        return Effect.fail(new ComputationRefused({ node: name, computation: computation.name, reason: full }))
+      }
+      return NodeTenants.counted(state, openComputation(session, executor, computation, terms))
     },
     Dispatch: (payload, { client }) => {
       const session = sessionOf(payload.leaseId, client)
@@ -258,7 +213,7 @@ const makeHandlers = (options: {
       const session = sessionOf(leaseId, client)
       return session === undefined
         ? notLeased("the end of a computation")
-        : LeaseSession.closeComputation(session, computationId)
+        : Effect.ensuring(LeaseSession.closeComputation(session, computationId), NodeTenants.tell(state))
     },
     ReleaseLease: ({ leaseId }, { client }) =>
       Effect.suspend(() => {
@@ -270,10 +225,10 @@ const makeHandlers = (options: {
   })
 }
 
-const makeDrain = (state: State) =>
+const makeDrain = (state: NodeTenants.NodeTenants) =>
   Effect.fn("NodeLifecycle.drain")(function*(grace: Duration.Input) {
     state.isDraining = true
-    const sessions = sessionsOf(state)
+    const sessions = NodeTenants.sessionsOf(state)
     const outstanding = () => sessions.reduce((sum, session) => sum + LeaseSession.outstanding(session), 0)
     if (sessions.length === 0) return 0
     for (const session of sessions) {
@@ -300,8 +255,12 @@ const make = Effect.gen(function*() {
   const host = yield* HostStats
   const executor = yield* JobExecutor
   const scope = yield* Effect.scope
-  const state = makeState()
-  const close = makeCloser(state, scope)
+  const state = NodeTenants.make({
+    serve: config.serve,
+    cpus: executor.cpus(),
+    startedAt: yield* Clock.currentTimeMillis
+  })
+  const close = NodeTenants.makeCloser(state, scope)
   const availInfo = host.availInfo(config.directory)
   const info = Effect.map(availInfo, (now): NodeInfo => ({
     name: config.name,
@@ -314,7 +273,7 @@ const make = Effect.gen(function*() {
   const pulse = makePulse(availInfo, config.pulseInterval)
   const handlers = makeHandlers({ state, name: config.name, executor, info, close, scope, pulse })
 
-  const countDown = Effect.fnUntraced(function*(tenant: Tenant, connection: number) {
+  const countDown = Effect.fnUntraced(function*(tenant: NodeTenants.Tenant, connection: number) {
     const before = tenant.leases
     const after = tenant.leases = Leases.disconnect(before, connection)
     if (after === before || after._tag !== "Held" || after.countdown === undefined) return
@@ -337,12 +296,15 @@ const make = Effect.gen(function*() {
     yield* Effect.forEach([...state.tenants.values()], (tenant) => countDown(tenant, connection), { discard: true })
   })
   const lifecycle = NodeLifecycle.of({ disconnected, drain: makeDrain(state) })
-  return Context.add(yield* NodeRpcs.toHandlers(handlers), NodeLifecycle, lifecycle)
+  return (yield* NodeRpcs.toHandlers(handlers)).pipe(
+    Context.add(NodeLifecycle, lifecycle),
+    Context.add(NodeControl, NodeControlTenants.make(state, executor, close))
+  )
 })
 
 /** Serves the control protocol over the executor. */
 export const layer: Layer.Layer<
-  Rpc.ToHandler<RpcGroup.Rpcs<typeof NodeRpcs>> | NodeLifecycle,
+  Rpc.ToHandler<RpcGroup.Rpcs<typeof NodeRpcs>> | NodeLifecycle | NodeControl,
   never,
   NodeConfig | HostStats | JobExecutor
 > = Layer.effectContext(make)
