@@ -68,7 +68,11 @@ export class MalformedMessage extends Schema.TaggedError<MalformedMessage>()("Ma
 /** A program of the package cannot start as asked. */
 export class CannotStart extends Schema.TaggedError<CannotStart>()("CannotStart", {
   program: Schema.String,
-  reason: Schema.String
+  reason: Schema.String,
+  /** The port that somebody else has, if that is the reason. */
+  takenPort: Schema.optionalKey(Schema.Number),
+  /** Exit status of the program, if it is to be another than 1. */
+  status: Schema.optionalKey(Schema.Number)
 }) {
   override get message(): string {
     return `${this.program} cannot start: ${this.reason}`

@@ -19,6 +19,10 @@ export interface ExecutorSettings {
   readonly prepareMillis: number
   /** Options of Node for slot processes, such as `--max-old-space-size=2048`. Default none. */
   readonly slotOptions: ReadonlyArray<string>
+  /** File with values, by name in one encoded object, that every job finds as globals; empty for none. Default none. */
+  readonly globalsPath: string
+  /** Variables beside those. Default none. */
+  readonly addedEnvironment: Readonly<Record<string, string>>
   /** Environment of slot processes. Default: what `environmentNames` has in this process's. */
   readonly environment: Readonly<Record<string, string>>
 }
@@ -62,7 +66,9 @@ export const defaults: Omit<ExecutorSettings, "environment"> = {
   ipAddr: "127.0.0.1",
   maxInflight: 256,
   prepareMillis: 30_000,
-  slotOptions: []
+  slotOptions: [],
+  globalsPath: "",
+  addedEnvironment: {}
 }
 
 const environmentFromProcess = Effect.gen(function*() {
@@ -80,6 +86,10 @@ export const layer = (settings: Partial<ExecutorSettings>): Layer.Layer<Executor
     ExecutorConfig,
     Effect.map(
       settings.environment === undefined ? Effect.orDie(environmentFromProcess) : Effect.succeed(settings.environment),
-      (environment) => ({ ...defaults, ...settings, environment })
+      (environment) => ({
+        ...defaults,
+        ...settings,
+        environment: { ...environment, ...settings.addedEnvironment }
+      })
     )
   )

@@ -96,9 +96,17 @@ const loadModule = async (prepare: PrepareSlot): Promise<Call> => {
   return asCall(module[prepare.exportName], `the module's export "${prepare.exportName}"`)
 }
 
+/** Gives jobs what the node's owner wants all of them to have. */
+const defineGlobals = (file: string): void => {
+  for (const [name, value] of Object.entries(Values.decode(fs.readFileSync(file)) as Record<string, unknown>)) {
+    Object.defineProperty(globalThis, name, { value, configurable: true, enumerable: true, writable: true })
+  }
+}
+
 /** Loads what `prepare` names; throws what the user's code threw, or a `LoadError`. */
 export const load = async (prepare: PrepareSlot): Promise<Call> => {
   process.chdir(prepare.directory)
+  if (prepare.globalsPath !== "") defineGlobals(prepare.globalsPath)
   if (prepare.kind === "function") return loadFunction(prepare)
   if (prepare.kind === "module") return loadModule(prepare)
   // Loading `child_process` costs start-up time and makes every job's output worth a second look: not for the others.

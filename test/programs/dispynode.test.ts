@@ -1,66 +1,16 @@
 /** The program `dispynode` as a process of its own: what it says, how it ends, what it leaves. */
 import { describe, expect, it } from "@effect/vitest"
-import { Duration, Effect, Queue, type Scope, Stream } from "effect"
+import { Duration, Effect } from "effect"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
-import type { NodeAddress } from "../../src/domain/NodeAddress.ts"
-import type { NodeEvent } from "../../src/domain/NodeRpcs.ts"
 import { Outcome } from "../../src/domain/wire/Entries.ts"
-import * as NodeLinkSocket from "../../src/layers/link/NodeLinkSocket.ts"
-import { NodeLink } from "../../src/services/NodeLink.ts"
-import * as Values from "../../src/slot/Values.ts"
+import * as DaemonClient from "../support/DaemonClient.ts"
 import * as DaemonProcess from "../support/DaemonProcess.ts"
 import * as HostileFrames from "../support/HostileFrames.ts"
-import { aComputation, outcomesOf, someJobs } from "../support/NodeClients.ts"
 
 const { run, start } = DaemonProcess
-
-/** A client that holds the daemon and opened a computation on it. */
-const connect = Effect.fnUntraced(function*(address: NodeAddress, source: string) {
-  const link = yield* NodeLink
-  const connection = yield* link.connect(address)
-  const leaseId = yield* connection.acquire({ clientId: `test-${process.pid}`, clientName: "test" }, "session")
-  const events = yield* Queue.unbounded<NodeEvent>()
-  yield* Effect.forkScoped(Stream.runForEach(connection.events(leaseId), (event) => Queue.offer(events, event)))
-  yield* connection.openComputation(leaseId, {
-    ...aComputation("c"),
-    code: { _tag: "FunctionCode", source, captures: Values.encode({}) }
-  })
-  const dispatch = (...jobIds: Array<number>) => connection.dispatch(leaseId, "c", someJobs(...jobIds), 0)
-  const next = Queue.take(events).pipe(
-    Effect.repeat({ while: (event) => event._tag === "Pulse" }),
-    Effect.map((event) => event._tag === "Replies" ? outcomesOf(event.batch) : event._tag)
-  )
-  return { connection, leaseId, dispatch, next }
-}, Effect.provide(NodeLinkSocket.layer))
-
-const tcp = (ready: string | DaemonProcess.Ended): NodeAddress => ({
-  _tag: "Tcp",
-  host: "127.0.0.1",
-  port: DaemonProcess.portOf(ready)
-})
-
-const startReady = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
-  const daemon = yield* start(["--port", "0", "--cpus", "1", ...args])
-  return { daemon, address: tcp(yield* daemon.ready) }
-})
-
-/** What a job prints nothing of, but a test waits for: that it runs. */
-const marking = (file: string, rest: string): string =>
-  `async () => { (await import("node:fs")).writeFileSync(${JSON.stringify(file)}, String(process.pid)); ${rest} }`
-
-/** Succeeds with the text of a file when it is there. */
-const awaitFile = (file: string): Effect.Effect<string, never, Scope.Scope> =>
-  Effect.callback<string>((resume) => {
-    const look = () => {
-      const text = fs.existsSync(file) ? fs.readFileSync(file, "utf8") : ""
-      if (text !== "") resume(Effect.succeed(text))
-    }
-    const watcher = fs.watch(path.dirname(file), look)
-    look()
-    return Effect.sync(() => watcher.close())
-  })
+const { awaitFile, connect, marking, startReady, tcp } = DaemonClient
 
 const timed = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.map(Effect.timed(effect), ([duration, value]) => [Duration.toMillis(duration), value] as const)
@@ -93,11 +43,23 @@ describe("starting", () => {
           "dest-path-prefix",
           "daemon",
           "drain-grace",
+          "config",
+          "save-config",
+          "clean",
+          "serve",
+          "service-start",
+          "service-stop",
+          "service-end",
+          "msg-timeout",
+          "force-cleanup",
+          "client-shutdown",
+          "init",
           "debug",
           "version"
         ]
       ) expect(text).toContain(`--${flag}`)
-      expect(text).not.toContain("--embedded")
+      for (const hidden of ["embedded", "console"]) expect(text).not.toContain(`--${hidden}`)
+      expect(text).toMatch(/^WORK\n[^]*^NETWORK\n[^]*^LIFE\n[^]*^CONFIGURATION\n/m)
       const version = yield* run(["--version"])
       expect([version.code, version.stdout.join()]).toEqual([0, "dispynode v0.1.0"])
     }))
@@ -111,7 +73,15 @@ describe("starting", () => {
     [["--cpus", String(-cores)], /leaves no core/],
     [["--cpus", "1.5"], /--cpus/],
     [["--ip-addr", "0.0.0.0"], /--insecure/],
-    [["--drain-grace", "-1"], /--drain-grace/],
+    [["--drain-grace", "-1"], /--drain-grace "-1" is less than no time/],
+    [["--drain-grace", "5x"], /--drain-grace "5x" is not a time span/],
+    [["--msg-timeout", "0"], /--msg-timeout 0 is too short/],
+    [["--serve", "-2"], /--serve -2 is not a number of computations/],
+    [["--service-start", "9:00"], /--service-start needs --service-stop or --service-end/],
+    [["--service-stop", "25:00"], /--service-stop "25:00" is not a time of the day/],
+    [["--service-start", "9:00", "--service-stop", "18:00", "--service-end", "17:00"], /comes before --service-stop/],
+    [["--config", "/nowhere/dispy.json"], /\/nowhere\/dispy.json cannot be read/],
+    [["--save-config", "/nowhere/dispy.json"], /--save-config \/nowhere\/dispy.json cannot be written/],
     [["file.js"], /"file\.js"/]
   ]
   for (const [args, expected] of badArguments) {
@@ -129,7 +99,7 @@ describe("starting", () => {
       const port = String(address._tag === "Tcp" && address.port)
       const { code, stderr, stdout } = yield* run(["--port", port])
       expect([code, stdout, stderr.length]).toEqual([1, [], 1])
-      expect(stderr[0]).toContain(`127.0.0.1:${port} is in use`)
+      expect(stderr[0]).toContain(`127.0.0.1:${port} is in use, perhaps by another dispynode`)
     }))
 
   it.live("says that a directory cannot be used, with status 1", () =>

@@ -48,13 +48,18 @@ export const aDirectory: Effect.Effect<string, never, Scope.Scope> = Effect.acqu
 /** Starts it with these arguments; it is killed at the end of the scope if it is still there. */
 export const start = Effect.fnUntraced(function*(
   args: ReadonlyArray<string>,
-  options: { readonly nodeArgs?: ReadonlyArray<string>; readonly prefix?: string } = {}
+  options: {
+    readonly nodeArgs?: ReadonlyArray<string>
+    readonly prefix?: string
+    readonly env?: Readonly<Record<string, string>>
+  } = {}
 ): Effect.fn.Return<Daemon, never, Scope.Scope> {
   const prefix = options.prefix ?? (yield* aDirectory)
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
       spawn(process.execPath, [...options.nodeArgs ?? [], program, "--dest-path-prefix", prefix, ...args], {
-        stdio: ["pipe", "pipe", "pipe"]
+        stdio: ["pipe", "pipe", "pipe"],
+        env: { ...process.env, ...options.env }
       })
     ),
     (spawned) =>

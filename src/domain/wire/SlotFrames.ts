@@ -73,6 +73,8 @@ export interface PrepareSlot {
   readonly codePath: string
   /** Export to call (module only). */
   readonly exportName: string
+  /** File with an encoded object of values that become globals; empty for none. */
+  readonly globalsPath: string
   /** File with the encoded captures object (function only). */
   readonly capturesPath: string
   /** Interpreter for a program that is not executable by itself; empty for none. */

@@ -62,12 +62,13 @@ const openSession = (
   Effect.callback<void, ComputationRefused>((resume) => {
     const { limits, name } = request.computation
     const cpus = request.cpus ?? Infinity
-    const { ipAddr, nodeName } = machine.settings
+    const { globalsPath, ipAddr, nodeName } = machine.settings
     machine.sessions.set(id, {
       told: {
         ...code,
         nodeName,
         ipAddr,
+        globalsPath,
         outputLimitBytes: Math.max(0, Math.min(limits.outputLimitBytes, maxOutputBytes)),
         resultLimitBytes: NodeInfo.maxValueBytes
       },

@@ -54,7 +54,8 @@ const openTcp = (host: string, port: number, ipv6Only: boolean) =>
 const cannotListen = (host: string, port: number) => (error: SocketServer.SocketServerError) =>
   new CannotStart({
     program: "dispynode",
-    reason: explain(NodeAddress.format({ _tag: "Tcp", host, port }), codeOf(error))
+    reason: explain(NodeAddress.format({ _tag: "Tcp", host, port }), codeOf(error)),
+    ...(codeOf(error) === "EADDRINUSE" ? { takenPort: port } : {})
   })
 
 const openAll = Effect.fnUntraced(function*(addresses: ReadonlyArray<string>, port: number) {

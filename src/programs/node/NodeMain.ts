@@ -3,6 +3,7 @@ import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Console, Effect, Exit, Runtime } from "effect"
 import { CliConfig, CliOutput, Command, GlobalFlag } from "effect/cli"
 import { packageVersion } from "../../domain/Version.ts"
+import * as NodeHelp from "./NodeHelp.ts"
 import * as NodeOptions from "./NodeOptions.ts"
 import * as NodeProgram from "./NodeProgram.ts"
 
@@ -14,8 +15,12 @@ const presenter: CliOutput.Presenter = {
       : CliOutput.defaultPresenter.present(event)
 }
 
-const main = Command.run(NodeOptions.command(NodeProgram.run), { version: packageVersion, renderErrors: false }).pipe(
+const main = Command.run(NodeOptions.command(process.env, NodeProgram.run), {
+  version: packageVersion,
+  renderErrors: false
+}).pipe(
   Effect.provideService(CliOutput.Presenter, presenter),
+  Effect.provideService(CliOutput.Formatter, NodeHelp.formatter()),
   Effect.provideService(CliConfig.CliConfig, {
     builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions]
   }),

@@ -1,128 +1,274 @@
-/** The command line of `dispynode`: its flags, and the checks that need no I/O. */
-import { type Effect, Result } from "effect"
-import { Command, Flag } from "effect/cli"
+/** The options of `dispynode`, and the checks that need no I/O. */
+import { Effect, Result } from "effect"
+import { CliError, Command, Flag } from "effect/cli"
+import * as path from "node:path"
 import * as CpuCount from "../../domain/node/CpuCount.ts"
+import * as ServiceHours from "../../domain/node/ServiceHours.ts"
 import * as NodeConfig from "../../services/NodeConfig.ts"
+import * as Setting from "../settings/Setting.ts"
+import * as Settings from "../settings/Settings.ts"
 
-/** What the flags say. */
-export interface NodeOptions {
-  readonly cpus: number
-  readonly addresses: ReadonlyArray<string>
-  readonly port: number
-  readonly name: string
-  readonly prefix: string
-  readonly drainGrace: number
-  readonly daemon: boolean
-  readonly debug: boolean
-  readonly insecure: boolean
-  readonly embedded: boolean
+const work = "WORK"
+const network = "NETWORK"
+const life = "LIFE"
+
+/** The options that can be in a configuration file, in the order of the help. */
+export const table = {
+  cpus: Setting.whole({
+    alias: "c",
+    metavar: "N",
+    about: "Jobs that run at the same time: 0 for one per core, negative to leave that many cores free",
+    group: work,
+    byDefault: 0,
+    what: "a number of cpus",
+    least: -100_000,
+    most: 100_000,
+    hint: "0 is one per core"
+  }),
+  "dest-path-prefix": Setting.text({
+    metavar: "DIR",
+    about: "Directory for the files of computations (below it, in dispy-USER/node; default the temporary directory)",
+    group: work
+  }),
+  "force-cleanup": Setting.onOff({
+    about: "Remove the files of computations also where their client wants them kept",
+    group: work
+  }),
+  init: Setting.text({
+    metavar: "FILE",
+    about: "Module whose init() runs first, and close() last: what init returns are globals of all jobs here",
+    group: work
+  }),
+  "ip-addr": Setting.texts({
+    alias: "i",
+    metavar: "ADDRESS",
+    about: "Address to listen on, may be given more than once (default 127.0.0.1 and ::1, this machine only)",
+    group: network
+  }),
+  port: Setting.whole({
+    alias: "p",
+    metavar: "PORT",
+    about: "TCP port to listen on; 0 for any that is free",
+    group: network,
+    byDefault: NodeConfig.defaults.port,
+    what: "a port",
+    least: 0,
+    most: 65_535,
+    hint: "ports are 1 to 65535, or 0 for any that is free"
+  }),
+  name: Setting.text({ metavar: "NAME", about: "Name that clients see (default the host's name)", group: network }),
+  insecure: Setting.onOff({
+    about:
+      "Listen on other than loopback addresses without a secret: everyone who reaches the port can run any code here",
+    group: network
+  }),
+  "msg-timeout": Setting.seconds({
+    metavar: "SECONDS",
+    about: "How long a new connection may take to introduce itself (default 5)",
+    group: network,
+    byDefault: 5,
+    least: 0.1
+  }),
+  serve: Setting.whole({
+    metavar: "N",
+    about: "End after so many computations; -1 for any number, 0 to end at once (with --clean)",
+    group: life,
+    byDefault: -1,
+    what: "a number of computations",
+    least: -1,
+    most: 1_000_000_000,
+    hint: "-1 is any number"
+  }),
+  "service-start": Setting.timeOfDay({
+    metavar: "HH:MM",
+    about: "Take jobs from this time of the day on (default now, if one of the next two is given)",
+    group: life
+  }),
+  "service-stop": Setting.timeOfDay({
+    metavar: "HH:MM",
+    about: "Start no more jobs from this time of the day on, until the next service start",
+    group: life
+  }),
+  "service-end": Setting.timeOfDay({
+    metavar: "HH:MM",
+    about: "End at this time of the day, as after SIGTERM",
+    group: life
+  }),
+  "drain-grace": Setting.seconds({
+    metavar: "SECONDS",
+    about: "How long running jobs may go on when the node ends before they are killed (default 5); a second signal" +
+      " kills them at once",
+    group: life,
+    byDefault: 5
+  }),
+  "client-shutdown": Setting.onOff({ about: "Let clients end this node", group: life }),
+  daemon: Setting.onOff({
+    about: "Run without a console: never read standard input, outlive the terminal. Stays in the foreground: start it" +
+      " with systemd, nohup or &",
+    group: life
+  }),
+  debug: Setting.onOff({ alias: "d", about: "Log in detail", group: life })
 }
+
+/** What the options come to. */
+export interface NodeOptions extends Settings.Values<typeof table> {
+  /** Where each of them was said, for messages. */
+  readonly origins: Settings.Merged<typeof table>["origins"]
+  /** File to write the options to instead of serving; empty for none. */
+  readonly saveTo: string
+  readonly clean: boolean
+  readonly embedded: boolean
+  /** Read commands though standard input is no terminal. */
+  readonly console: boolean
+}
+
+/** Prefix of environment variables. Without the last letters it would be that of what programs find in theirs. */
+const variablePrefix = "DISPYNODE_"
+
+const optionalText = (name: string, metavar: string, description: string) =>
+  Flag.String(name).pipe(Flag.withDefault(""), Flag.withMetavar(metavar), Flag.withDescription(description))
+
+const oneSwitch = (name: string, description: string) =>
+  Flag.Boolean(name).pipe(Flag.withDefault(false), Flag.withoutNegation, Flag.withDescription(description))
+
+type SettingFlags = { readonly [K in keyof typeof table]: Flag.Flag<ReadonlyArray<string>> }
+
+const settingFlags = Object.fromEntries(
+  Object.entries(table).map(([name, setting]) => [name, Setting.flagOf(name, setting as Setting.Setting<unknown>)])
+) as SettingFlags
+
+/** All flags, in the order of the help. */
+const allFlags = {
+  ...settingFlags,
+  clean: oneSwitch("clean", "First end another dispynode of this user on this port, and remove what it left"),
+  config: optionalText("config", "FILE", "Read options from this JSON file; the command line counts more"),
+  "save-config": optionalText("save-config", "FILE", "Write all options to this file, and end"),
+  embedded: Flag.withHidden(oneSwitch(
+    "embedded",
+    "Internal: serve one client over a unix socket, whose path the ready line tells, until standard input ends"
+  )),
+  console: Flag.withHidden(oneSwitch("console", "Internal: read commands though standard input is no terminal"))
+}
+
+/** Headings of the help, with the flags under each. */
+export const groups: ReadonlyArray<readonly [heading: string, names: ReadonlyArray<string>]> = [
+  ...[work, network, life].map((group) =>
+    [
+      group,
+      [
+        ...Object.entries(table).filter(([, setting]) => setting.group === group).map(([name]) => name),
+        ...(group ===
+            life
+          ? ["clean"]
+          : [])
+      ]
+    ] as const
+  ),
+  ["CONFIGURATION", ["config", "save-config"]]
+]
 
 const loopback = /^(localhost|127(\.\d{1,3}){3}|::1)$/i
 
-/** The flags, in the order of the help. */
-export const flags = {
-  cpus: Flag.Int("cpus").pipe(
-    Flag.withAlias("c"),
-    Flag.withDefault(0),
-    Flag.withMetavar("N"),
-    Flag.withDescription("Jobs that run at the same time: 0 for one per core, negative to leave that many cores free")
-  ),
-  addresses: Flag.String("ip-addr").pipe(
-    Flag.withAlias("i"),
-    Flag.atLeast(0),
-    Flag.withMetavar("ADDRESS"),
-    Flag.withDescription(
-      "Address to listen on, may be given more than once (default 127.0.0.1 and ::1, this machine" +
-        " only)"
-    )
-  ),
-  port: Flag.Int("port").pipe(
-    Flag.withAlias("p"),
-    Flag.withDefault(NodeConfig.defaults.port),
-    Flag.withMetavar("PORT"),
-    Flag.withDescription("TCP port to listen on; 0 for any that is free")
-  ),
-  name: Flag.String("name").pipe(
-    Flag.withDefault(""),
-    Flag.withMetavar("NAME"),
-    Flag.withDescription("Name that clients see (default the host's name)")
-  ),
-  prefix: Flag.String("dest-path-prefix").pipe(
-    Flag.withDefault(""),
-    Flag.withMetavar("DIR"),
-    Flag.withDescription(
-      "Directory for the files of computations (below it, in dispy-USER/node;" +
-        " default the temporary directory)"
-    )
-  ),
-  drainGrace: Flag.Finite("drain-grace").pipe(
-    Flag.withDefault(5),
-    Flag.withMetavar("SECONDS"),
-    Flag.withDescription(
-      "How long running jobs may go on after SIGTERM or SIGINT before they are killed; a second" +
-        " signal kills them at once"
-    )
-  ),
-  daemon: Flag.Boolean("daemon").pipe(
-    Flag.withDefault(false),
-    Flag.withoutNegation,
-    Flag.withDescription(
-      "Run without a console: never read standard input, outlive the terminal. Stays in the" +
-        " foreground: start it with systemd, nohup or &"
-    )
-  ),
-  insecure: Flag.Boolean("insecure").pipe(
-    Flag.withDefault(false),
-    Flag.withoutNegation,
-    Flag.withDescription(
-      "Listen on other than loopback addresses without a secret: everyone who reaches the port can" +
-        " run any code here"
-    )
-  ),
-  debug: Flag.Boolean("debug").pipe(
-    Flag.withAlias("d"),
-    Flag.withDefault(false),
-    Flag.withoutNegation,
-    Flag.withDescription("Log in detail")
-  ),
-  embedded: Flag.Boolean("embedded").pipe(
-    Flag.withDefault(false),
-    Flag.withoutNegation,
-    Flag.withHidden,
-    Flag.withDescription(
-      "Internal: serve one client over a unix socket, whose path the ready line tells, until standard" +
-        " input ends"
-    )
-  )
-}
-
-/** What is wrong with the options, as one sentence; else the number of slots. */
-export const check = (options: NodeOptions, cores: number): Result.Result<number, string> => {
-  if (options.port < 0 || options.port > 65535) {
-    return Result.fail(`--port ${options.port} is not a port; ports are 1 to 65535, or 0 for any that is free`)
-  }
-  if (!(options.drainGrace >= 0)) return Result.fail(`--drain-grace ${options.drainGrace} is less than no time`)
-  const open = options.addresses.find((address) => !loopback.test(address))
-  if (open !== undefined && !options.insecure) {
-    return Result.fail(
-      `--ip-addr ${open} would let everyone who reaches it run any code here; if only people you trust can, say so` +
-        " with --insecure, else leave --ip-addr out and forward the port with ssh"
-    )
-  }
-  return Result.mapError(CpuCount.resolve(options.cpus, cores), (reason) => `--cpus ${reason}`)
-}
-
 /** The addresses to listen on that are open to other machines. */
-export const openAddresses = (options: NodeOptions): ReadonlyArray<string> =>
-  options.addresses.filter((address) => !loopback.test(address))
+export const openAddresses = (options: Pick<NodeOptions, "ip-addr">): ReadonlyArray<string> =>
+  options["ip-addr"].filter((address) => !loopback.test(address))
+
+/** Options that name a file or a directory: in a configuration file they are relative to that. */
+const pathNames = ["dest-path-prefix", "init"] as const
+
+const absolutePaths = (
+  values: Settings.Values<typeof table>,
+  origins: NodeOptions["origins"],
+  file: Settings.ConfigFile | undefined
+): Settings.Values<typeof table> => {
+  const absolute: Partial<Record<typeof pathNames[number], string>> = {}
+  for (const name of pathNames) {
+    const isFromFile = file !== undefined && origins[name].startsWith(`${file.path}: `)
+    if (values[name] !== "") absolute[name] = path.resolve(isFromFile ? path.dirname(file.path) : ".", values[name])
+  }
+  return { ...values, ...absolute }
+}
+
+/** What the program was given, on the command line and around it. */
+export interface Given {
+  readonly flags: Readonly<Record<keyof typeof table, ReadonlyArray<string>>>
+  readonly clean: boolean
+  readonly config: string
+  readonly saveConfig: string
+  readonly embedded: boolean
+  readonly console: boolean
+  readonly environment: Readonly<Record<string, string | undefined>>
+}
+
+/** The options as they count, or the first mistake in one sentence. A node embedded in a client has its flags only. */
+export const resolve = (given: Given): Result.Result<NodeOptions, string> =>
+  Result.gen(function*() {
+    const prefix = given.embedded ? "" : variablePrefix
+    const variable = prefix === "" ? "" : given.environment[Settings.variableOf(prefix, "config")] ?? ""
+    const config = given.config === "" ? variable : given.config
+    const file = config === "" ? undefined : yield* Settings.read(config)
+    const { flags, environment } = given
+    const { origins, values } = yield* Settings.merge(table, { flags, environment, prefix, file })
+    return {
+      ...absolutePaths(values, origins, file),
+      origins,
+      saveTo: given.saveConfig,
+      clean: given.clean,
+      embedded: given.embedded,
+      console: given.console
+    }
+  })
+
+/** What options and machine come to. */
+export interface Checked {
+  readonly cpus: number
+  readonly hours: ServiceHours.ServiceHours | undefined
+}
+
+/** Checks what depends on the machine, the time of the day or other options. */
+export const check = (options: NodeOptions, cores: number, minute: number): Result.Result<Checked, string> =>
+  Result.gen(function*() {
+    const { origins } = options
+    const open = openAddresses(options)[0]
+    if (open !== undefined && !options.insecure) {
+      return yield* Result.fail(
+        `${origins["ip-addr"]} ${open} would let everyone who reaches it run any code here; if only people you trust` +
+          " can, say so with --insecure, else leave --ip-addr out and forward the port with ssh"
+      )
+    }
+    const cpus = yield* Result.mapError(CpuCount.resolve(options.cpus, cores), (reason) => `${origins.cpus} ${reason}`)
+    const hours = yield* ServiceHours.make({
+      start: options["service-start"],
+      stop: options["service-stop"],
+      end: options["service-end"]
+    }, minute)
+    return { cpus, hours }
+  })
+
+/** Writes the options to the file that was named. */
+export const save = (options: NodeOptions): Result.Result<void, string> => Settings.save(table, options, options.saveTo)
 
 /** The command with its handler. */
-export const command = <E, R>(run: (options: NodeOptions) => Effect.Effect<void, E, R>) =>
-  Command.make("dispynode", flags, run).pipe(
+export const command = <E, R>(
+  environment: Given["environment"],
+  run: (options: NodeOptions) => Effect.Effect<void, E, R>
+) =>
+  Command.make(
+    "dispynode",
+    allFlags,
+    (
+      { clean, config, console, embedded, "save-config": saveConfig, ...settings }
+    ): Effect.Effect<void, E | CliError.ValidationError, R> => {
+      const resolved = resolve({ flags: settings, clean, config, saveConfig, embedded, console, environment })
+      return Result.isSuccess(resolved)
+        ? run(resolved.success)
+        : Effect.fail(new CliError.ValidationError({ message: resolved.failure }))
+    }
+  ).pipe(
     Command.withDescription("Offers this machine's cores to dispy clients"),
     Command.withExamples([
       { command: "dispynode", description: "All cores, for programs on this machine" },
-      { command: "dispynode --cpus -1 --port 0", description: "Leave one core free, take any port" }
+      { command: "dispynode --cpus -1 --port 0", description: "Leave one core free, take any port" },
+      { command: "dispynode --service-start 18:00 --service-stop 7:30", description: "At night only" }
     ])
   )

@@ -1,22 +1,28 @@
 /** The life of a daemon: its layers in one place, the ready line, and the end. */
-import { Console, Deferred, Effect, Layer, Result } from "effect"
+import { Console, DateTime, Deferred, Effect, Layer, Result } from "effect"
 import { CliError } from "effect/cli"
 import { randomUUID } from "node:crypto"
 import * as os from "node:os"
 import * as path from "node:path"
+import * as ServiceHours from "../../domain/node/ServiceHours.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
 import { CannotStart } from "../../domain/NodeError.ts"
 import { packageVersion } from "../../domain/Version.ts"
 import * as JobExecutorProcess from "../../layers/executor/JobExecutorProcess.ts"
 import * as HostStatsNode from "../../layers/host/HostStatsNode.ts"
 import * as NodeDirectory from "../../layers/node/NodeDirectory.ts"
+import * as NodeHours from "../../layers/node/NodeHours.ts"
+import * as NodeInit from "../../layers/node/NodeInit.ts"
 import * as NodeListener from "../../layers/node/NodeListener.ts"
+import * as NodeRivals from "../../layers/node/NodeRivals.ts"
 import * as NodeServer from "../../layers/node/NodeServer.ts"
 import * as ExecutorConfig from "../../services/ExecutorConfig.ts"
 import { HostStats } from "../../services/HostStats.ts"
 import * as NodeConfig from "../../services/NodeConfig.ts"
+import { NodeControl } from "../../services/NodeControl.ts"
 import { NodeEndpoints } from "../../services/NodeEndpoints.ts"
 import { NodeLifecycle } from "../../services/NodeLifecycle.ts"
+import * as NodeConsole from "./NodeConsole.ts"
 import * as NodeLog from "./NodeLog.ts"
 import * as NodeOptions from "./NodeOptions.ts"
 import * as NodeSignals from "./NodeSignals.ts"
@@ -24,20 +30,14 @@ import * as NodeSignals from "./NodeSignals.ts"
 /** Everything a node is made of. */
 const nodeLayer = (
   settings: Partial<NodeConfig.NodeSettings>,
-  { cpus, directory, ipAddr, name }: {
-    readonly name: string
-    /** What jobs are told as their node's address: the first that it listens on. */
-    readonly ipAddr: string
-    readonly cpus: number
-    readonly directory: string
-  }
+  executor: Partial<ExecutorConfig.ExecutorSettings>
 ) =>
   NodeListener.layer.pipe(
     Layer.provideMerge(NodeServer.layer),
     Layer.provide(JobExecutorProcess.layer),
     Layer.provide([
       NodeConfig.layer(settings),
-      ExecutorConfig.layer({ cpus, directory, nodeName: name, ipAddr })
+      ExecutorConfig.layer(executor)
     ])
   )
 
@@ -54,8 +54,29 @@ const readyLine = (
     }: ${cpus} ${cpus === 1 ? "cpu" : "cpus"}`
 }
 
-const serve = (options: NodeOptions.NodeOptions, name: string, cpus: number, signals: NodeSignals.NodeSignals) =>
+/** Ends the daemon when its time has come: by the clock, by counting, by its owner's word. */
+const watch = Effect.fnUntraced(function*(environment: NodeConsole.Environment) {
+  const { hours, options, signals } = environment
+  const control = yield* NodeControl
+  const endWith = (reason: string) => Effect.andThen(Deferred.succeed(signals.end, reason))
+  if (hours !== undefined) {
+    yield* NodeHours.keep(hours).pipe(
+      Effect.provide(DateTime.layerCurrentZoneLocal),
+      endWith("the end of its service hours"),
+      Effect.forkScoped({ startImmediately: true })
+    )
+  }
+  yield* control.untilServed.pipe(endWith("it served all computations that it was to"), Effect.forkScoped)
+  if (NodeConsole.isWanted(options)) yield* Effect.forkScoped(NodeConsole.run(environment))
+})
+
+const portsOf = (addresses: ReadonlyArray<NodeAddress.NodeAddress>): ReadonlyArray<number> => [
+  ...new Set(addresses.flatMap((address) => address._tag === "Tcp" ? [address.port] : []))
+]
+
+const serve = (name: string, cpus: number, directory: string, environment: NodeConsole.Environment) =>
   Effect.gen(function*() {
+    const { options, signals } = environment
     const { addresses } = yield* NodeEndpoints
     const lifecycle = yield* NodeLifecycle
     for (const address of NodeOptions.openAddresses(options)) {
@@ -63,40 +84,103 @@ const serve = (options: NodeOptions.NodeOptions, name: string, cpus: number, sig
         Effect.annotateLogs({ address })
       )
     }
+    yield* NodeRivals.record(directory, name, portsOf(addresses))
+    yield* watch(environment)
     yield* Console.log(readyLine(name, cpus, addresses))
-    const signal = yield* Deferred.await(signals.end)
-    yield* Effect.logInfo("ending").pipe(Effect.annotateLogs({ signal, graceSeconds: options.drainGrace }))
-    const killed = yield* lifecycle.drain(options.drainGrace * 1000)
+    const reason = yield* Deferred.await(signals.end)
+    const grace = options["drain-grace"]
+    yield* Effect.logInfo("ending").pipe(Effect.annotateLogs({ reason, graceSeconds: grace }))
+    const killed = yield* lifecycle.drain(grace * 1000)
     if (killed > 0) yield* Effect.logWarning("killing jobs that still run").pipe(Effect.annotateLogs({ jobs: killed }))
-  })
+  }).pipe(Effect.scoped)
 
 /** The client of an embedded node shares its stderr with it, and wants to hear of trouble only. */
 const levelOf = (options: NodeOptions.NodeOptions) => options.debug ? "Debug" : options.embedded ? "Warn" : "Info"
+
+const wrongOption = (message: string) => new CliError.ValidationError({ message })
+
+/** Ends daemons that have the port, for one that wants it. */
+const clean = (directory: string, options: NodeOptions.NodeOptions) =>
+  Effect.flatMap(
+    NodeRivals.find(directory, options.port),
+    Effect.forEach((rival) => NodeRivals.end(rival, options["drain-grace"]), { discard: true })
+  )
+
+/** Names the dispynode that has the port, where there is one. */
+const nameRival = (directory: string) => (error: CannotStart): Effect.Effect<never, CannotStart> =>
+  Effect.flatMap(
+    error.takenPort === undefined ? Effect.succeed([]) : NodeRivals.find(directory, error.takenPort),
+    ([rival]) =>
+      Effect.fail(
+        rival === undefined
+          ? error
+          : new CannotStart({
+            program: "dispynode",
+            reason:
+              `port ${error.takenPort} is in use by another dispynode of yours (pid ${rival.pid}); end that with` +
+              " --clean, or choose another port with --port (0 for any free one)"
+          })
+      )
+  )
+
+const settingsOf = (options: NodeOptions.NodeOptions, name: string, directory: string) => ({
+  name,
+  incarnation: randomUUID(),
+  port: options.port,
+  directory,
+  helloDeadline: options["msg-timeout"] * 1000,
+  serve: options.serve,
+  forceCleanup: options["force-cleanup"],
+  clientShutdown: options["client-shutdown"],
+  ...(options["ip-addr"].length > 0 ? { addresses: [...new Set(options["ip-addr"])] } : {}),
+  ...(options.embedded ? { socketPath: path.join(directory, "node.sock") } : {})
+})
+
+/** Nothing when the daemon is asked to end before this is done. */
+const beforeTheEnd = <A, E, R>(signals: NodeSignals.NodeSignals, effect: Effect.Effect<A, E, R>) =>
+  Effect.raceFirst(
+    effect,
+    Effect.as(Effect.raceFirst(Deferred.await(signals.end), Deferred.await(signals.endNow)), undefined)
+  )
 
 /** Runs a daemon until it is asked to end. */
 export const run = Effect.fnUntraced(
   function*(options: NodeOptions.NodeOptions) {
     const host = yield* HostStats
-    const checked = NodeOptions.check(options, host.cpus)
-    if (Result.isFailure(checked)) return yield* new CliError.ValidationError({ message: checked.failure })
-    const cpus = checked.success
+    const now = yield* Effect.provide(DateTime.nowInCurrentZone, DateTime.layerCurrentZoneLocal)
+    const checked = NodeOptions.check(options, host.cpus, ServiceHours.minuteOf(now))
+    if (Result.isFailure(checked)) return yield* wrongOption(checked.failure)
+    if (options.saveTo !== "") {
+      const saved = NodeOptions.save(options)
+      return yield* Result.isFailure(saved) ? wrongOption(`--save-config ${saved.failure}`) : Effect.void
+    }
+    const { cpus, hours } = checked.success
     const signals = yield* NodeSignals.make(options)
-    const directory = yield* NodeDirectory.acquire(options.prefix === "" ? os.tmpdir() : options.prefix)
+    const prefix = options["dest-path-prefix"]
+    const directory = yield* NodeDirectory.acquire(prefix === "" ? os.tmpdir() : prefix)
+    if (options.clean) yield* clean(directory, options)
+    if (options.serve === 0) return
     const name = options.name === "" ? host.hostName : options.name
+    const init = options.init === ""
+      ? NodeInit.none
+      : yield* beforeTheEnd(signals, NodeInit.run(options.init, directory))
+    if (init === undefined) return
+    // Jobs are told the first address that the node listens on.
     const layer = nodeLayer(
+      settingsOf(options, name, directory),
       {
-        name,
-        incarnation: randomUUID(),
-        port: options.port,
+        nodeName: name,
+        ipAddr: options["ip-addr"][0] ?? "127.0.0.1",
+        cpus,
         directory,
-        ...(options.addresses.length > 0 ? { addresses: [...new Set(options.addresses)] } : {}),
-        ...(options.embedded ? { socketPath: path.join(directory, "node.sock") } : {})
-      },
-      { name, ipAddr: options.addresses[0] ?? "127.0.0.1", cpus, directory }
+        globalsPath: init.globalsPath,
+        addedEnvironment: init.environment
+      }
     )
-    yield* serve(options, name, cpus, signals).pipe(
+    yield* serve(name, cpus, directory, { options, signals, cores: host.cpus, hours }).pipe(
       Effect.provide(layer),
-      Effect.raceFirst(Deferred.await(signals.endNow))
+      Effect.raceFirst(Deferred.await(signals.endNow)),
+      Effect.catchTag("CannotStart", nameRival(directory))
     )
   },
   (effect, options) =>
@@ -105,7 +189,7 @@ export const run = Effect.fnUntraced(
 
 /** What a program of the package that failed says on stderr, and its exit status; nothing for a bug. */
 export const explain = (error: unknown): { readonly text: string; readonly status: number } | undefined => {
-  if (error instanceof CannotStart) return { text: error.message, status: 1 }
+  if (error instanceof CannotStart) return { text: error.message, status: error.status ?? 1 }
   if (!CliError.isCliError(error)) return undefined
   if (error._tag !== "ShowHelp") return { text: `dispynode: ${error.message}`, status: 2 }
   const first = error.errors[0]
