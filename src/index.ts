@@ -5,14 +5,25 @@
  */
 export * from "./domain/ClusterError.ts"
 export * from "./domain/ComputationError.ts"
+export type { DispyNode, NodeState, NodeStatus } from "./domain/DispyNode.ts"
 export * from "./domain/JobError.ts"
 export * from "./domain/NodeError.ts"
 export type { AvailInfo, NodeInfo } from "./domain/NodeInfo.ts"
+export type { NodeOffer } from "./domain/NodeList.ts"
+export type { Explanation, ExplanationCode, NodeExplanation } from "./domain/scheduler/Explain.ts"
 export type { JobStatus } from "./domain/scheduler/JobRecord.ts"
+export type { ClusterEvent } from "./programs/client/ClusterEvents.ts"
 export type { ClusterOptions, JobOptions } from "./programs/client/ClusterOptions.ts"
 export * as Computation from "./programs/client/Computation.ts"
 export * as Dispy from "./programs/client/Dispy.ts"
 export * as JobCluster from "./programs/client/JobCluster.ts"
 export type { MapOptions } from "./programs/client/MapItems.ts"
+export {
+  type Allocated,
+  NodeAllocate,
+  type NodeAllocateOptions,
+  type NodeEntryObject,
+  type NodeListEntry
+} from "./programs/client/NodeAllocate.ts"
+export type { CloseNodeOptions, NodeJobsOptions, NodeRef } from "./programs/client/NodeMethods.ts"
 export type { ClusterStatus } from "./programs/client/StatusTable.ts"
-export type { NodeStatus } from "./services/Scheduler.ts"

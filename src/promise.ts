@@ -4,14 +4,26 @@
  */
 export * from "./domain/ClusterError.ts"
 export * from "./domain/ComputationError.ts"
+export type { DispyNode, NodeState, NodeStatus } from "./domain/DispyNode.ts"
 export * from "./domain/JobError.ts"
 export * from "./domain/NodeError.ts"
 export type { AvailInfo, NodeInfo } from "./domain/NodeInfo.ts"
+export type { NodeOffer } from "./domain/NodeList.ts"
+export type { Explanation, ExplanationCode, NodeExplanation } from "./domain/scheduler/Explain.ts"
 export type { JobStatus } from "./domain/scheduler/JobRecord.ts"
+export type { ClusterEvent } from "./programs/client/ClusterEvents.ts"
 export type { ClusterOptions, JobOptions } from "./programs/client/ClusterOptions.ts"
 export * as Computation from "./programs/client/Computation.ts"
 export type { CloseOptions } from "./programs/client/JobCluster.ts"
 export { MapResults } from "./programs/client/MapResults.ts"
+export {
+  type Allocated,
+  NodeAllocate,
+  type NodeAllocateOptions,
+  type NodeEntryObject,
+  type NodeListEntry
+} from "./programs/client/NodeAllocate.ts"
+export type { CloseNodeOptions, NodeJobsOptions, NodeRef } from "./programs/client/NodeMethods.ts"
 export {
   createJobCluster,
   DispyJob,
@@ -20,4 +32,3 @@ export {
   type PromiseMapOptions
 } from "./programs/client/PromiseCluster.ts"
 export type { ClusterStatus } from "./programs/client/StatusTable.ts"
-export type { NodeStatus } from "./services/Scheduler.ts"

@@ -10,6 +10,44 @@ export class ClusterClosed extends Schema.TaggedError<ClusterClosed>()("ClusterC
   }
 }
 
+/** The cluster has no such node. */
+export class UnknownNode extends Schema.TaggedError<UnknownNode>()("UnknownNode", {
+  cluster: Schema.String,
+  /** What was asked for. */
+  node: Schema.String,
+  /** Addresses of the nodes there are. */
+  known: Schema.Array(Schema.String),
+  /** The node that was probably meant; empty for none. */
+  suggestion: Schema.String,
+  /** The nodes that the name means when it means several. */
+  meanings: Schema.Array(Schema.String)
+}) {
+  override get message(): string {
+    if (this.meanings.length > 0) {
+      return `${this.node} means ${this.meanings.length} nodes of cluster ${this.cluster}: ` +
+        `${this.meanings.join(", ")}; write one of these addresses`
+    }
+    const hint = this.suggestion === "" ? "" : `did you mean ${this.suggestion}? `
+    const nodes = this.known.length === 0 ? "it has none yet" : `its nodes are ${this.known.join(", ")}`
+    return `cluster ${this.cluster} has no node ${this.node}; ${hint}${nodes}`
+  }
+}
+
+/** The node is known and cannot be used now. */
+export class NodeNotReady extends Schema.TaggedError<NodeNotReady>()("NodeNotReady", {
+  cluster: Schema.String,
+  node: Schema.String,
+  /** What it is instead: "missing", "busy", "unused" … */
+  state: Schema.String,
+  reason: Schema.String
+}) {
+  override get message(): string {
+    const why = this.reason === "" ? "" : ` (${this.reason})`
+    return `node ${this.node} is ${this.state} for cluster ${this.cluster}${why}; ` +
+      "wait for its event Initialized, or choose a node whose state is ready"
+  }
+}
+
 /** An option has a value that it cannot have. */
 export class InvalidOption extends Schema.TaggedError<InvalidOption>()("InvalidOption", {
   option: Schema.String,

@@ -20,7 +20,8 @@ export const format = (address: NodeAddress): string => {
   return address.host.includes(":") ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`
 }
 
-const invalid = (text: string, reason: string): Result.Result<never, InvalidOption> =>
+/** An entry of the `nodes` option that cannot be, and why. */
+export const invalid = (text: string, reason: string): Result.Result<never, InvalidOption> =>
   Result.fail(new InvalidOption({ option: "nodes", reason: `${JSON.stringify(text)} ${reason}` }))
 
 /** Eight groups of hexadecimal digits, or fewer with "::" between them; the last two may be an IPv4 address. */
@@ -43,7 +44,7 @@ export const parse = (text: string, nodePort: number): Result.Result<NodeEntry, 
   if (entry === "local") return Result.succeed({ _tag: "Local" })
   if (entry === "") return invalid(text, "is empty; write a host name, an address, or \"local\" for this machine")
   if (entry.includes("*")) {
-    return invalid(text, "is a wildcard, which needs discovery; list the hosts (\"192.168.3.7\"), or \"local\"")
+    return invalid(text, "is a wildcard, which means many nodes; write the address or the name of one")
   }
   const bracketed = /^\[([^\]]+)\](?::(.*))?$/.exec(entry)
   const isBareIpv6 = bracketed === null && entry.split(":").length > 2

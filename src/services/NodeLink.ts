@@ -35,6 +35,8 @@ export interface SeatTerms {
  */
 export interface NodeConnection {
   readonly info: NodeInfo
+  /** IP address of the peer; this machine's loopback for a node embedded in the client. */
+  readonly ipAddr: string
   /** Takes the node for a session of the client; the same session gets the same lease again. */
   readonly acquire: (
     client: LinkClient,

@@ -1,8 +1,10 @@
 /** Runs the jobs of clusters on nodes: the one contract behind `JobCluster` and `SharedJobCluster`. */
 import { Context, type Effect, type Scope } from "effect"
 import type { Computation } from "../domain/Computation.ts"
-import type { CannotStart, ComputationRefused } from "../domain/NodeError.ts"
-import type { AvailInfo } from "../domain/NodeInfo.ts"
+import type { DispyNode, NodeStatus } from "../domain/DispyNode.ts"
+import type { SessionJobs } from "../domain/node/SessionJobs.ts"
+import type { CannotStart, ComputationRefused, NodeUnreachable } from "../domain/NodeError.ts"
+import type { NodeRule, NodeTarget } from "../domain/NodeList.ts"
 import type { JobRecord } from "../domain/scheduler/JobRecord.ts"
 import type { ReplyFields } from "../domain/wire/Entries.ts"
 
@@ -11,36 +13,42 @@ export interface SchedulerRequest {
   readonly computation: Computation
   /** Whether a job whose node was lost may run again elsewhere. */
   readonly isReentrant: boolean
+  /** Nodes that it uses, and how much of each. Default: the scheduler's own list. */
+  readonly nodes: ReadonlyArray<NodeRule> | undefined
   /** A node has the job's outcome. */
   readonly onReply: (job: JobRecord, reply: ReplyFields) => void
   /** The job sent a provisional result and goes on; all of them come before its outcome. */
   readonly onProvisional: (job: JobRecord, reply: ReplyFields) => void
   /** The job ended without an outcome from a node: cancelled, or its node was lost. */
   readonly onEnd: (job: JobRecord, reason: string) => void
+  /** These jobs were sent to a node. */
+  readonly onDispatched: (jobs: ReadonlyArray<JobRecord>, nodeId: string) => void
+  /** These jobs wait again. */
+  readonly onRequeued: (jobs: ReadonlyArray<JobRecord>) => void
+  /** Something is to be told of a node; called after the scheduler knows of it. */
+  readonly onNode: (status: NodeStatus, node: () => DispyNode) => void
 }
 
-/** A node as a cluster sees it. */
-export interface NodeStatus {
-  /** As in the node list, or "local". */
-  readonly address: string
-  /** Name that the node gives itself; empty while it was never reached. */
-  readonly name: string
-  /**
-   * `ready`: takes jobs. `missing`: not reached. `busy`: leased to another client. `refused`: does not take the
-   * computation. `leaving`: ends after its running jobs. `connecting`: not known yet.
-   */
-  readonly state: "connecting" | "ready" | "missing" | "busy" | "refused" | "leaving"
-  /** Why it is not ready; empty when it is. */
-  readonly reason: string
-  readonly cpus: number
-  /** Jobs that it has now. */
-  readonly busy: number
-  /** Jobs that it has answered. */
-  readonly jobsDone: number
-  /** Time that it spent running jobs, in milliseconds, over all its cpus. */
-  readonly cpuTime: number
-  /** Last known availability; absent while it was never reached. */
-  readonly availInfo: AvailInfo | undefined
+/** How users steer single nodes of a computation; nodes are called by their address as `nodes` tells it. */
+export interface NodeControl {
+  /** Asks these entries too, before those that there are; hosts that they name are dialled. */
+  readonly allocate: (rules: ReadonlyArray<NodeRule>) => Effect.Effect<void>
+  /** Dials hosts, and looks for nodes that entries with patterns mean; what is found is used if the node list says so. */
+  readonly discover: (targets: ReadonlyArray<NodeTarget>) => Effect.Effect<void>
+  /** Gives the node no more jobs of the computation, until `allocate` names it again. */
+  readonly deallocate: (address: string) => Effect.Effect<void>
+  /** Ends the computation on the node; succeeds when nothing of it is left there. */
+  readonly close: (address: string, isTerminating: boolean) => Effect.Effect<void>
+  /** Ends the computation on the node and opens it there again; succeeds when the node is ready. */
+  readonly resetup: (address: string, isTerminating: boolean) => Effect.Effect<void, ComputationRefused>
+  /** Changes the slots that the computation may use; succeeds with their number, `undefined` for a node never reached. */
+  readonly setCpus: (address: string, cpus: number) => Effect.Effect<number | undefined>
+  /** Jobs that the node has, as far as the scheduler knows. */
+  readonly jobs: (address: string) => ReadonlyArray<JobRecord>
+  /** The numbers of the jobs that the node itself says it has. */
+  readonly askJobs: (address: string) => Effect.Effect<SessionJobs, NodeUnreachable>
+  /** Id of a node that may get pinned jobs; undefined for one that is not connected or not used. */
+  readonly idOf: (address: string) => string | undefined
 }
 
 /** A computation that is open for jobs. */
@@ -50,11 +58,16 @@ export interface SchedulerSession {
   /** Cancels a job; its outcome still comes. A job that has ended is left alone. */
   readonly cancel: (job: JobRecord, reason: string) => void
   /** The nodes of the cluster, reached or not, in the order of the node list. */
-  readonly nodes: () => ReadonlyArray<NodeStatus>
+  readonly nodes: () => ReadonlyArray<DispyNode>
+  /** The node with an id; undefined for none. */
+  readonly nodeOf: (nodeId: string) => DispyNode | undefined
   /** Address, as in the node list, of a node that has or had a job; empty for an unknown id. */
   readonly addressOf: (nodeId: string) => string
   /** Slots of the nodes that take the computation's jobs now. */
   readonly cpus: () => number
+  /** Jobs that go before this one among those that wait. */
+  readonly ahead: (job: JobRecord) => number
+  readonly control: NodeControl
 }
 
 /** Runs the jobs of clusters on nodes. */

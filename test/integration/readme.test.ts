@@ -113,7 +113,7 @@ describe("a table", () => {
     const known = /options of a cluster are (.*)$/.exec((error as Error).message)![1]!.split(", ")
     const [optionTable] = section("Options").split("| method of a cluster")
     expect(names(firstCells(optionTable!), /^`(\w+)`$/g).toSorted()).toEqual(
-      [...known, "callback", "logLevel"].toSorted()
+      [...known, "callback", "clusterStatus", "logLevel"].toSorted()
     )
   })
 

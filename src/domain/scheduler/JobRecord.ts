@@ -43,5 +43,5 @@ export interface JobRecord {
 }
 
 /** Whether the job has its one outcome. */
-export const hasEnded = (job: JobRecord): boolean =>
+export const hasEnded = (job: Pick<JobRecord, "status">): boolean =>
   job.status !== "Created" && job.status !== "Running" && job.status !== "ProvisionalResult"

@@ -93,11 +93,16 @@ type SeatEvent = Extract<
   { readonly _tag: "NodeReady" | "NodeRefused" | "SeatLimited" | "SeatAllocated" | "SeatClosing" }
 >
 
+const drained = ({ computationId, nodeId }: Place): Action => ({ _tag: "Drained", nodeId, computationId })
+
 /** What happens between one computation and one node. */
 const seated = (state: SchedulerState, event: SeatEvent, actions: Array<Action>): void => {
   const computation = state.computations.get(event.computationId)
   const node = state.nodes.get(event.nodeId)
-  if (computation === undefined || node === undefined) return
+  if (computation === undefined || node === undefined) {
+    if (event._tag === "SeatClosing") actions.push(drained(event))
+    return
+  }
   const seat = node.seats.get(computation.id)
   if (event._tag === "NodeReady") {
     if (seat === undefined) takeSeat(makeSeat(node, computation, event), actions)
@@ -106,7 +111,7 @@ const seated = (state: SchedulerState, event: SeatEvent, actions: Array<Action>)
   if (event._tag === "NodeRefused") return Seats.endPinned(computation, node.id, "Abandoned", event.reason, actions)
   if (event._tag === "SeatClosing") {
     if (!event.keepsPinned) Seats.endPinned(computation, node.id, "Cancelled", event.reason, actions)
-    if (seat === undefined) actions.push({ _tag: "Drained", nodeId: node.id, computationId: computation.id })
+    if (seat === undefined) actions.push(drained(event))
     else closeSeat(seat, event, actions)
     return
   }
@@ -252,6 +257,7 @@ const loseNode = (state: SchedulerState, node: NodeState, reason: string, action
       else Seats.end(computation.id, job, "Abandoned", reason, actions)
     }
     if (again.length > 0) Seats.requeue(computation, seat, again, actions)
+    if (seat.closing !== "") actions.push({ _tag: "Drained", nodeId: node.id, computationId: computation.id })
     Seats.dispatch(computation, actions)
   }
   for (const computation of state.computations.values()) {
@@ -269,7 +275,12 @@ const closeComputation = (
   const computation = state.computations.get(computationId)
   if (computation === undefined) return
   state.computations.delete(computationId)
-  for (const node of state.nodes.values()) node.seats.delete(computationId)
+  for (const node of state.nodes.values()) {
+    const seat = node.seats.get(computationId)
+    if (seat === undefined) continue
+    node.seats.delete(computationId)
+    if (seat.closing !== "") actions.push({ _tag: "Drained", nodeId: node.id, computationId })
+  }
   for (const job of waitingJobs(computation)) Seats.end(computationId, job, "Cancelled", reason, actions)
   for (const job of computation.running.values()) Seats.end(computationId, job, "Terminated", reason, actions)
 }

@@ -38,8 +38,8 @@ export const explain = (error: RpcClientError.RpcClientError): string => {
   return cause instanceof Error ? cause.message : error.message
 }
 
-/** The connection to the node at `address` (as users write it), greeted with `info`. */
-export const make = (address: string, info: NodeInfo, rpc: NodeRpcClient): NodeConnection => {
+/** The connection to the node at `address` (as users write it) and `ipAddr`, greeted with `info`. */
+export const make = (address: string, ipAddr: string, info: NodeInfo, rpc: NodeRpcClient): NodeConnection => {
   const lost = (reason: string) => Effect.fail(new NodeUnreachable({ address, reason }))
   /** A call that is under way when its connection is closed ends as interrupted, although its caller was not. */
   const call = <A, E>(
@@ -51,6 +51,7 @@ export const make = (address: string, info: NodeInfo, rpc: NodeRpcClient): NodeC
     )
   return {
     info,
+    ipAddr,
     acquire: (client, sessionId, pulseMillis) =>
       call(
         Effect.map(

@@ -15,7 +15,7 @@ export const layer: Layer.Layer<NodeLink, never, Rpc.ToHandler<RpcGroup.Rpcs<typ
     const connect = Effect.fn("NodeLink.connect")(function*() {
       const rpc = yield* RpcTest.makeClient(NodeRpcs).pipe(Effect.provideContext(handlers))
       const info = yield* rpc.Hello({ protocol: protocolVersion, version: packageVersion })
-      return NodeConnectionRpc.make("memory", info, rpc)
+      return NodeConnectionRpc.make("memory", "127.0.0.1", info, rpc)
     })
     return NodeLink.of({ connect })
   })

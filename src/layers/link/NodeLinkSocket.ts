@@ -7,6 +7,8 @@ import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import { Duration, Effect, Layer, Schedule } from "effect"
 import { RpcClient, RpcSerialization } from "effect/rpc"
 import { Socket } from "effect/socket"
+import * as net from "node:net"
+import * as IpAddress from "../../domain/IpAddress.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
 import { NodeUnreachable } from "../../domain/NodeError.ts"
 import { maxFrameBytes, protocolVersion } from "../../domain/NodeInfo.ts"
@@ -21,16 +23,37 @@ const answerTimeout = Duration.seconds(5)
 /** A node that answers no ping for this long is taken as gone. */
 const pingInterval = Duration.seconds(10)
 
-const openSocket = (address: NodeAddress.NodeAddress) =>
-  NodeSocket.makeNet(
-    address._tag === "Unix"
-      ? { path: address.path }
-      : { host: address.host, port: address.port, noDelay: true, openTimeout: answerTimeout }
+/** Connects, and tells where to: of a host's addresses the one that answered is known only then. */
+const openSocket = (address: NodeAddress.NodeAddress, onOpen: (ipAddr: string) => void) =>
+  NodeSocket.fromDuplex(
+    Effect.gen(function*() {
+      const connection = yield* Effect.acquireRelease(
+        Effect.sync(() =>
+          net.createConnection(
+            address._tag === "Unix" ? { path: address.path } : { host: address.host, port: address.port, noDelay: true }
+          )
+        ),
+        // What was written last is still to arrive: a lease that is released, say.
+        (opened) => Effect.sync(() => opened.connecting ? opened.destroy() : opened.destroySoon())
+      )
+      return yield* Effect.callback<net.Socket, Socket.SocketError>((resume) => {
+        connection.once("connect", () => {
+          onOpen(connection.remoteAddress ?? "127.0.0.1")
+          resume(Effect.succeed(connection))
+        })
+        connection.on("error", (cause) => {
+          const reason = new Socket.SocketOpenError({ kind: "Unknown", cause })
+          resume(Effect.fail(new Socket.SocketError({ reason })))
+        })
+      })
+    }),
+    { openTimeout: answerTimeout }
   )
 
 const connect = Effect.fn("NodeLink.connect")(function*(address: NodeAddress.NodeAddress) {
   const name = NodeAddress.format(address)
-  const socket = yield* openSocket(address)
+  let ipAddr = ""
+  const socket = yield* openSocket(address, (connected) => (ipAddr = IpAddress.canonical(connected)))
   const protocol = yield* RpcClient.makeProtocolSocket({ pingInterval, retryPolicy: Schedule.recurs(0) }).pipe(
     Effect.provideService(Socket.Socket, socket),
     Effect.provide(RpcSerialization.layerSchemaBinary({ maxFrameSize: maxFrameBytes }))
@@ -48,7 +71,7 @@ const connect = Effect.fn("NodeLink.connect")(function*(address: NodeAddress.Nod
       orElse: () => Effect.fail(new NodeUnreachable({ address: name, reason: "no answer in time" }))
     })
   )
-  return NodeConnectionRpc.make(name, info, rpc)
+  return NodeConnectionRpc.make(name, ipAddr, info, rpc)
 })
 
 /** The control connection over sockets. */

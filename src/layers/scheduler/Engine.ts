@@ -26,6 +26,9 @@ export interface ConnectedNode {
   unacknowledgedBytes: number
   jobsDone: number
   busyMicros: number
+  /** Of jobs that were sent to it, and of replies that came from it. */
+  sentBytes: number
+  receivedBytes: number
   /** Called when the node must be given up. */
   readonly fail: (reason: string) => void
 }
@@ -126,6 +129,7 @@ export const make = Effect.gen(function*() {
   const send = (node: ConnectedNode, computationId: string, batch: Uint8Array): void => {
     node.acknowledged = node.received
     node.unacknowledgedBytes = 0
+    node.sentBytes += batch.length
     tell(node.id, () => node.connection.dispatch(node.leaseId, computationId, batch, node.received))
   }
 
@@ -134,6 +138,7 @@ export const make = Effect.gen(function*() {
       case "Dispatch": {
         const node = nodes.get(action.nodeId)
         if (node === undefined) return
+        requests.get(action.computationId)?.onDispatched(action.jobs, node.id)
         for (const batch of batchesOf(action.jobs)) send(node, action.computationId, batch)
         return
       }
@@ -151,6 +156,7 @@ export const make = Effect.gen(function*() {
         return
       }
       case "Requeued":
+        requests.get(action.computationId)?.onRequeued(action.jobs)
         return
       case "Replied": {
         const node = nodes.get(action.job.nodeId)
@@ -163,7 +169,12 @@ export const make = Effect.gen(function*() {
         return
       }
       case "Provisional": {
-        requests.get(action.computationId)?.onProvisional(action.job, action.reply)
+        const { job, reply } = action
+        const { status } = job
+        // The job's outcome may have come in the same message; who hears of a provisional result sees the job as it was.
+        job.status = "ProvisionalResult"
+        requests.get(action.computationId)?.onProvisional(job, reply)
+        job.status = status
         return
       }
       case "Ended": {

@@ -1,127 +1,62 @@
 /**
- * Keeps one entry of the node list in use: connects, takes the lease, offers
- * every computation, passes on what the node tells, and starts over when the
- * node is lost or was not there.
+ * Keeps one node in use: connects, asks the node lists, takes the lease, offers
+ * every computation, passes on what the node tells, and starts over when the node
+ * is lost or was not there.
  *
  * ```
- * connecting ──▶ ready ──▶ (lost: NodeLost) ──▶ missing ──▶ connecting …
+ * connecting ──▶ connected ──▶ (lost: NodeLost) ──▶ missing ──▶ connecting …
  *     ├──▶ missing   does not answer            tried again every retryInterval
- *     └──▶ busy      leased to another client   tried again every retryInterval
+ *     ├──▶ busy      leased to another client   tried again every retryInterval
+ *     └──▶ idle      no node list wants it      tried again when one may
  * ```
  */
-import { Deferred, Effect, FiberSet, type Latch, Stream } from "effect"
-import type { Computation } from "../../domain/Computation.ts"
-import * as NodeAddress from "../../domain/NodeAddress.ts"
-import { type CannotStart, ComputationRefused, MalformedMessage, NodeUnreachable } from "../../domain/NodeError.ts"
-import type { AvailInfo } from "../../domain/NodeInfo.ts"
+import { Clock, Deferred, Effect, FiberSet, Stream } from "effect"
+import { MalformedMessage, NodeUnreachable } from "../../domain/NodeError.ts"
 import type { NodeEvent } from "../../domain/NodeRpcs.ts"
 import { countReplies } from "../../domain/wire/Entries.ts"
 import type { ClusterConfig } from "../../services/ClusterConfig.ts"
 import type { NodeLauncher } from "../../services/NodeLauncher.ts"
 import type { NodeConnection, NodeLink } from "../../services/NodeLink.ts"
-import type { NodeStatus } from "../../services/Scheduler.ts"
-import type { ConnectedNode, Engine } from "./Engine.ts"
-
-/** What became of a computation on the entry's node. */
-export type Opening = "opening" | "ready" | ComputationRefused
-
-/** An entry of the node list and the node behind it. */
-export interface Supervised {
-  readonly entry: NodeAddress.NodeEntry
-  readonly address: string
-  state: "connecting" | "connected" | "missing" | "busy"
-  reason: string
-  name: string
-  cpus: number
-  availInfo: AvailInfo | undefined
-  isLeaving: boolean
-  /** Why the node of this machine did not start, if it did not. */
-  failure: CannotStart | undefined
-  node: ConnectedNode | undefined
-  /** By computation, since the node was last connected. */
-  readonly openings: Map<string, Opening>
-  /** Offers another computation to the node if it is connected. */
-  offer: (computation: Computation) => void
-  /** Numbers of the nodes before, so that a table counts a node that came back as one. */
-  jobsDone: number
-  busyMicros: number
-}
+import type { ConnectedNode } from "./Engine.ts"
+import * as Member from "./Member.ts"
+import * as Seater from "./Seater.ts"
 
 /** What a supervisor works with. */
-export interface Environment {
-  readonly engine: Engine
+export interface Environment extends Seater.Environment {
   readonly link: NodeLink["Service"]
   readonly launcher: NodeLauncher["Service"]
   readonly config: ClusterConfig["Service"]
-  /** Opens whenever an entry's state or an opening changes. */
-  readonly changed: Latch.Latch
+  /** The computations that are open, by id. */
+  readonly rolls: Map<string, Member.Roll>
 }
 
-/** An entry that was not tried yet. */
-export const make = (entry: NodeAddress.NodeEntry): Supervised => ({
-  entry,
-  address: entry._tag === "Local" ? "local" : NodeAddress.format(entry),
-  state: "connecting",
-  reason: "",
-  name: "",
-  cpus: 0,
-  availInfo: undefined,
-  isLeaving: false,
-  failure: undefined,
-  node: undefined,
-  openings: new Map(),
-  offer: () => {},
-  jobsDone: 0,
-  busyMicros: 0
-})
-
-/** The entry as a cluster sees it. */
-export const statusOf = (supervised: Supervised, computationId: string, engine: Engine): NodeStatus => {
-  const opening = supervised.openings.get(computationId)
-  const node = supervised.node
-  const seat = node === undefined ? undefined : engine.state.nodes.get(node.id)?.seats.get(computationId)
-  const [state, reason]: readonly [NodeStatus["state"], string] = supervised.state !== "connected"
-    ? [supervised.state, supervised.reason]
-    : supervised.isLeaving
-    ? ["leaving", supervised.reason]
-    : opening === "ready"
-    ? ["ready", ""]
-    : opening === undefined || opening === "opening"
-    ? ["connecting", "loading the computation"]
-    : ["refused", opening.reason]
-  return {
-    address: supervised.address,
-    name: supervised.name,
-    state,
-    reason,
-    cpus: supervised.cpus,
-    busy: seat?.outstanding ?? 0,
-    jobsDone: supervised.jobsDone + (node?.jobsDone ?? 0),
-    cpuTime: (supervised.busyMicros + (node?.busyMicros ?? 0)) / 1000,
-    availInfo: supervised.availInfo
-  }
-}
-
-/** Keeps the entry in use until interrupted. */
-export const supervise = (self: Supervised, env: Environment): Effect.Effect<never> =>
+/** Keeps the node in use until interrupted. */
+export const supervise = (self: Member.Member, env: Environment): Effect.Effect<never> =>
   session(self, env).pipe(
     Effect.scoped,
     // Typed errors are reported where they happen; a defect must not end the supervision of a node for good.
     Effect.catch(() => Effect.void),
     Effect.catchDefect((defect) => report(self, env, "missing", `a bug in dispy: ${String(defect)}`)),
-    Effect.andThen(Effect.sleep(env.config.retryInterval)),
+    Effect.andThen(
+      Effect.suspend(() => self.state === "idle" ? self.reconsider.await : Effect.sleep(env.config.retryInterval))
+    ),
     Effect.forever
   )
 
-const report = (self: Supervised, env: Environment, state: Supervised["state"], reason: string): Effect.Effect<void> =>
+const report = (
+  self: Member.Member,
+  env: Environment,
+  state: Member.Member["state"],
+  reason: string
+): Effect.Effect<void> =>
   Effect.suspend(() => {
     const isNews = self.state !== state
     self.state = state
     self.reason = reason
     env.changed.openUnsafe()
-    return isNews && state !== "connected"
-      ? Effect.logWarning(`going on without node ${self.address}: ${reason}`)
-      : Effect.void
+    // Nobody misses a node that was only looked for.
+    const isMissed = state === "busy" || (state === "missing" && self.isListed)
+    return isNews && isMissed ? Effect.logWarning(`going on without node ${self.address}: ${reason}`) : Effect.void
   })
 
 /** The part of an error's message that does not name the node again. */
@@ -129,45 +64,74 @@ const reasonOf = (error: { readonly _tag: string; readonly message: string; read
   error._tag === "NodeUnreachable" && error.reason !== undefined ? error.reason : error.message
 
 /** One life of a connection, from dialling to its end. */
-const session = Effect.fnUntraced(function*(self: Supervised, env: Environment) {
+const session = Effect.fnUntraced(function*(self: Member.Member, env: Environment) {
+  self.reconsider.closeUnsafe()
+  if (self.state === "idle") self.state = "connecting"
+  if (env.rolls.size === 0) yield* self.reconsider.await
   const opened = yield* dial(self, env).pipe(
     Effect.tapError((error) => report(self, env, error._tag === "NodeBusy" ? "busy" : "missing", reasonOf(error)))
   )
+  if (opened === undefined) return yield* report(self, env, "idle", "")
   if (env.engine.nodes.has(opened.connection.info.incarnation)) {
     yield* report(self, env, "missing", "it is the same node as another entry of the list")
     return yield* Effect.never
   }
   const lost = yield* Deferred.make<never, NodeUnreachable | MalformedMessage>()
+  const released = yield* Deferred.make<void>()
+  self.release = () => Deferred.doneUnsafe(released, Effect.void)
   const node = yield* join(self, env, opened, lost)
   const end = yield* node.connection.events(node.leaseId).pipe(
     Stream.runForEach((event) => take(self, env, node, event)),
     Effect.andThen(new NodeUnreachable({ address: self.address, reason: "the node ended the connection" })),
     Effect.raceFirst(Deferred.await(lost)),
-    Effect.flip
+    Effect.flip,
+    Effect.raceFirst(Effect.as(Deferred.await(released), undefined))
   )
-  leave(self, env, node, reasonOf(end))
+  leave(self, env, node, end === undefined ? "no computation uses it any more" : reasonOf(end))
+  if (end === undefined) return yield* report(self, env, "idle", "")
   yield* report(self, env, "missing", self.isLeaving ? self.reason : reasonOf(end))
 })
 
-const dial = Effect.fnUntraced(function*(self: Supervised, env: Environment) {
-  const address = self.entry._tag === "Local"
+/** Asks a node list, and tells its author of a mistake in there. */
+const decide = (self: Member.Member, seating: Member.Seating): Effect.Effect<boolean> =>
+  Effect.suspend(() => {
+    const isWanted = Member.decide(self, seating)
+    return seating.allocation.isMistake === true && seating.state === "unused"
+      ? Effect.as(Effect.logWarning(`node ${self.address} is not used: ${seating.reason}`), isWanted)
+      : Effect.succeed(isWanted)
+  })
+
+/** Connects, and takes the lease if a computation wants the node. */
+const dial = Effect.fnUntraced(function*(self: Member.Member, env: Environment) {
+  const address = self.target._tag === "Local"
     ? yield* env.launcher.launch.pipe(
       Effect.mapError((error) => {
         self.failure = error
         return new NodeUnreachable({ address: "local", reason: error.message })
       })
     )
-    : self.entry
+    : self.target
   const connection = yield* env.link.connect(address)
-  const leaseId = yield* connection.acquire(env.config.client, crypto.randomUUID())
+  self.info = connection.info
+  self.ipAddr = connection.ipAddr
+  self.updateTime = yield* Clock.currentTimeMillis
+  /** Computations that were asked, and whether they want the node. */
+  const asked = new Map<Member.Roll, boolean>()
+  for (const roll of env.rolls.values()) asked.set(roll, yield* decide(self, Member.seatingOf(self, roll)))
+  if (![...asked.values()].includes(true)) return undefined
+  const leaseId = yield* connection.acquire(env.config.client, crypto.randomUUID(), env.config.pulseMillis)
   yield* Effect.addFinalizer(() => connection.release(leaseId).pipe(Effect.timeoutOption("5 seconds"), Effect.ignore))
-  return { connection, leaseId }
+  return { connection, leaseId, asked }
 })
 
 const join = Effect.fnUntraced(function*(
-  self: Supervised,
+  self: Member.Member,
   env: Environment,
-  opened: { readonly connection: NodeConnection; readonly leaseId: string },
+  opened: {
+    readonly connection: NodeConnection
+    readonly leaseId: string
+    readonly asked: ReadonlyMap<Member.Roll, boolean>
+  },
   lost: Deferred.Deferred<never, NodeUnreachable | MalformedMessage>
 ) {
   const { info } = opened.connection
@@ -180,69 +144,60 @@ const join = Effect.fnUntraced(function*(
     unacknowledgedBytes: 0,
     jobsDone: 0,
     busyMicros: 0,
+    sentBytes: 0,
+    receivedBytes: 0,
     fail: (reason) => {
       Deferred.doneUnsafe(lost, Effect.fail(new NodeUnreachable({ address: self.address, reason })))
     }
   }
-  self.name = info.name
-  self.cpus = info.cpus
-  self.availInfo = info.availInfo
   self.isLeaving = false
+  // However it was found: it is in use now, and its end is news.
+  self.isListed = true
   self.node = node
-  self.openings.clear()
   const run = yield* FiberSet.makeRuntime()
-  self.offer = (computation) => {
-    self.openings.set(computation.id, "opening")
-    run(openOn(self, env, node, computation))
+  self.offer = (roll) => {
+    const seating = Member.seatingOf(self, roll)
+    if (seating.state === "opening" || seating.state === "ready" || seating.state === "closing") return
+    run(
+      Effect.flatMap(
+        decide(self, seating),
+        (isWanted) => isWanted ? Seater.open(self, node, seating, env) : Effect.sync(() => env.changed.openUnsafe())
+      )
+    )
   }
   env.engine.nodes.set(node.id, node)
   env.engine.addresses.set(node.id, self.address)
   env.engine.post({ _tag: "NodeJoined", nodeId: node.id, cpus: info.cpus })
   yield* Effect.addFinalizer(() => Effect.sync(() => leave(self, env, node, "the cluster was closed")))
-  for (const request of env.engine.requests.values()) self.offer(request.computation)
+  for (const roll of env.rolls.values()) {
+    const isWanted = opened.asked.get(roll)
+    if (isWanted === undefined) self.offer(roll)
+    else if (isWanted) run(Seater.open(self, node, Member.seatingOf(self, roll), env))
+  }
   yield* report(self, env, "connected", "")
   return node
 })
 
-const leave = (self: Supervised, env: Environment, node: ConnectedNode, reason: string): void => {
+const leave = (self: Member.Member, env: Environment, node: ConnectedNode, reason: string): void => {
   if (self.node !== node) return
   self.node = undefined
   self.offer = () => {}
+  self.release = () => {}
   self.jobsDone += node.jobsDone
   self.busyMicros += node.busyMicros
+  self.sentBytes += node.sentBytes
+  self.receivedBytes += node.receivedBytes
   env.engine.nodes.delete(node.id)
   env.engine.post({ _tag: "NodeLost", nodeId: node.id, reason })
+  for (const seating of self.seatings.values()) {
+    const wasReady = seating.state === "ready" || seating.state === "closing"
+    if (wasReady || seating.state === "opening") seating.state = "waiting"
+    if (wasReady) Seater.tell(self, seating, env, "Closed")
+  }
 }
 
-const openOn = (
-  self: Supervised,
-  env: Environment,
-  node: ConnectedNode,
-  computation: Computation
-): Effect.Effect<void> =>
-  node.connection.openComputation(node.leaseId, computation).pipe(
-    Effect.matchEffect({
-      onSuccess: () =>
-        Effect.sync(() => {
-          self.openings.set(computation.id, "ready")
-          env.engine.post({ _tag: "NodeReady", nodeId: node.id, computationId: computation.id })
-        }),
-      onFailure: (error) => {
-        if (error._tag !== "ComputationRefused") return Effect.sync(() => node.fail(reasonOf(error)))
-        const refused = new ComputationRefused({
-          node: self.address,
-          computation: error.computation,
-          reason: error.reason
-        })
-        self.openings.set(computation.id, refused)
-        return Effect.logWarning(refused.message)
-      }
-    }),
-    Effect.ensuring(Effect.sync(() => env.changed.openUnsafe()))
-  )
-
 const take = (
-  self: Supervised,
+  self: Member.Member,
   env: Environment,
   node: ConnectedNode,
   event: NodeEvent
@@ -254,6 +209,7 @@ const take = (
       }
       node.received = Math.max(node.received, event.sequence)
       node.unacknowledgedBytes += event.batch.length
+      node.receivedBytes += event.batch.length
       env.engine.post({
         _tag: "Replied",
         nodeId: node.id,
@@ -263,14 +219,19 @@ const take = (
       return Effect.void
     }
     case "CpusChanged": {
-      self.cpus = event.cpus
+      self.info = { ...self.info!, cpus: event.cpus }
       env.engine.post({ _tag: "CpusChanged", nodeId: node.id, cpus: event.cpus })
+      for (const seating of self.seatings.values()) if (seating.state === "ready") limit(self, seating, env, node)
       return Effect.void
     }
-    case "Pulse": {
-      self.availInfo = event.availInfo
-      return Effect.void
-    }
+    case "Pulse":
+      return Effect.map(Clock.currentTimeMillis, (now) => {
+        self.info = { ...self.info!, availInfo: event.availInfo }
+        self.updateTime = now
+        for (const seating of self.seatings.values()) {
+          if (seating.state === "ready") Seater.tell(self, seating, env, "AvailInfo")
+        }
+      })
     case "Leaving": {
       self.isLeaving = true
       self.reason = event.reason
@@ -278,4 +239,12 @@ const take = (
       return Effect.logWarning(`node ${self.address} is leaving: ${event.reason}`)
     }
   }
+}
+
+/** Asks the node list again, for a node that has another number of slots now. */
+const limit = (self: Member.Member, seating: Member.Seating, env: Environment, node: ConnectedNode): void => {
+  Member.decide(self, seating)
+  seating.state = "ready"
+  const computationId = seating.roll.request.computation.id
+  env.engine.post({ _tag: "SeatLimited", nodeId: node.id, computationId, cpus: Member.cpusOf(self, seating) })
 }

@@ -1,24 +1,36 @@
 /** The scheduler in the client's own process: what `JobCluster` uses. */
-import { Effect, Latch, Layer, type Scope } from "effect"
+import { Effect, FiberSet, Latch, Layer, type Scope, Stream } from "effect"
+import type { DispyNode } from "../../domain/DispyNode.ts"
 import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
+import * as NodeList from "../../domain/NodeList.ts"
+import * as JobQueue from "../../domain/scheduler/JobQueue.ts"
 import { ClusterConfig } from "../../services/ClusterConfig.ts"
+import { Discovery } from "../../services/Discovery.ts"
 import { NodeLauncher } from "../../services/NodeLauncher.ts"
 import { NodeLink } from "../../services/NodeLink.ts"
-import { type NodeStatus, Scheduler, type SchedulerRequest, type SchedulerSession } from "../../services/Scheduler.ts"
+import { Scheduler, type SchedulerRequest, type SchedulerSession } from "../../services/Scheduler.ts"
 import * as Engine from "./Engine.ts"
+import * as Member from "./Member.ts"
 import * as NodeSupervisor from "./NodeSupervisor.ts"
+import * as Seater from "./Seater.ts"
+import * as Steering from "./Steering.ts"
 
 /** How far the nodes are with a computation. */
 type Progress = "undecided" | "ready" | "settled"
 
-const progressOf = (all: ReadonlyArray<NodeSupervisor.Supervised>, computationId: string): Progress => {
-  const openings = all.map((one) => one.openings.get(computationId))
-  const isUndecided = all.some((one, i) =>
-    one.state === "connecting" ||
-    (one.state === "connected" && (openings[i] === undefined || openings[i] === "opening"))
+const seatingsOf = (members: Iterable<Member.Member>, computationId: string) =>
+  [...members].map((member) => ({ member, seating: member.seatings.get(computationId) }))
+
+const progressOf = (members: Iterable<Member.Member>, computationId: string): Progress => {
+  const all = seatingsOf(members, computationId)
+  const isUndecided = all.some(({ member, seating }) =>
+    member.state === "connecting" ||
+    (member.state === "idle" && (seating === undefined || seating.state === "waiting")) ||
+    (member.state === "connected" &&
+      (seating === undefined || seating.state === "waiting" || seating.state === "opening"))
   )
   if (!isUndecided) return "settled"
-  return openings.includes("ready") ? "ready" : "undecided"
+  return all.some(({ seating }) => seating?.state === "ready") ? "ready" : "undecided"
 }
 
 /**
@@ -26,34 +38,56 @@ const progressOf = (all: ReadonlyArray<NodeSupervisor.Supervised>, computationId
  * machine's, does not start. Nodes that do not answer may yet appear.
  */
 const refusalOf = (
-  all: ReadonlyArray<NodeSupervisor.Supervised>,
+  members: ReadonlyArray<Member.Member>,
   computationId: string
 ): CannotStart | ComputationRefused | undefined => {
-  if (all.every((one) => one.failure !== undefined)) return all[0]?.failure
-  const answered = all.filter((one) => one.state === "connected").map((one) => one.openings.get(computationId))
-  const first = answered[0]
-  return typeof first === "object" && answered.every((one) => typeof one === "object") ? first : undefined
+  if (members.length > 0 && members.every((one) => one.failure !== undefined)) return members[0]?.failure
+  const answered = seatingsOf(members, computationId).filter(({ member }) => member.state === "connected")
+  const isRefused = answered.length > 0 && answered.every(({ seating }) => seating?.state === "refused")
+  return isRefused ? answered[0]?.seating?.refusal : undefined
 }
 
 const make = Effect.gen(function*() {
   const config = yield* ClusterConfig
+  const discovery = yield* Discovery
   const engine = yield* Engine.make
-  const changed = Latch.makeUnsafe(false)
   const env: NodeSupervisor.Environment = {
     engine,
-    changed,
+    changed: Latch.makeUnsafe(false),
     config,
+    rolls: new Map(),
     link: yield* NodeLink,
     launcher: yield* NodeLauncher
   }
-  const all = config.nodes.map(NodeSupervisor.make)
-  yield* Effect.forEach(all, (one) => Effect.forkScoped(NodeSupervisor.supervise(one, env)))
+  const members = new Map<string, Member.Member>()
+  const run = yield* FiberSet.makeRuntime()
+
+  const add = (target: Exclude<NodeList.NodeTarget, { readonly _tag: "Pattern" }>, isListed: boolean): void => {
+    const known = members.get(NodeList.format(target))
+    if (known !== undefined) {
+      known.isListed ||= isListed
+      return
+    }
+    const member = Member.make(target, isListed)
+    members.set(member.address, member)
+    run(NodeSupervisor.supervise(member, env))
+  }
+
+  const look = (targets: ReadonlyArray<NodeList.NodeTarget>): Effect.Effect<void> =>
+    Effect.sync(() => {
+      for (const target of targets) if (target._tag !== "Pattern") add(target, true)
+      if (!targets.some((target) => target._tag === "Pattern")) return
+      run(Stream.runForEach(discovery.found(targets), (found) => Effect.sync(() => add(found, false))))
+    })
+
+  const fleet: Steering.Fleet = { members, look }
+  yield* look(config.nodes.map(({ target }) => target))
 
   const awaitProgress = (computationId: string, wanted: ReadonlyArray<Progress>): Effect.Effect<void> =>
     Effect.suspend(() => {
-      if (wanted.includes(progressOf(all, computationId))) return Effect.void
-      changed.closeUnsafe()
-      return Effect.andThen(changed.await, awaitProgress(computationId, wanted))
+      if (wanted.includes(progressOf(members.values(), computationId))) return Effect.void
+      env.changed.closeUnsafe()
+      return Effect.andThen(env.changed.await, awaitProgress(computationId, wanted))
     })
 
   /** Every node has had its chance, or one is ready and the others have had some time more. */
@@ -66,13 +100,33 @@ const make = Effect.gen(function*() {
 
   const close = (computationId: string): Effect.Effect<void> =>
     Effect.suspend(() => {
+      env.rolls.delete(computationId)
       engine.post({ _tag: "ComputationClosed", computationId, reason: "its cluster was closed" })
       return Effect.forEach(
-        [...engine.nodes.values()],
-        (node) => node.connection.closeComputation(node.leaseId, computationId).pipe(Effect.ignore),
+        members.values(),
+        (member) => {
+          const seating = member.seatings.get(computationId)
+          const { node } = member
+          if (node === undefined || seating === undefined) return Effect.void
+          const wasReady = seating.state === "ready" || seating.state === "closing"
+          seating.isClosed = true
+          seating.state = "closed"
+          seating.reason = "its cluster was closed"
+          return node.connection.closeComputation(node.leaseId, computationId).pipe(
+            Effect.ignore,
+            Effect.andThen(Effect.sync(() => {
+              if (wasReady) Seater.tell(member, seating, env, "Closed")
+            }))
+          )
+        },
         { concurrency: "unbounded", discard: true }
       )
-    }).pipe(Effect.timeoutOption("10 seconds"), Effect.asVoid)
+    }).pipe(
+      Effect.timeoutOption("10 seconds"),
+      Effect.andThen(Effect.sync(() => {
+        for (const member of members.values()) member.seatings.delete(computationId)
+      }))
+    )
 
   const open = Effect.fn("Scheduler.open")(function*(request: SchedulerRequest): Effect.fn.Return<
     SchedulerSession,
@@ -80,38 +134,65 @@ const make = Effect.gen(function*() {
     Scope.Scope
   > {
     const { computation } = request
-    const statusOf = () => all.map((one) => NodeSupervisor.statusOf(one, computation.id, engine))
+    const roll: Member.Roll = { request, rules: request.nodes ?? config.nodes }
+    const nodes = () => Steering.nodesOf(fleet, roll, env)
+    yield* look(request.nodes?.map(({ target }) => target) ?? [])
     yield* Effect.acquireRelease(
       Effect.sync(() => {
         engine.requests.set(computation.id, request)
+        env.rolls.set(computation.id, roll)
         engine.post({ _tag: "ComputationOpened", computationId: computation.id, isReentrant: request.isReentrant })
-        for (const one of all) one.offer(computation)
+        for (const member of members.values()) Steering.offer(member, roll)
       }),
       () => close(computation.id)
     )
-    const say = Effect.suspend(() => Effect.logWarning(`still waiting for nodes; ${reasonsOf(statusOf())}`))
+    const say = Effect.suspend(() => Effect.logWarning(`still waiting for nodes; ${reasonsOf(nodes())}`))
     yield* settled(computation.id).pipe(
       Effect.raceFirst(say.pipe(Effect.delay(config.stallInterval), Effect.andThen(Effect.never)))
     )
-    const refusal = refusalOf(all, computation.id)
+    const refusal = refusalOf([...members.values()].filter((member) => isOf(member, roll)), computation.id)
     if (refusal !== undefined) return yield* refusal
     const session: SchedulerSession = {
       submit: (job) => engine.submit(computation.id, job),
       cancel: (job, reason) => engine.post({ _tag: "Cancelled", computationId: computation.id, jobs: [job], reason }),
-      nodes: statusOf,
+      nodes,
+      nodeOf: (nodeId) => {
+        const member = members.get(engine.addresses.get(nodeId) ?? "")
+        return member === undefined ? undefined : Member.nodeOf(member, computation.id, engine)
+      },
       addressOf: (nodeId) => engine.addresses.get(nodeId) ?? "",
-      cpus: () => all.reduce((sum, one) => one.openings.get(computation.id) === "ready" ? sum + one.cpus : sum, 0)
+      cpus: () => {
+        let cpus = 0
+        for (const member of members.values()) {
+          const seating = member.seatings.get(computation.id)
+          if (seating?.state === "ready" && !seating.isDeallocated) cpus += Member.cpusOf(member, seating)
+        }
+        return cpus
+      },
+      ahead: (job) => {
+        const known = engine.state.computations.get(computation.id)
+        const queue = job.pinnedTo === "" ? known?.waiting : known?.pinned.get(job.pinnedTo)
+        return queue === undefined ? 0 : Math.max(0, JobQueue.toArray(queue).findIndex((one) => one === job))
+      },
+      control: Steering.make(fleet, roll, env)
     }
     yield* Effect.forkScoped(warnOfStalls(session, request, engine, config))
+    yield* Effect.forkScoped(warnOfNothing(session, roll, discovery.means, members, config))
     return session
   })
 
   return Scheduler.of({ open })
 })
 
+/** Whether a member counts for a computation: somebody listed it, or it answered. */
+const isOf = (member: Member.Member, roll: Member.Roll): boolean =>
+  member.isListed || member.seatings.get(roll.request.computation.id)?.state !== "waiting"
+
 /** What every node is doing about a computation. */
-const reasonsOf = (nodes: ReadonlyArray<NodeStatus>): string =>
-  nodes.map((node) => `${node.address}: ${node.reason === "" ? node.state : node.reason}`).join("; ")
+const reasonsOf = (nodes: ReadonlyArray<DispyNode>): string =>
+  nodes.length === 0
+    ? "there is no node: start dispynode, list its host, or call allocateNode"
+    : nodes.map((node) => `${node.address}: ${node.reason === "" ? node.state : node.reason}`).join("; ")
 
 /** Says from time to time why jobs wait when nothing moves, so that a program never just hangs. */
 const warnOfStalls = Effect.fnUntraced(function*(
@@ -133,8 +214,29 @@ const warnOfStalls = Effect.fnUntraced(function*(
   }
 })
 
+/** Says once what was tried when the patterns of a node list have found no node. */
+const warnOfNothing = Effect.fnUntraced(function*(
+  session: SchedulerSession,
+  roll: Member.Roll,
+  means: string,
+  members: Map<string, Member.Member>,
+  config: ClusterConfig["Service"]
+) {
+  const patterns = roll.rules.flatMap(({ target }) => target._tag === "Pattern" ? [NodeList.format(target)] : [])
+  if (patterns.length === 0) return
+  yield* Effect.sleep(config.stallInterval)
+  if (session.nodes().length > 0) return
+  const tried = [...members.values()].map(({ address, reason, state }) =>
+    `${address} (${state === "idle" ? "no pattern is for it" : reason === "" ? state : reason})`
+  )
+  yield* Effect.logWarning(
+    `no node found for ${patterns.join(", ")}; looked for ${means}; tried ${tried.join(", ")}; ` +
+      "list hosts, or name them with allocateNode or discoverNodes"
+  )
+})
+
 /** The scheduler in the client's own process. */
-export const layer: Layer.Layer<Scheduler, never, ClusterConfig | NodeLink | NodeLauncher> = Layer.effect(
+export const layer: Layer.Layer<Scheduler, never, ClusterConfig | Discovery | NodeLink | NodeLauncher> = Layer.effect(
   Scheduler,
   make
 )

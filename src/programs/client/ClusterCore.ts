@@ -4,11 +4,13 @@
  */
 import { Effect, Result, type Scope } from "effect"
 import { ArgumentTooLarge, ClusterClosed, InvalidArgument, type InvalidOption } from "../../domain/ClusterError.ts"
+import type { DispyNode } from "../../domain/DispyNode.ts"
 import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
 import { maxValueBytes } from "../../domain/NodeInfo.ts"
-import { hasEnded } from "../../domain/scheduler/JobRecord.ts"
-import { type NodeStatus, Scheduler } from "../../services/Scheduler.ts"
+import { hasEnded, type JobStatus } from "../../domain/scheduler/JobRecord.ts"
+import { type NodeControl, Scheduler } from "../../services/Scheduler.ts"
 import * as Values from "../../slot/Values.ts"
+import * as ClusterEvents from "./ClusterEvents.ts"
 import { ClusterJob, onOutcome, settle } from "./ClusterJob.ts"
 import type { CheckedOptions } from "./ClusterOptions.ts"
 import type { Packed } from "./Computation.ts"
@@ -24,6 +26,8 @@ export interface Submission {
   readonly timeoutMillis: number
   readonly id: unknown
   readonly signal: AbortSignal | undefined
+  /** A job that `map` made: no callback and no event is for it. Default false. */
+  readonly isItem?: boolean
 }
 
 /** A cluster without an API. */
@@ -32,7 +36,14 @@ export interface ClusterCore {
   readonly isProgram: boolean
   /** Running time of jobs that have none of their own, in milliseconds; 0 for none. */
   readonly timeoutMillis: number
-  readonly submit: (args: ReadonlyArray<unknown>, submission: Submission) => Result.Result<ClusterJob, SubmitError>
+  /** Port of nodes that are named without one. */
+  readonly nodePort: number
+  /** Queues a job; with the id of a node, for that node and no other. */
+  readonly submit: (
+    args: ReadonlyArray<unknown>,
+    submission: Submission,
+    pinnedTo?: string
+  ) => Result.Result<ClusterJob, SubmitError>
   /** Cancels a job; false when it has ended already. */
   readonly cancel: (job: ClusterJob, reason: string) => boolean
   /** Jobs without an outcome, and outcomes whose callback is not done. */
@@ -42,9 +53,35 @@ export interface ClusterCore {
   /** Takes no more jobs from now on. */
   readonly stop: () => void
   readonly isStopped: () => boolean
-  readonly nodes: () => ReadonlyArray<NodeStatus>
+  readonly nodes: () => ReadonlyArray<DispyNode>
   readonly cpus: () => number
   readonly addressOf: (job: ClusterJob) => string
+  readonly addressOfNode: (nodeId: string) => string
+  /** Jobs that go before this one among those that wait. */
+  readonly ahead: (job: ClusterJob) => number
+  readonly control: NodeControl
+  /** The scheduler that the cluster shares with others. */
+  readonly scheduler: object
+  readonly events: ClusterEvents.ClusterEvents
+  /** What happens from now on; begins with the nodes that are ready. */
+  readonly read: <Job>() => ClusterEvents.EventReader<Job>
+  /** Whether a job was submitted by the user, not by `map`. */
+  readonly isOwn: (job: ClusterJob) => boolean
+}
+
+/** Who hears of what happens in a cluster. */
+export interface Listeners {
+  readonly callback?: JobCallback | undefined
+  /** Hears of every status of jobs and nodes; like `callback`. */
+  readonly clusterStatus?:
+    | ((
+      status: ClusterEvents.ClusterEvent["status"],
+      node: DispyNode | undefined,
+      job: unknown
+    ) => void | Promise<void>)
+    | undefined
+  /** The object that stands for a job in the API that the cluster was made by. */
+  readonly viewOf: (core: ClusterCore, job: ClusterJob) => unknown
 }
 
 /**
@@ -57,11 +94,13 @@ export type JobCallback = (job: ClusterJob) => void | Promise<void>
 export const make = Effect.fnUntraced(function*(
   packed: Packed,
   options: CheckedOptions,
-  callback: JobCallback | undefined
+  listeners: Listeners
 ): Effect.fn.Return<ClusterCore, CannotStart | ComputationRefused, Scheduler | Scope.Scope> {
   const name = options.name ?? packed.name
   const isProgram = packed.code._tag === "ProgramCode"
   const idleListeners = new Set<() => void>()
+  const { callback, clusterStatus } = listeners
+  const events = ClusterEvents.make()
   let pending = 0
   let numbers = 0
   let isStopped = false
@@ -77,7 +116,27 @@ export const make = Effect.fnUntraced(function*(
     tellIdle()
   }
 
+  /** Keeps the cluster busy until the promise is done. */
+  const hold = (done: unknown): void => {
+    if (!(done instanceof Promise)) return
+    pending++
+    void done.finally(release)
+  }
+  if (clusterStatus !== undefined) {
+    ClusterEvents.listen(events, (status, node, job) => hold(clusterStatus(status, node, job)))
+  }
+
+  const isOwn = (job: ClusterJob): boolean => job.view !== null
+
+  /** Tells a status of a job, if anybody listens. */
+  const tell = (status: JobStatus, job: ClusterJob, node: DispyNode | undefined): void => {
+    if (!isOwn(job)) return
+    job.view ??= listeners.viewOf(core, job)
+    ClusterEvents.emit(events, status, node, job.view)
+  }
+
   const ended = (job: ClusterJob): void => {
+    if (events.isWatched) tell(job.status, job, session.nodeOf(job.nodeId))
     const done = callback?.(job)
     if (done instanceof Promise) void done.finally(release)
     else release()
@@ -90,13 +149,13 @@ export const make = Effect.fnUntraced(function*(
       // Only a broken or hostile node sends damaged bytes; the job's own result will tell.
       return
     }
-    const done = callback?.(job)
-    if (!(done instanceof Promise)) return
-    pending++
-    void done.finally(release)
+    if (events.isWatched) tell("ProvisionalResult", job, session.nodeOf(job.nodeId))
+    hold(callback?.(job))
   }
 
   const scheduler = yield* Scheduler
+  // Before the scheduler's own: nodes are told to be closed while the session ends.
+  yield* Effect.addFinalizer(() => Effect.sync(() => ClusterEvents.end(events)))
   const session = yield* scheduler.open({
     computation: { id: crypto.randomUUID(), name, code: packed.code, limits: options.limits },
     isReentrant: options.isReentrant,
@@ -110,6 +169,19 @@ export const make = Effect.fnUntraced(function*(
       const job = record as ClusterJob
       settle(job, Outcomes.fromEnd(job, session.addressOf(job.nodeId), reason))
       ended(job)
+    },
+    nodes: options.isListed ? options.nodes : undefined,
+    onDispatched: (records, nodeId) => {
+      if (!events.isWatched) return
+      const node = session.nodeOf(nodeId)
+      for (const record of records) tell("Running", record as ClusterJob, node)
+    },
+    onRequeued: (records) => {
+      if (!events.isWatched) return
+      for (const record of records) tell("Created", record as ClusterJob, undefined)
+    },
+    onNode: (status, node) => {
+      if (events.isWatched) ClusterEvents.emit(events, status, node(), undefined)
     }
   })
 
@@ -149,12 +221,21 @@ export const make = Effect.fnUntraced(function*(
     }
   }
 
-  const submit: ClusterCore["submit"] = (args, submission) => {
+  const submit: ClusterCore["submit"] = (args, submission, pinnedTo = "") => {
     if (isStopped) return Result.fail(new ClusterClosed({ cluster: name }))
     const encoded = encode(args, submission.flags)
     if (Result.isFailure(encoded)) return Result.fail(encoded.failure)
-    const job = new ClusterJob(++numbers, encoded.success, submission.flags, submission.timeoutMillis, submission.id)
+    const job = new ClusterJob(
+      ++numbers,
+      encoded.success,
+      submission.flags,
+      submission.timeoutMillis,
+      submission.id,
+      pinnedTo
+    )
     pending++
+    if (submission.isItem === true) job.view = null
+    if (events.isWatched) tell("Created", job, undefined)
     session.submit(job)
     if (submission.signal !== undefined) cancelOnAbort(job, submission.signal)
     return Result.succeed(job)
@@ -166,9 +247,10 @@ export const make = Effect.fnUntraced(function*(
     })
   )
 
-  return {
+  const core: ClusterCore = {
     name,
     isProgram,
+    nodePort: options.nodePort,
     timeoutMillis: options.timeoutMillis,
     submit,
     cancel,
@@ -184,6 +266,14 @@ export const make = Effect.fnUntraced(function*(
     isStopped: () => isStopped,
     nodes: session.nodes,
     cpus: session.cpus,
-    addressOf: (job) => session.addressOf(job.nodeId)
+    addressOf: (job) => session.addressOf(job.nodeId),
+    addressOfNode: session.addressOf,
+    ahead: session.ahead,
+    control: session.control,
+    scheduler,
+    events,
+    read: () => new ClusterEvents.EventReader(events, session.nodes().filter(({ state }) => state === "ready")),
+    isOwn
   }
+  return core
 })

@@ -42,7 +42,7 @@ export class ClusterJob implements JobRecord {
   outcome: JobOutcome | undefined = undefined
   /** There once it has sent one, or somebody listens. */
   provisional: ProvisionalLog | undefined = undefined
-  /** The object that stands for the job in the API that submitted it. */
+  /** The object that stands for the job in the API that submitted it; null for a job that `map` made. */
   view: unknown = undefined
   /** Called once when the job has its outcome. */
   listener: (() => void) | undefined = undefined

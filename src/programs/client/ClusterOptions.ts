@@ -3,7 +3,9 @@ import { Duration, Result } from "effect"
 import { InvalidOption } from "../../domain/ClusterError.ts"
 import type { JobLimits } from "../../domain/Computation.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
-import type { NodeEntry } from "../../domain/NodeAddress.ts"
+import type { NodeRule } from "../../domain/NodeList.ts"
+import * as NodeAllocate from "./NodeAllocate.ts"
+import type { NodeListEntry } from "./NodeAllocate.ts"
 
 /** Options of a single job, also of all jobs of a cluster. */
 export interface JobOptions {
@@ -21,10 +23,11 @@ export interface JobOptions {
 /** Options of a cluster. */
 export interface ClusterOptions {
   /**
-   * Where to run: `"local"` for this machine, host names, addresses, each with an optional port ("10.0.0.7:51400").
-   * Default `["local"]`.
+   * Where to run: `"local"` for this machine, host names, addresses, each with an optional port ("10.0.0.7:51400");
+   * patterns ("192.168.3.*", "*") for nodes that are found; tuples, objects and `NodeAllocate`s that say how much of a
+   * node is used. Default `["local"]`.
    */
-  readonly nodes?: string | ReadonlyArray<string> | undefined
+  readonly nodes?: NodeListEntry | ReadonlyArray<NodeListEntry> | undefined
   /** Port of `dispynode` on nodes listed without one. Default 51348. */
   readonly nodePort?: number | undefined
   /** Slots of the "local" node; 0 for one per core, negative to leave that many cores free. Default 0. */
@@ -40,13 +43,22 @@ export interface ClusterOptions {
   readonly grace?: Duration.Input | undefined
   /** Whether a job may run again elsewhere when its node is lost while it may have been running. Default false. */
   readonly reentrant?: boolean | undefined
+  /**
+   * How often nodes tell what they have to spare (`availInfo`), from 100 ms to 1000 s. Default: as each node does by
+   * itself, every 10 seconds.
+   */
+  readonly pulseInterval?: Duration.Input | undefined
   /** Bytes of stdout, and of stderr, kept per job. Default 1 MiB. */
   readonly outputLimit?: number | undefined
 }
 
 /** Checked options. */
 export interface CheckedOptions {
-  readonly nodes: ReadonlyArray<NodeEntry>
+  readonly nodes: ReadonlyArray<NodeRule>
+  /** Whether the nodes were given, not taken by default. */
+  readonly isListed: boolean
+  readonly nodePort: number
+  readonly pulseMillis: number | undefined
   readonly localCpus: number
   readonly name: string | undefined
   readonly timeoutMillis: number
@@ -62,6 +74,7 @@ const known: ReadonlySet<string> = new Set<keyof ClusterOptions>([
   "timeout",
   "grace",
   "reentrant",
+  "pulseInterval",
   "outputLimit"
 ])
 
@@ -102,6 +115,16 @@ export const timeoutOf = (
   )
 }
 
+/** Dispy writes seconds, JavaScript milliseconds: the range tells them apart. */
+const pulseOf = (input: Duration.Input): Result.Result<number, InvalidOption> =>
+  Result.flatMap(millisOf("pulseInterval", input), (millis) => {
+    if (millis >= 100 && millis <= 1_000_000) return Result.succeed(millis)
+    const hint = typeof input === "number" && input > 0 && input <= 1000
+      ? `; did you mean "${input} second${input === 1 ? "" : "s"}"?`
+      : "; it is from 100 ms to 1000 seconds"
+    return fail("pulseInterval", `${JSON.stringify(input)} is ${millis} ms${hint}`)
+  })
+
 const integer = (
   option: string,
   value: number | undefined,
@@ -132,14 +155,11 @@ export const check = (options: ClusterOptions): Result.Result<CheckedOptions, In
       return yield* fail(unknown, `there is no such option; the options of a cluster are ${[...known].join(", ")}`)
     }
     const nodePort = yield* integer("nodePort", options.nodePort, NodeAddress.defaultNodePort, [1, 65535])
-    const listed = typeof options.nodes === "string" ? [options.nodes] : options.nodes ?? ["local"]
-    if (!Array.isArray(listed) || listed.some((entry) => typeof entry !== "string")) {
-      return yield* fail("nodes", "it is a list of strings: \"local\", \"host\", \"host:port\"")
-    }
-    if (listed.length === 0) return yield* fail("nodes", "it is empty; list at least one host, or \"local\"")
-    const nodes = yield* Result.all(listed.map((text) => NodeAddress.parse(text, nodePort)))
     return {
-      nodes,
+      nodes: yield* NodeAllocate.rulesOf(options.nodes ?? ["local"], nodePort),
+      isListed: options.nodes !== undefined,
+      nodePort,
+      pulseMillis: options.pulseInterval === undefined ? undefined : yield* pulseOf(options.pulseInterval),
       localCpus: yield* integer("cpus", options.cpus, 0, [-1024, 1024]),
       name: yield* typed("name", options.name, "string"),
       timeoutMillis: yield* timeoutOf(options.timeout, 0),

@@ -2,6 +2,8 @@
 import { Effect, Layer, References } from "effect"
 import { hostname, userInfo } from "node:os"
 import type { InvalidOption } from "../../domain/ClusterError.ts"
+import * as NodeAddress from "../../domain/NodeAddress.ts"
+import * as DiscoveryStatic from "../../layers/discovery/DiscoveryStatic.ts"
 import * as JobExecutorMemory from "../../layers/executor/JobExecutorMemory.ts"
 import * as HostStatsFixed from "../../layers/host/HostStatsFixed.ts"
 import * as NodeLauncherProcess from "../../layers/launcher/NodeLauncherProcess.ts"
@@ -34,12 +36,15 @@ export const client: LinkClient = {
 }
 
 /** The scheduler of a `JobCluster` with checked options. */
-export const layerChecked = (options: Pick<CheckedOptions, "nodes" | "localCpus">): Layer.Layer<Scheduler> =>
+export const layerChecked = (
+  options: Pick<CheckedOptions, "nodes" | "localCpus" | "nodePort" | "pulseMillis">
+): Layer.Layer<Scheduler> =>
   SchedulerLocal.layer.pipe(
     Layer.provide([
       NodeLinkSocket.layer,
       NodeLauncherProcess.layer({ cpus: options.localCpus }),
-      ClusterConfig.layer({ client, nodes: options.nodes })
+      DiscoveryStatic.layer({ nodePort: options.nodePort }),
+      ClusterConfig.layer({ client, nodes: options.nodes, pulseMillis: options.pulseMillis })
     ])
   )
 
@@ -48,7 +53,7 @@ export const layerChecked = (options: Pick<CheckedOptions, "nodes" | "localCpus"
  * scheduler share its connections.
  */
 export const layer = (
-  options: Pick<ClusterOptions.ClusterOptions, "nodes" | "nodePort" | "cpus"> = {}
+  options: Pick<ClusterOptions.ClusterOptions, "nodes" | "nodePort" | "cpus" | "pulseInterval"> = {}
 ): Layer.Layer<Scheduler, InvalidOption> =>
   Layer.unwrap(Effect.map(Effect.fromResult(ClusterOptions.check(options)), layerChecked))
 
@@ -61,7 +66,8 @@ export const layerMemory = (options: { readonly cpus: number }): Layer.Layer<Sch
     Layer.provide([
       NodeLinkMemory.layer,
       Layer.succeed(NodeLauncher, NodeLauncher.of({ launch: Effect.succeed({ _tag: "Unix", path: "memory" }) })),
-      ClusterConfig.layer({ client, nodes: [{ _tag: "Local" }] })
+      DiscoveryStatic.layer({ nodePort: NodeAddress.defaultNodePort }),
+      ClusterConfig.layer({ client })
     ]),
     Layer.provide(NodeServer.layer),
     Layer.provide(JobExecutorMemory.layer),

@@ -3,20 +3,25 @@
  * effect, `map` is a stream, interruption kills the work on the node.
  */
 import { type Duration, Effect, Exit, Layer, Pull, Result, Scope, Stream } from "effect"
-import type { InvalidOption } from "../../domain/ClusterError.ts"
+import type { ClusterClosed, InvalidOption, NodeNotReady, UnknownNode } from "../../domain/ClusterError.ts"
 import type { ComputationError } from "../../domain/ComputationError.ts"
 import type { JobError } from "../../domain/JobError.ts"
-import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
+import type { CannotStart, ComputationRefused, NodeUnreachable } from "../../domain/NodeError.ts"
+import type { Explanation } from "../../domain/scheduler/Explain.ts"
 import type { JobStatus } from "../../domain/scheduler/JobRecord.ts"
 import type { Scheduler } from "../../services/Scheduler.ts"
 import { roughSize } from "../../slot/RoughSize.ts"
 import * as ClusterCore from "./ClusterCore.ts"
+import type { ClusterEvent } from "./ClusterEvents.ts"
 import { type ClusterJob, onOutcome } from "./ClusterJob.ts"
 import * as ClusterOptions from "./ClusterOptions.ts"
 import { type Args, type Input, pack, type Provisional, type Success } from "./Computation.ts"
 import * as Dispy from "./Dispy.ts"
 import * as InputReader from "./InputReader.ts"
 import * as MapItems from "./MapItems.ts"
+import type { NodeListEntry } from "./NodeAllocate.ts"
+import * as NodeMethods from "./NodeMethods.ts"
+import type { NodeRef } from "./NodeMethods.ts"
 import * as ProvisionalResults from "./ProvisionalResults.ts"
 import * as StatusTable from "./StatusTable.ts"
 
@@ -73,7 +78,59 @@ export interface JobCluster<in Params extends ReadonlyArray<unknown>, out A, out
   readonly status: Effect.Effect<StatusTable.ClusterStatus>
   /** The table of nodes that dispy's `print_status` gives. */
   readonly statusTable: Effect.Effect<string>
+  /**
+   * What happens to jobs and nodes from now on, in order; begins with `Initialized` for every node that is ready. A
+   * reader that is more than 10,000 events behind loses the oldest, and the next event says how many (`dropped`).
+   */
+  readonly events: Stream.Stream<ClusterEvent<Job<A, P>>>
+  /** Why a job is not running, or what became of it. */
+  readonly explain: (job: Job<unknown>) => Effect.Effect<Explanation>
+  /** `submit` with an `id` for the job. */
+  readonly submitJobId: (id: unknown, ...args: Params) => Effect.Effect<Job<A, P>, ClusterCore.SubmitError>
+  /** `submit` for one node: the job goes first there, and runs nowhere else; it ends when the node is lost. */
+  readonly submitNode: (node: NodeRef, ...args: Params) => Effect.Effect<Job<A, P>, SubmitNodeError>
+  /** `submitNode` with an `id` for the job. */
+  readonly submitJobIdNode: (
+    id: unknown,
+    node: NodeRef,
+    ...args: Params
+  ) => Effect.Effect<Job<A, P>, SubmitNodeError>
+  /** Adds entries to the node list, before those that there are; takes back `deallocateNode` and `closeNode`. */
+  readonly allocateNode: (
+    entries: NodeListEntry | ReadonlyArray<NodeListEntry>
+  ) => Effect.Effect<void, InvalidOption | ClusterClosed>
+  /** Gives the node no new jobs; what runs there goes on, what is pinned to it waits. */
+  readonly deallocateNode: (node: NodeRef) => Effect.Effect<void, NodeMethods.NodeMethodError>
+  /** Leaves the node when its jobs are done (or ends them); succeeds when nothing of the cluster is left there. */
+  readonly closeNode: (
+    node: NodeRef,
+    options?: NodeMethods.CloseNodeOptions
+  ) => Effect.Effect<void, NodeMethods.NodeMethodError>
+  /** Leaves the node and sets it up again, `allocate` included; succeeds when it is ready. */
+  readonly resetupNode: (
+    node: NodeRef,
+    options?: NodeMethods.CloseNodeOptions
+  ) => Effect.Effect<void, NodeMethods.NodeMethodError | ComputationRefused>
+  /** Changes how many slots of a node the cluster uses (negative: leave that many free); succeeds with their number. */
+  readonly setNodeCpus: (
+    node: NodeRef,
+    cpus: number
+  ) => Effect.Effect<number, NodeMethods.NodeMethodError | NodeNotReady | InvalidOption>
+  /** The jobs that a node has. */
+  readonly nodeJobs: (
+    node: NodeRef,
+    options?: NodeMethods.NodeJobsOptions
+  ) => Effect.Effect<ReadonlyArray<Job<A, P>>, NodeMethods.NodeMethodError | NodeUnreachable>
+  /** Looks for nodes: hosts, or patterns. The node list says which of them are used. */
+  readonly discoverNodes: (
+    nodes: string | ReadonlyArray<string>
+  ) => Effect.Effect<void, InvalidOption | ClusterClosed>
+  /** `close` of all clusters that share this one's scheduler. */
+  readonly shutdown: (options?: CloseOptions) => Effect.Effect<boolean>
 }
+
+/** Why a job was not submitted to a node. */
+export type SubmitNodeError = ClusterCore.SubmitError | UnknownNode | NodeNotReady
 
 /** How to close a cluster. */
 export interface CloseOptions {
@@ -247,6 +304,33 @@ export const submission = (
     signal: options.signal
   }))
 
+/** The job behind the object that a user holds; undefined for an object of somebody else's. */
+const innerOf = (job: Job<unknown>): ClusterJob | undefined => inner in job ? job[inner] as ClusterJob : undefined
+
+/** The clusters of each scheduler that are not closed, with what frees them. */
+const families = new WeakMap<object, Map<ClusterCore.ClusterCore, Effect.Effect<void>>>()
+
+const familyOf = (core: ClusterCore.ClusterCore): Map<ClusterCore.ClusterCore, Effect.Effect<void>> => {
+  const known = families.get(core.scheduler)
+  if (known !== undefined) return known
+  const family = new Map<ClusterCore.ClusterCore, Effect.Effect<void>>()
+  families.set(core.scheduler, family)
+  return family
+}
+
+/** Closes all clusters that share a scheduler, side by side. */
+const shutdown = (core: ClusterCore.ClusterCore, options: CloseOptions): Effect.Effect<boolean> =>
+  Effect.suspend(() =>
+    Effect.forEach(
+      [...familyOf(core)],
+      ([one, release]) => one.isStopped() ? Effect.succeed(true) : close(one, options, release),
+      { concurrency: "unbounded" }
+    )
+  ).pipe(Effect.map((closed) => closed.every(Boolean)))
+
+/** Jobs as this API shows them. */
+const listeners: ClusterCore.Listeners = { viewOf: (core, job) => jobOf(core, job) }
+
 const fromCore = <Params extends ReadonlyArray<unknown>, A, P>(
   core: ClusterCore.ClusterCore,
   release: Effect.Effect<void>,
@@ -256,10 +340,19 @@ const fromCore = <Params extends ReadonlyArray<unknown>, A, P>(
   const checked = submission(core, options)
   const send = (args: Params): Effect.Effect<ClusterJob, ClusterCore.SubmitError> =>
     Effect.suspend(() => Effect.fromResult(Result.flatMap(checked, (how) => core.submit(args, how))))
+  const view = (job: ClusterJob): Job<A, P> => (job.view ??= jobOf<A, P>(core, job)) as Job<A, P>
+  const sendTo = (node: NodeRef, args: Params, id: unknown): Effect.Effect<Job<A, P>, SubmitNodeError> =>
+    Effect.suspend(() =>
+      Effect.fromResult(
+        Result.flatMap(checked, (how): Result.Result<ClusterJob, SubmitNodeError> =>
+          NodeMethods.submitNode(core, node, args, { ...how, id }))
+      )
+    ).pipe(Effect.map(view))
+  familyOf(core).set(core, release)
   const status = Effect.sync(() => StatusTable.statusOf(core, performance.now() - startedAt))
   return {
     name: core.name,
-    submit: (...args) => Effect.map(send(args), (job) => jobOf<A, P>(core, job)),
+    submit: (...args) => Effect.map(send(args), view),
     run: (...args) =>
       Effect.flatMap(
         send(args),
@@ -281,14 +374,36 @@ const fromCore = <Params extends ReadonlyArray<unknown>, A, P>(
       ).pipe(Stream.scoped),
     cancel: (job) =>
       Effect.sync(() => {
-        const known = inner in job ? job[inner] as ClusterJob : undefined
+        const known = innerOf(job)
         return known !== undefined && core.cancel(known, "cancel was called")
       }),
     wait: (timeout) => wait(core, timeout),
     close: (closeOptions = {}) => close(core, closeOptions, release),
     with: (more) => fromCore<Params, A, P>(core, release, { ...options, ...more }),
     status,
-    statusTable: Effect.map(status, StatusTable.format)
+    statusTable: Effect.map(status, StatusTable.format),
+    events: Stream.suspend(() => Stream.fromAsyncIterable(core.read<Job<A, P>>(), (cause) => cause).pipe(Stream.orDie)),
+    explain: (job) =>
+      Effect.suspend(() => {
+        const known = innerOf(job)
+        return known === undefined
+          ? Effect.die(new TypeError("explain takes a job of this cluster"))
+          : Effect.succeed(NodeMethods.explain(core, known))
+      }),
+    submitJobId: (id, ...args) =>
+      Effect.suspend(() => Effect.fromResult(Result.flatMap(checked, (how) => core.submit(args, { ...how, id })))).pipe(
+        Effect.map(view)
+      ),
+    submitNode: (node, ...args) => sendTo(node, args, options.id),
+    submitJobIdNode: (id, node, ...args) => sendTo(node, args, id),
+    allocateNode: (entries) => NodeMethods.allocate(core, entries),
+    deallocateNode: (node) => NodeMethods.deallocate(core, node),
+    closeNode: (node, how) => NodeMethods.closeNode(core, node, how),
+    resetupNode: (node, how) => NodeMethods.resetup(core, node, how),
+    setNodeCpus: (node, cpus) => NodeMethods.setCpus(core, node, cpus),
+    nodeJobs: (node, how) => Effect.map(NodeMethods.jobs(core, node, how), (jobs) => jobs.map(view)),
+    discoverNodes: (nodes) => NodeMethods.discover(core, nodes),
+    shutdown: (how = {}) => shutdown(core, how)
   }
 }
 
@@ -303,7 +418,7 @@ export const makeWith = Effect.fnUntraced(function*<const C extends Input>(
   const checked = yield* Effect.fromResult(ClusterOptions.check(options))
   const packed = yield* pack(computation)
   const scope = yield* Scope.fork(yield* Effect.scope)
-  const core = yield* ClusterCore.make(packed, checked, undefined).pipe(Scope.provide(scope))
+  const core = yield* ClusterCore.make(packed, checked, listeners).pipe(Scope.provide(scope))
   return fromCore(core, Scope.close(scope, Exit.void), {})
 })
 
@@ -311,11 +426,11 @@ export const makeWith = Effect.fnUntraced(function*<const C extends Input>(
 export const open = Effect.fnUntraced(function*(
   computation: Input,
   options: ClusterOptions.CheckedOptions,
-  callback: ClusterCore.JobCallback | undefined
+  told: ClusterCore.Listeners
 ): Effect.fn.Return<ClusterCore.ClusterCore, MakeError, Scope.Scope> {
   const packed = yield* pack(computation)
   const context = yield* Layer.build(Dispy.layerChecked(options))
-  return yield* ClusterCore.make(packed, options, callback).pipe(Effect.provideContext(context))
+  return yield* ClusterCore.make(packed, options, told).pipe(Effect.provideContext(context))
 })
 
 /**
@@ -341,7 +456,7 @@ export const make = Effect.fnUntraced(function*<const C extends Input>(
 ): Effect.fn.Return<JobCluster<Args<C>, Success<C>, Provisional<C>>, MakeError, Scope.Scope> {
   const checked = yield* Effect.fromResult(ClusterOptions.check(options))
   const scope = yield* Scope.fork(yield* Effect.scope)
-  const core = yield* open(computation, checked, undefined).pipe(Scope.provide(scope))
+  const core = yield* open(computation, checked, listeners).pipe(Scope.provide(scope))
   return fromCore(core, Scope.close(scope, Exit.void), {})
 })
 

@@ -126,7 +126,8 @@ export const make = Effect.fnUntraced(function*<I, A, E>(
       flags: core.isProgram ? 0 : JobFlags.chunk,
       timeoutMillis,
       id: chunk.first,
-      signal: undefined
+      signal: undefined,
+      isItem: true
     })
     if (Result.isFailure(submitted)) {
       if (submitted.failure._tag !== "ArgumentTooLarge" || items.length === 1) return Result.fail(submitted.failure)

@@ -4,9 +4,12 @@
  */
 import { Cause, type Duration, Effect, Exit, Layer, Logger, ManagedRuntime, References, Result, Scope } from "effect"
 import { InvalidOption } from "../../domain/ClusterError.ts"
+import type { DispyNode } from "../../domain/DispyNode.ts"
 import type { JobError } from "../../domain/JobError.ts"
+import type { Explanation } from "../../domain/scheduler/Explain.ts"
 import type { JobStatus } from "../../domain/scheduler/JobRecord.ts"
 import type * as ClusterCore from "./ClusterCore.ts"
+import type { ClusterEvent } from "./ClusterEvents.ts"
 import { type ClusterJob, onOutcome } from "./ClusterJob.ts"
 import * as ClusterOptions from "./ClusterOptions.ts"
 import type { Args, Input, Provisional, Success } from "./Computation.ts"
@@ -14,6 +17,9 @@ import * as InputReader from "./InputReader.ts"
 import * as JobCluster from "./JobCluster.ts"
 import * as MapItems from "./MapItems.ts"
 import { MapResults } from "./MapResults.ts"
+import type { NodeListEntry } from "./NodeAllocate.ts"
+import * as NodeMethods from "./NodeMethods.ts"
+import type { NodeRef } from "./NodeMethods.ts"
 import * as ProvisionalResults from "./ProvisionalResults.ts"
 import * as StatusTable from "./StatusTable.ts"
 
@@ -106,6 +112,11 @@ export class DispyJob<out A, out P = unknown> {
   cancel(): boolean {
     return this.#core.cancel(this.#job, "cancel was called")
   }
+
+  /** Why the job is not running, or what became of it. */
+  explain(): Explanation {
+    return NodeMethods.explain(this.#core, this.#job)
+  }
 }
 
 /** Options of `createJobCluster`. */
@@ -116,6 +127,18 @@ export interface PromiseClusterOptions<A = unknown, P = unknown> extends Cluster
    * the promise that it returns.
    */
   readonly callback?: ((job: DispyJob<A, P>) => void | Promise<void>) | undefined
+  /**
+   * Called for every status of a job and of a node, in order: for a node with `Initialized`, `Closed`, `AvailInfo`
+   * and no job; for a job with its status, and no node while no node has it. What it throws is logged. `wait` and
+   * `close` wait for the promise that it returns. Events of the time before the cluster is returned come after that.
+   */
+  readonly clusterStatus?:
+    | ((
+      status: ClusterEvent["status"],
+      node: DispyNode | undefined,
+      job: DispyJob<A, P> | undefined
+    ) => void | Promise<void>)
+    | undefined
   /** Least serious messages that go to stderr. Default "warning". */
   readonly logLevel?: "debug" | "info" | "warning" | "error" | "none" | undefined
 }
@@ -179,12 +202,17 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
    * sent) or `ArgumentTooLarge`; nothing is queued then.
    */
   submit(...args: Params): DispyJob<A, P> {
-    const submitted = this.#core.submit(args, this.#submission)
+    return this.#viewOf(this.#core.submit(args, this.#submission))
+  }
+
+  #viewOf(submitted: Result.Result<ClusterJob, Error>): DispyJob<A, P> {
     if (Result.isFailure(submitted)) throw submitted.failure
-    const job = submitted.success
-    const view = new DispyJob<A, P>(this.#core, job)
-    job.view = view
-    return view
+    return this.#view(submitted.success)
+  }
+
+  /** A job that somebody was told of at once has its view already. */
+  #view(job: ClusterJob): DispyJob<A, P> {
+    return (job.view ??= new DispyJob<A, P>(this.#core, job)) as DispyJob<A, P>
   }
 
   /** Submits a job and waits for its result. */
@@ -229,6 +257,82 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
   /** Cancels a job, queued or running; false when it has ended already. */
   cancel(job: DispyJob<unknown>): boolean {
     return job.cancel()
+  }
+
+  /** `submit` with an `id` for the job. */
+  submitJobId(id: unknown, ...args: Params): DispyJob<A, P> {
+    return this.#viewOf(this.#core.submit(args, { ...this.#submission, id }))
+  }
+
+  /**
+   * `submit` for one node: the job goes first there, and runs nowhere else; it ends as `Abandoned` when the node is
+   * lost. Throws `UnknownNode` or `NodeNotReady` beside what `submit` throws.
+   */
+  submitNode(node: NodeRef, ...args: Params): DispyJob<A, P> {
+    return this.#viewOf(NodeMethods.submitNode(this.#core, node, args, this.#submission))
+  }
+
+  /** `submitNode` with an `id` for the job. */
+  submitJobIdNode(id: unknown, node: NodeRef, ...args: Params): DispyJob<A, P> {
+    return this.#viewOf(NodeMethods.submitNode(this.#core, node, args, { ...this.#submission, id }))
+  }
+
+  /** Adds entries to the node list, before those that there are; takes back `deallocateNode` and `closeNode`. */
+  async allocateNode(entries: NodeListEntry | ReadonlyArray<NodeListEntry>): Promise<void> {
+    await this.#runtime.runPromise(NodeMethods.allocate(this.#core, entries))
+  }
+
+  /** Gives the node no new jobs; what runs there goes on, what is pinned to it waits. Rejects with `UnknownNode`. */
+  async deallocateNode(node: NodeRef): Promise<void> {
+    await this.#runtime.runPromise(NodeMethods.deallocate(this.#core, node))
+  }
+
+  /**
+   * Leaves the node when its jobs are done, or with `terminatePending` ends them; resolves when nothing of the cluster
+   * is left there. Jobs that had not started run elsewhere, those pinned to the node end as `Cancelled`.
+   */
+  async closeNode(node: NodeRef, options?: NodeMethods.CloseNodeOptions): Promise<void> {
+    await this.#runtime.runPromise(NodeMethods.closeNode(this.#core, node, options))
+  }
+
+  /**
+   * Leaves the node and sets it up again: asks `allocate`, sends what the computation takes along, runs its `setup`;
+   * resolves when the node is ready. Rejects with `ComputationRefused` when it is not any more.
+   */
+  async resetupNode(node: NodeRef, options?: NodeMethods.CloseNodeOptions): Promise<void> {
+    await this.#runtime.runPromise(NodeMethods.resetup(this.#core, node, options))
+  }
+
+  /**
+   * Changes how many slots of a node the cluster uses: so many at most, or all but so many when it is negative (no
+   * change if it has fewer); 0 uses it for nothing new. Resolves to the number of slots used.
+   */
+  async setNodeCpus(node: NodeRef, cpus: number): Promise<number> {
+    return await this.#runtime.runPromise(NodeMethods.setCpus(this.#core, node, cpus))
+  }
+
+  /** The jobs that a node has, by the client's books, or with `fromNode` those that run there by the node's own word. */
+  async nodeJobs(node: NodeRef, options?: NodeMethods.NodeJobsOptions): Promise<ReadonlyArray<DispyJob<A, P>>> {
+    const jobs = await this.#runtime.runPromise(NodeMethods.jobs(this.#core, node, options))
+    return jobs.map((job) => this.#view(job))
+  }
+
+  /** Looks for nodes: hosts, or patterns. The node list says which of them are used. */
+  async discoverNodes(nodes: string | ReadonlyArray<string>): Promise<void> {
+    await this.#runtime.runPromise(NodeMethods.discover(this.#core, nodes))
+  }
+
+  /** Why a job is not running, or what became of it. */
+  explain(job: DispyJob<unknown>): Explanation {
+    return job.explain()
+  }
+
+  /**
+   * What happens to jobs and nodes from now on, in order; begins with `Initialized` for every node that is ready. A
+   * reader that is more than 10,000 events behind loses the oldest, and the next event says how many (`dropped`).
+   */
+  events(): AsyncIterableIterator<ClusterEvent<DispyJob<A, P>>, void, void> {
+    return this.#core.read<DispyJob<A, P>>()
   }
 
   /** Waits until no job is pending and every callback is done; false when `timeout` ends first. */
@@ -278,7 +382,14 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
       )
     }
     await lifetime.end
+    for (const cluster of openClusters) if (cluster.#lifetime === lifetime) openClusters.delete(cluster)
     return true
+  }
+
+  /** `close()` of every cluster of this process; false when one of them is still open. */
+  async shutdown(options: JobCluster.CloseOptions = {}): Promise<boolean> {
+    const closed = await Promise.all([...openClusters].map((cluster) => cluster.close(options)))
+    return closed.every(Boolean)
   }
 
   /** `close()`: waits for pending jobs, as dispy's `with` block does. */
@@ -297,16 +408,40 @@ const sentences = Logger.make<unknown, void>(({ cause, logLevel, message }) => {
 const logTo = (level: keyof typeof levels): Layer.Layer<never> =>
   Layer.mergeAll(Logger.layer([sentences]), Layer.succeed(References.MinimumLogLevel, levels[level]))
 
-const callUser = async <A, P>(
-  callback: (job: DispyJob<A, P>) => void | Promise<void>,
-  job: ClusterJob
-): Promise<void> => {
+/** Calls a function of the user's; what it throws is told, for nobody else would. */
+const callUser = async (name: string, call: () => void | Promise<void>): Promise<void> => {
   try {
-    await callback(job.view as DispyJob<A, P>)
+    await call()
   } catch (cause) {
     process.stderr.write(
-      `dispy: the callback of a cluster threw ${cause instanceof Error ? cause.stack : String(cause)}\n`
+      `dispy: the ${name} of a cluster threw ${cause instanceof Error ? cause.stack : String(cause)}\n`
     )
+  }
+}
+
+/** Clusters that are not closed, for `shutdown`. */
+const openClusters = new Set<PromiseJobCluster<never, unknown>>()
+
+type StatusCallback = NonNullable<ClusterCore.Listeners["clusterStatus"]>
+
+/** Keeps what happens until the cluster is in its user's hands, so that the callback can use it. */
+const heldBack = (callback: StatusCallback): { readonly callback: StatusCallback; readonly start: () => void } => {
+  const held: Array<() => void> = []
+  let isStarted = false
+  return {
+    callback: (status, node, job) => {
+      if (isStarted) return callback(status, node, job)
+      const { promise, resolve } = Promise.withResolvers<void>()
+      held.push(() => resolve(callback(status, node, job)))
+      return promise
+    },
+    start: () => {
+      setImmediate(() => {
+        // What a callback does may come to pass at once, and comes after what is held.
+        for (let next = held.shift(); next !== undefined; next = held.shift()) next()
+        isStarted = true
+      })
+    }
   }
 }
 
@@ -330,10 +465,11 @@ export const createJobCluster = async <const C extends Input>(
   computation: C,
   options: PromiseClusterOptions<Success<C>, Provisional<C>> = {}
 ): Promise<PromiseJobCluster<Args<C>, Success<C>, Provisional<C>>> => {
-  const { callback, logLevel = "warning", ...rest } = options
+  const { callback, clusterStatus, logLevel = "warning", ...rest } = options
   const startedAt = performance.now()
   const checked = Result.getOrThrow(ClusterOptions.check(rest))
   Result.getOrThrow(ClusterOptions.typed("callback", callback, "function"))
+  Result.getOrThrow(ClusterOptions.typed("clusterStatus", clusterStatus, "function"))
   if (!Object.hasOwn(levels, logLevel)) {
     const reason = `${JSON.stringify(logLevel)} is not a level; the levels are ${Object.keys(levels).join(", ")}`
     throw new InvalidOption({ option: "logLevel", reason })
@@ -341,17 +477,29 @@ export const createJobCluster = async <const C extends Input>(
   const runtime = ManagedRuntime.make(logTo(logLevel))
   const scope = runtime.runSync(Scope.make())
   try {
+    type View = DispyJob<Success<C>, Provisional<C>>
     const told: ClusterCore.JobCallback | undefined = callback === undefined
       ? undefined
-      : (job) => job.view === undefined ? undefined : callUser(callback, job)
-    const core = await runtime.runPromise(JobCluster.open(computation, checked, told).pipe(Scope.provide(scope)))
-    return new PromiseJobCluster<Args<C>, Success<C>, Provisional<C>>(
+      : (job) => job.view === null ? undefined : callUser("callback", () => callback(job.view as View))
+    const status = clusterStatus === undefined ?
+      undefined :
+      heldBack((what, node, job) => callUser("clusterStatus", () => clusterStatus(what, node, job as View | undefined)))
+    const listeners: ClusterCore.Listeners = {
+      callback: told,
+      clusterStatus: status?.callback,
+      viewOf: (core, job) => new DispyJob(core, job)
+    }
+    const core = await runtime.runPromise(JobCluster.open(computation, checked, listeners).pipe(Scope.provide(scope)))
+    const cluster = new PromiseJobCluster<Args<C>, Success<C>, Provisional<C>>(
       core,
       runtime,
       { scope, end: undefined },
       {},
       startedAt
     )
+    openClusters.add(cluster)
+    status?.start()
+    return cluster
   } catch (error) {
     await runtime.runPromise(Scope.close(scope, Exit.void))
     await runtime.dispose()

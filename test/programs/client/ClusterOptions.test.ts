@@ -4,8 +4,12 @@ import * as ClusterOptions from "../../../src/programs/client/ClusterOptions.ts"
 
 describe("cluster options", () => {
   it("are those of this machine alone by default", () => {
-    expect(Result.getOrThrow(ClusterOptions.check({}))).toEqual({
-      nodes: [{ _tag: "Local" }],
+    const { nodes, ...rest } = Result.getOrThrow(ClusterOptions.check({}))
+    expect(nodes.map(({ target }) => target)).toEqual([{ _tag: "Local" }])
+    expect(rest).toEqual({
+      isListed: false,
+      nodePort: 51348,
+      pulseMillis: undefined,
       localCpus: 0,
       name: undefined,
       timeoutMillis: 0,
@@ -31,7 +35,15 @@ describe("cluster options", () => {
     [{ nodePort: 0 }, "nodePort", "1 to 65535"],
     [{ outputLimit: -1 }, "outputLimit", "whole number"],
     [{ nodes: [] }, "nodes", "empty"],
-    [{ nodes: [7] }, "nodes", "list of strings"],
+    [{ nodes: [7] }, "nodes", "7 is no entry"],
+    [{ nodes: [["host", 0]] }, "nodes", "port 0"],
+    [{ nodes: [["host", 1, 1.5]] }, "nodes", "cpus 1.5"],
+    [{ nodes: [["host", 1, 1, "file"]] }, "nodes", "depends \"file\" is not a list"],
+    [{ nodes: { host: "a", setup_args: [] } }, "nodes", "setup_args"],
+    [{ nodes: { host: "*", allocate: 4 } }, "nodes", "not a function"],
+    [{ nodes: "192.168.3.*:0" }, "nodes", "1 to 65535"],
+    [{ pulseInterval: 1 }, "pulseInterval", "1 is 1 ms; did you mean \"1 second\"?"],
+    [{ pulseInterval: "1 hour" }, "pulseInterval", "100 ms to 1000 seconds"],
     [{ nodes: "a:b:c" }, "nodes", "not an IPv6 address"],
     [{ name: 4 }, "name", "not a string"],
     [{ reentrant: "yes" }, "reentrant", "not a boolean"],

@@ -1,0 +1,62 @@
+/** A node as a cluster sees it, and what happens to it. */
+import type { AvailInfo } from "./NodeInfo.ts"
+
+/**
+ * What a node is for a cluster.
+ *
+ * ```
+ * connecting ──▶ ready ◀──▶ deallocated      `deallocateNode`, `allocateNode`
+ *   │  ▲           ├──▶ leaving              it is ending: no more jobs
+ *   │  │           └──▶ closing ──▶ closed   `closeNode`
+ *   │  └── missing, busy                     tried again every second
+ *   ├──▶ unused                              the node list gives the cluster nothing of it
+ *   └──▶ refused                             it does not take the computation
+ * ```
+ */
+export type NodeState =
+  | "connecting"
+  | "ready"
+  | "missing"
+  | "busy"
+  | "unused"
+  | "refused"
+  | "deallocated"
+  | "leaving"
+  | "closing"
+  | "closed"
+
+/** A node as a cluster sees it, at the moment at which it was asked for or told. */
+export interface DispyNode {
+  /** As it is listed or was found: "local", "host:port". */
+  readonly address: string
+  /** Address that its connection goes to; empty while it was never reached. */
+  readonly ipAddr: string
+  /** Name that the node gives itself; empty while it was never reached. */
+  readonly name: string
+  readonly state: NodeState
+  /** Why it is not ready; empty when it is. */
+  readonly reason: string
+  /** Slots that the cluster uses. */
+  readonly cpus: number
+  /** Slots that the node has. */
+  readonly availCpus: number
+  /** Jobs that it has now. */
+  readonly busy: number
+  /** Jobs that it has answered. */
+  readonly jobsDone: number
+  /** Time that it spent running jobs, in milliseconds, over all its cpus. */
+  readonly cpuTime: number
+  /** Bytes of jobs that were sent to it. */
+  readonly sentBytes: number
+  /** Bytes of results that came from it. */
+  readonly receivedBytes: number
+  /** When it last told what it has to spare, in milliseconds since 1970; 0 for never. */
+  readonly updateTime: number
+  /** What it has to spare; absent while it was never reached. */
+  readonly availInfo: AvailInfo | undefined
+  /** Like "linux-x64 6.1.0 node-24.21.0"; empty while it was never reached. */
+  readonly platform: string
+}
+
+/** What is told of a node: it has loaded the computation; it is used no more; its pulse. */
+export type NodeStatus = "Initialized" | "Closed" | "AvailInfo"
