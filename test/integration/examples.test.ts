@@ -9,6 +9,7 @@ import { stripVTControlCharacters } from "node:util"
 import { brotliCompressSync, constants } from "node:zlib"
 import { PNG } from "pngjs"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { startDaemon } from "../support/Daemons.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
 
@@ -90,6 +91,57 @@ describe("sample", () => {
     expect(jobs.map(([, id]) => Number(id))).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
     expect(stdout).toMatch(/^local .*\| +10 \|/m)
   })
+})
+
+/** Two daemons for an example, gone after it. */
+const withNodes = async (use: (addresses: ReadonlyArray<string>) => Promise<void>): Promise<void> => {
+  const names = ["one", "two"]
+  const daemons = await Promise.all(
+    names.map((name) => startDaemon(["--name", name, "--cpus", "1", "--dest-path-prefix", temporary]))
+  )
+  try {
+    await use(daemons.map((daemon) => daemon.address))
+  } finally {
+    await Promise.all(daemons.map((daemon) => daemon.stop()))
+  }
+}
+
+describe("jobScheduler", () => {
+  it("gives every node its next job when it has done one, and does all of them", () =>
+    withNodes(async (addresses) => {
+      const { status, stderr, stdout } = await run("jobScheduler.ts", addresses)
+      expect([status, stderr]).toEqual([0, ""])
+      const lines = [...stdout.matchAll(/^(one|two): (\d+) primes below (\d+)$/gm)]
+      expect(new Set(lines.map(([, node]) => node))).toEqual(new Set(["one", "two"]))
+      expect(lines.map(([, , , limit]) => Number(limit) / 10_000).toSorted((a, b) => a - b)).toEqual(
+        Array.from({ length: 12 }, (_, i) => i + 1)
+      )
+      expect(lines.find(([, , , limit]) => limit === "100000")![2]).toBe("9592")
+    }))
+})
+
+describe("boundedSubmit", () => {
+  it("runs all jobs with no more than the bound in memory", async () => {
+    const { status, stderr, stdout } = await run("boundedSubmit.ts")
+    expect([status, stderr, stdout]).toEqual([
+      0,
+      "",
+      "The longest way to 1 from below 100000 takes 350 steps; at most 2000 jobs were pending.\n"
+    ])
+  })
+})
+
+describe("nodeUpdate", () => {
+  it("runs a program once on every node, and says which were not reached", () =>
+    withNodes(async (addresses) => {
+      const { status, stdout } = await run("nodeUpdate.ts", [...addresses, "127.0.0.1:1"])
+      expect([status, ...stdout.trim().split("\n").toSorted((a, b) => a.localeCompare(b))]).toEqual([
+        0,
+        expect.stringMatching(/^127\.0\.0\.1:1: missing, connection refused$/),
+        expect.stringMatching(/^one: Linux \w+ \(exit status 0\)$/),
+        expect.stringMatching(/^two: Linux \w+ \(exit status 0\)$/)
+      ])
+    }))
 })
 
 describe("longRunning", () => {
