@@ -19,6 +19,13 @@ export interface DispyGlobal {
    * 16 MiB. What a generator yields is sent in the same way. In a `map` they go nowhere: its items have no jobs.
    */
   readonly provisionalResult: (value: unknown) => void
+  /**
+   * Sends a file of the node to the client that submitted the job, which puts it below the cluster's `filesDirectory`:
+   * with its path if it is below the working directory, else under its base name. Resolves to 0 when it is there, whole;
+   * rejects when there is no such file, it is larger than the node or the client takes, or the client refuses it. The job
+   * ends only when its files have arrived, awaited or not. Not for programs.
+   */
+  readonly sendFile: (path: string) => Promise<number>
   /** Name of the node. */
   readonly nodeName: string
   /** Address of the node. */
@@ -59,6 +66,9 @@ export const dispy: DispyGlobal = Object.freeze({
   },
   get provisionalResult() {
     return current("provisionalResult").provisionalResult
+  },
+  get sendFile() {
+    return current("sendFile").sendFile
   },
   get nodeName() {
     return current("nodeName").nodeName

@@ -11,8 +11,9 @@ export type { AvailInfo, NodeInfo } from "./domain/NodeInfo.ts"
 export type { NodeOffer } from "./domain/NodeList.ts"
 export type { Explanation, ExplanationCode, NodeExplanation } from "./domain/scheduler/Explain.ts"
 export type { JobStatus } from "./domain/scheduler/JobRecord.ts"
+export * from "./domain/TransferError.ts"
 export type { ClusterEvent } from "./programs/client/ClusterEvents.ts"
-export type { ClusterOptions, JobOptions } from "./programs/client/ClusterOptions.ts"
+export type { ClusterOptions, JobOptions, ReceivedFile } from "./programs/client/ClusterOptions.ts"
 export * as Computation from "./programs/client/Computation.ts"
 export type { CloseOptions } from "./programs/client/JobCluster.ts"
 export { MapResults } from "./programs/client/MapResults.ts"
@@ -23,12 +24,19 @@ export {
   type NodeEntryObject,
   type NodeListEntry
 } from "./programs/client/NodeAllocate.ts"
-export type { CloseNodeOptions, NodeJobsOptions, NodeRef } from "./programs/client/NodeMethods.ts"
+export type {
+  CloseNodeOptions,
+  NodeJobsOptions,
+  NodeRef,
+  SendFileOptions,
+  SendProgress
+} from "./programs/client/NodeMethods.ts"
 export {
   createJobCluster,
   DispyJob,
   type PromiseClusterOptions,
   PromiseJobCluster,
-  type PromiseMapOptions
+  type PromiseMapOptions,
+  type PromiseSendFileOptions
 } from "./programs/client/PromiseCluster.ts"
 export type { ClusterStatus } from "./programs/client/StatusTable.ts"

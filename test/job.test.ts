@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from "vitest"
 import { dispy, type DispyGlobal } from "../src/job.ts"
 
-const fields = ["jobId", "signal", "provisionalResult", "nodeName", "ipAddr"] as const
+const fields = ["jobId", "signal", "provisionalResult", "sendFile", "nodeName", "ipAddr"] as const
 
 afterEach(() => {
   Reflect.deleteProperty(globalThis, "dispy")
@@ -19,9 +19,17 @@ describe("dispy/job", () => {
   it("reads the global of the job that runs, each time anew", () => {
     const { signal } = new AbortController()
     const provisionalResult = () => {}
-    const global: DispyGlobal = { jobId: 7, signal, provisionalResult, nodeName: "alpha", ipAddr: "127.0.0.1" }
+    const sendFile = () => Promise.resolve(0)
+    const global: DispyGlobal = {
+      jobId: 7,
+      signal,
+      provisionalResult,
+      sendFile,
+      nodeName: "alpha",
+      ipAddr: "127.0.0.1"
+    }
     globalThis.dispy = global
-    expect(fields.map((field) => dispy[field])).toEqual([7, signal, provisionalResult, "alpha", "127.0.0.1"])
+    expect(fields.map((field) => dispy[field])).toEqual([7, signal, provisionalResult, sendFile, "alpha", "127.0.0.1"])
     globalThis.dispy = { ...global, jobId: 8 }
     expect(dispy.jobId).toBe(8)
   })

@@ -1,6 +1,7 @@
 /** What can be wrong with a computation itself: found on the client, before anything is sent. */
 import { Schema } from "effect"
 import { nearest } from "./Suggestion.ts"
+import type { FileTooLarge } from "./TransferError.ts"
 
 /** Something else than a function, a module's export or a program was to be run. */
 export class NotAFunction extends Schema.TaggedError<NotAFunction>()("NotAFunction", {
@@ -211,6 +212,29 @@ export class ComputationTooLarge extends Schema.TaggedError<ComputationTooLarge>
   }
 }
 
+/** A file or directory that the computation is to take along cannot be sent. */
+export class FileNotUsable extends Schema.TaggedError<FileNotUsable>()("FileNotUsable", {
+  file: Schema.String,
+  /** A clause that continues "… cannot be sent: ". */
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `${this.file} cannot be sent to the nodes: ${this.reason}`
+  }
+}
+
+/** Two files that the computation is to take along would be one in the working directory. */
+export class FilesCollide extends Schema.TaggedError<FilesCollide>()("FilesCollide", {
+  files: Schema.Array(Schema.String),
+  /** Where both would be. */
+  place: Schema.String
+}) {
+  override get message(): string {
+    return `${this.files.join(" and ")} cannot be sent together: both would be ${this.place} in the working directory` +
+      " of the jobs (files below the current directory keep their path, others only their name)"
+  }
+}
+
 /** The module of the computation is the program that creates the cluster. */
 export class ModuleIsProgram
   extends Schema.TaggedError<ModuleIsProgram>()("ModuleIsProgram", { module: Schema.String })
@@ -236,3 +260,6 @@ export type ComputationError =
   | NotCloneable
   | ComputationTooLarge
   | ModuleIsProgram
+  | FileNotUsable
+  | FilesCollide
+  | FileTooLarge

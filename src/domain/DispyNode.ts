@@ -25,6 +25,17 @@ export type NodeState =
   | "closing"
   | "closed"
 
+/** Files that went to a node for a cluster, and those that were there already. */
+export interface Transferred {
+  readonly files: number
+  readonly bytes: number
+  readonly skippedFiles: number
+  readonly skippedBytes: number
+}
+
+/** Nothing was to be sent. */
+export const nothingTransferred: Transferred = { files: 0, bytes: 0, skippedFiles: 0, skippedBytes: 0 }
+
 /** A node as a cluster sees it, at the moment at which it was asked for or told. */
 export interface DispyNode {
   /** As it is listed or was found: "local", "host:port". */
@@ -56,6 +67,8 @@ export interface DispyNode {
   readonly availInfo: AvailInfo | undefined
   /** Like "linux-x64 6.1.0 node-24.21.0"; empty while it was never reached. */
   readonly platform: string
+  /** Files of `depends`, for this cluster. */
+  readonly transferred: Transferred
 }
 
 /** What is told of a node: it has loaded the computation; it is used no more; its pulse. */

@@ -96,5 +96,24 @@ export class ResultNotSendable extends Schema.TaggedError<ResultNotSendable>()("
   }
 }
 
+/** Large arguments did not make it to the node, or a large result not back. */
+export class ValueNotTransferred extends Schema.TaggedError<ValueNotTransferred>()("ValueNotTransferred", {
+  jobId: Schema.Unknown,
+  node: Schema.String,
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `job ${String(this.jobId)} has no result${where(this.node)}: its arguments or its result could not be` +
+      ` transferred: ${this.reason}`
+  }
+}
+
 /** Every way in which a job ends without a result. */
-export type JobError = JobFailed | JobCrashed | JobTimedOut | JobCancelled | NodeLost | ResultNotSendable
+export type JobError =
+  | JobFailed
+  | JobCrashed
+  | JobTimedOut
+  | JobCancelled
+  | NodeLost
+  | ResultNotSendable
+  | ValueNotTransferred

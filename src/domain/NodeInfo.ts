@@ -37,8 +37,14 @@ export type NodeInfo = typeof NodeInfo.Type
 /** Size of the largest message between client and node; the largest value is a little smaller. */
 export const maxFrameBytes = 64 * 1024 * 1024
 
-/** Largest encoded arguments of a job, and largest encoded result. */
-export const maxValueBytes = 48 * 1024 * 1024
+/** Largest code of a computation with what it captures: it travels in one message. */
+export const maxCodeBytes = 48 * 1024 * 1024
+
+/**
+ * Largest encoded arguments of a job, and largest encoded result: what is safe to hold in one buffer everywhere that the
+ * bytes pass. Larger than 1 MiB they travel in files.
+ */
+export const maxValueBytes = 2 ** 31 - 1
 
 /** Changes with every change of the protocol; both sides must have the same. */
 export const protocolVersion = 2

@@ -10,6 +10,7 @@
  *   Hello {protocol, version}        ──▶      NodeInfo | VersionMismatch
  *   AcquireLease {clientId, …}       ──▶      Lease | NodeBusy
  *   Events {leaseId}                 ══▶      stream of NodeEvent
+ *   OfferFiles {files}               ──▶      those missing, which then go over a bulk connection
  *   OpenComputation {computation}    ──▶      cpus | ComputationRefused
  *   SetCpus {cpus}                   ──▶      (at most so many jobs of it at a time)
  *   Dispatch {batch, acknowledged}   ──▶      (slots run the jobs)
@@ -22,7 +23,7 @@
  */
 import { Schema } from "effect"
 import { Rpc, RpcGroup } from "effect/rpc"
-import { Computation } from "./Computation.ts"
+import { Computation, FileEntry } from "./Computation.ts"
 import { ComputationRefused, MalformedMessage, NodeBusy, NotLeased, VersionMismatch } from "./NodeError.ts"
 import { AvailInfo, NodeInfo } from "./NodeInfo.ts"
 
@@ -38,6 +39,18 @@ export const NodeEvent = Schema.Union([
   Schema.TaggedStruct("CpusChanged", { cpus: Schema.Number }),
   /** The node's availability, every pulse. */
   Schema.TaggedStruct("Pulse", { availInfo: AvailInfo }),
+  /** A job sends a file, which the client fetches over a bulk connection and then answers. */
+  Schema.TaggedStruct("JobFile", {
+    computationId: Schema.String,
+    fileId: Schema.Number,
+    jobId: Schema.Number,
+    /** Relative to the jobs' working directory, or the base name. */
+    path: Schema.String,
+    sizeBytes: Schema.Number,
+    /** Permission bits. */
+    mode: Schema.Number,
+    modifiedMillis: Schema.Number
+  }),
   /** The node is ending: it takes no more jobs and gives back those that did not start. */
   Schema.TaggedStruct("Leaving", { reason: Schema.String })
 ])
@@ -77,6 +90,35 @@ export class Events extends Rpc.make("Events", {
   success: NodeEvent,
   error: NotLeased,
   stream: true
+}) {}
+
+/**
+ * Offers the files of a computation before it is opened; answers with the places in the list of those that the client
+ * is to put over a bulk connection. The others are there already, by their content.
+ */
+export class OfferFiles extends Rpc.make("OfferFiles", {
+  payload: {
+    leaseId: Schema.String,
+    computationId: Schema.String,
+    computationName: Schema.String,
+    destPath: Schema.optionalKey(Schema.String),
+    keepFiles: Schema.optionalKey(Schema.Boolean),
+    files: Schema.Array(FileEntry)
+  },
+  success: Schema.Struct({ missing: Schema.Array(Schema.Number) }),
+  error: Schema.Union([NotLeased, ComputationRefused])
+}) {}
+
+/** The client has the file that a job sent, or says why it has not. */
+export class AnswerJobFile extends Rpc.make("AnswerJobFile", {
+  payload: {
+    leaseId: Schema.String,
+    computationId: Schema.String,
+    fileId: Schema.Number,
+    /** Empty when the file is there. */
+    problem: Schema.String
+  },
+  error: NotLeased
 }) {}
 
 /** Sends a computation; answers when the node is ready for its jobs. */
@@ -141,6 +183,8 @@ export class NodeRpcs extends RpcGroup.make(
   Hello,
   AcquireLease,
   Events,
+  OfferFiles,
+  AnswerJobFile,
   OpenComputation,
   SetCpus,
   Dispatch,

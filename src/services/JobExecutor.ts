@@ -4,16 +4,45 @@ import type { Computation } from "../domain/Computation.ts"
 import type { SessionJobs } from "../domain/node/SessionJobs.ts"
 import type { ComputationRefused } from "../domain/NodeError.ts"
 
+/** The part of an `AbortSignal` that is used here. */
+export interface Gone {
+  readonly aborted: boolean
+  readonly addEventListener: (type: "abort", listener: () => void, options?: { readonly once: boolean }) => void
+  readonly removeEventListener: (type: "abort", listener: () => void) => void
+}
+
+/** A file that a job sends to its client. */
+export interface SentFile {
+  /** Unique within the session. */
+  readonly fileId: number
+  readonly jobId: number
+  /** Absolute, on this machine. */
+  readonly file: string
+  /** Relative to the working directory if it is below it, else the base name. */
+  readonly path: string
+  readonly sizeBytes: number
+  readonly mode: number
+  readonly modifiedMillis: number
+  /** Aborts when the job is gone: nobody wants the file any more. */
+  readonly signal: Gone
+}
+
 /** What an executor is asked to open. */
 export interface ExecutorRequest {
   readonly computation: Computation
   /** Slots that run its jobs at the same time, at most; 0 for none at first. Default: as many as there are. */
   readonly cpus?: number
+  /** Directory that its jobs work in, with the computation's files; absent for one that the executor makes. */
+  readonly directory?: string | undefined
+  /** Directory of arguments and results that are too large for entries (`domain/wire/LargeValue.ts`); absent for none. */
+  readonly valuesDirectory?: string | undefined
   /**
    * Takes reply entries (`domain/wire/Entries.ts`), one or more per call, as soon as they are there. Called from
    * the executor's own loop: it must be quick and must not throw.
    */
   readonly onReplies: (entries: Uint8Array) => void
+  /** A job sends a file and waits for `answerFile`; absent where there is nobody to take it. */
+  readonly onFile?: ((file: SentFile) => void) | undefined
 }
 
 /** A computation that is ready to run jobs. */
@@ -36,6 +65,8 @@ export interface ExecutorSession {
   readonly setCpus: (cpus: number) => void
   /** The jobs without a reply. */
   readonly jobs: () => SessionJobs
+  /** Tells a job what became of a file that it sent: "" that the client has it, or why not. */
+  readonly answerFile: (fileId: number, problem: string) => void
 }
 
 /**

@@ -15,6 +15,8 @@ export interface NodeSettings {
   readonly socketPath: string | undefined
   /** Directory of the node's files; its disk is the one whose free space the node tells. */
   readonly directory: string
+  /** Largest file that the node takes or sends; 0 for any. Default 0. */
+  readonly maxFileBytes: number
   /** How long a lease outlives the last connection of its client. Default 5 seconds. */
   readonly leaseResume: Duration.Input
   /** How long running jobs may go on when the node is asked to end. Default 5 seconds. */
@@ -45,6 +47,7 @@ export const defaults: NodeSettings = {
   port: 51348,
   socketPath: undefined,
   directory: ".",
+  maxFileBytes: 0,
   leaseResume: "5 seconds",
   drainGrace: "5 seconds",
   pulseInterval: "10 seconds",

@@ -1,6 +1,6 @@
 /** Opens the control connection to a node. */
 import { Context, type Effect, type Scope, type Stream } from "effect"
-import type { Computation } from "../domain/Computation.ts"
+import type { Computation, FileEntry } from "../domain/Computation.ts"
 import type { SessionJobs } from "../domain/node/SessionJobs.ts"
 import type { NodeAddress } from "../domain/NodeAddress.ts"
 import type {
@@ -46,6 +46,19 @@ export interface NodeConnection {
   ) => Effect.Effect<string, NodeBusy | NodeUnreachable>
   /** Everything the node tells under the lease; ends only by failing. */
   readonly events: (leaseId: string) => Stream.Stream<NodeEvent, NotLeased | NodeUnreachable>
+  /** Which files of a computation are to be put over the bulk connection before it is opened: places in its list. */
+  readonly offerFiles: (
+    leaseId: string,
+    computation: Computation,
+    files: ReadonlyArray<FileEntry>
+  ) => Effect.Effect<ReadonlyArray<number>, ComputationRefused | NotLeased | NodeUnreachable>
+  /** Tells what became of a file that a job sent: "" that it is here, or why not. */
+  readonly answerJobFile: (
+    leaseId: string,
+    computationId: string,
+    fileId: number,
+    problem: string
+  ) => Effect.Effect<void, NotLeased | NodeUnreachable>
   /** Sends a computation; succeeds when the node is ready for its jobs. */
   readonly openComputation: (
     leaseId: string,

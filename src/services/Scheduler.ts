@@ -6,11 +6,26 @@ import type { SessionJobs } from "../domain/node/SessionJobs.ts"
 import type { CannotStart, ComputationRefused, NodeUnreachable } from "../domain/NodeError.ts"
 import type { NodeRule, NodeTarget } from "../domain/NodeList.ts"
 import type { JobRecord } from "../domain/scheduler/JobRecord.ts"
+import type { FileTooLarge, TransferFailed } from "../domain/TransferError.ts"
 import type { ReplyFields } from "../domain/wire/Entries.ts"
+
+/** Where files go that jobs send. */
+export interface JobFilesRequest {
+  /** Absolute. */
+  readonly directory: string
+  /** Largest file that is taken; 0 for any. */
+  readonly maxFileBytes: number
+  /** A file has arrived, at `path` below the directory. Must not throw. */
+  readonly onFile: (jobNumber: number, job: JobRecord | undefined, path: string, sizeBytes: number) => void
+}
 
 /** A computation and who hears of its jobs. The callbacks come from the scheduler's own loop and must not throw. */
 export interface SchedulerRequest {
   readonly computation: Computation
+  /** Files of this machine with the contents of `computation.depends.files`, in their order. */
+  readonly sources?: ReadonlyArray<string> | undefined
+  /** Where files go that jobs send; absent where they are not wanted. */
+  readonly jobFiles?: JobFilesRequest | undefined
   /** Whether a job whose node was lost may run again elsewhere. */
   readonly isReentrant: boolean
   /** Nodes that it uses, and how much of each. Default: the scheduler's own list. */
@@ -51,12 +66,26 @@ export interface NodeControl {
   readonly idOf: (address: string) => string | undefined
 }
 
+/** A file for a node. */
+export interface NodeFileRequest {
+  /** On this machine. */
+  readonly file: string
+  /** Address of the node. */
+  readonly address: string
+  /** Largest file that is sent; 0 for any. */
+  readonly maxFileBytes: number
+  /** Told how far it is; must not throw. */
+  readonly onProgress: ((sentBytes: number, sizeBytes: number) => void) | undefined
+}
+
 /** A computation that is open for jobs. */
 export interface SchedulerSession {
   /** Queues a job; it has exactly one outcome, which comes by `onReply` or `onEnd`. */
   readonly submit: (job: JobRecord) => void
   /** Cancels a job; its outcome still comes. A job that has ended is left alone. */
   readonly cancel: (job: JobRecord, reason: string) => void
+  /** Sends a file to the working directory that its jobs have on a node, under its last name. */
+  readonly sendFile: (request: NodeFileRequest) => Effect.Effect<void, TransferFailed | FileTooLarge>
   /** The nodes of the cluster, reached or not, in the order of the node list. */
   readonly nodes: () => ReadonlyArray<DispyNode>
   /** The node with an id; undefined for none. */

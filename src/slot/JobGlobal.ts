@@ -1,16 +1,19 @@
 /** The global `dispy` that jobs see. */
 import { FromSlot, type PrepareSlot } from "../domain/wire/SlotFrames.ts"
 import * as Channel from "./Channel.ts"
+import * as SendFile from "./SendFile.ts"
 
 /** What it shows of the job that runs. */
 export interface JobView {
   readonly jobId: number
   controller: AbortController | null
+  files: Set<number> | null
 }
 
 /** Where to find that job. */
 export interface JobSource {
   readonly current: JobView | null
+  readonly directory: string
   readonly stay: (isNeeded: boolean) => void
   readonly emit: (value: unknown) => void
 }
@@ -37,6 +40,7 @@ export const install = (loop: JobSource, told: PrepareSlot): void => {
       return signalOf(loop)
     },
     provisionalResult: (value: unknown): void => loop.emit(value),
+    sendFile: (path: unknown): Promise<number> => SendFile.sendFile(loop, path),
     nodeName: told.nodeName,
     ipAddr: told.ipAddr
   })

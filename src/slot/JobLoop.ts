@@ -10,8 +10,10 @@ import { FromSlot, outputMarker, type PrepareSlot } from "../domain/wire/SlotFra
 import * as Channel from "./Channel.ts"
 import * as Chunk from "./Chunk.ts"
 import * as JobGlobal from "./JobGlobal.ts"
+import * as LargeValues from "./LargeValues.ts"
 import type { Call } from "./Load.ts"
 import * as Output from "./Output.ts"
+import * as SendFile from "./SendFile.ts"
 import * as Stack from "./Stack.ts"
 import * as Values from "./Values.ts"
 
@@ -41,6 +43,8 @@ interface RunningJob {
   readonly startMillis: number
   readonly startedAt: number
   controller: AbortController | null
+  /** Files that it sends and that were not answered; null when it has sent none. */
+  files: Set<number> | null
   /** How often and when it last passed on what it printed. */
   passes: number
   passedAt: number
@@ -173,14 +177,18 @@ const start = (loop: JobLoop, job: QueuedJob): void => {
     startMillis: performance.timeOrigin + startedAt,
     startedAt,
     controller: null,
+    files: null,
     passes: 0,
     passedAt: 0
   }
   loop.output.isOpen = true
   try {
     if (process.cwd() !== loop.directory) process.chdir(loop.directory)
-    const args = Values.decodeArgs(Entries.jobArgs(bytes, view, offset))
-    const isChunk = (Entries.jobFlags(view, offset) & Entries.JobFlags.chunk) !== 0
+    const flags = Entries.jobFlags(view, offset)
+    const isLarge = (flags & Entries.JobFlags.largeArgs) !== 0
+    const encoded = isLarge ? LargeValues.readArguments(loop.told, loop.current) : Entries.jobArgs(bytes, view, offset)
+    const args = Values.decodeArgs(encoded)
+    const isChunk = (flags & Entries.JobFlags.chunk) !== 0
     const value = isChunk ? Chunk.run(loop.call, args) : loop.call(args, loop.emit)
     if (Chunk.isThenable(value)) settle(loop, value)
     else succeed(loop, value)
@@ -191,8 +199,8 @@ const start = (loop: JobLoop, job: QueuedJob): void => {
 
 const settle = (loop: JobLoop, value: PromiseLike<unknown>): void => {
   const job = loop.current
-  // A job that listens may rightly wait for nothing but its node.
-  if (job?.controller === null) loop.stay(false)
+  // A job that listens, or sends a file, may rightly wait for nothing but its node.
+  if (job?.controller === null && !(job.files !== null && job.files.size > 0)) loop.stay(false)
   const after = (end: (result: unknown) => void) => (result: unknown): void => {
     // A job that was answered already (by `Death` or `stuck`) is answered once.
     if (loop.current !== job) return
@@ -235,17 +243,42 @@ const succeed = (loop: JobLoop, value: unknown): void => {
   try {
     result = value === undefined ? Entries.noBytes : Values.encode(value, "result")
   } catch (error) {
-    return finish(loop, Entries.Outcome.notCloneable, Values.encodeError(error))
+    return reply(loop, Entries.Outcome.notCloneable, Values.encodeError(error))
   }
   const limit = loop.told.resultLimitBytes
-  if (result.length <= limit) return finish(loop, Entries.Outcome.succeeded, result)
+  if (LargeValues.isLarge(loop.told, result) && result.length <= limit) return succeedLargely(loop, result)
+  if (result.length <= limit) return reply(loop, Entries.Outcome.succeeded, result)
   const large = new RangeError(`the result has ${result.length} bytes, more than the ${limit} that can be sent`)
-  finish(loop, Entries.Outcome.notCloneable, Values.encodeError(large))
+  reply(loop, Entries.Outcome.notCloneable, Values.encodeError(large))
+}
+
+const succeedLargely = (loop: JobLoop, result: Uint8Array): void => {
+  let size: Uint8Array
+  try {
+    size = LargeValues.writeResult(loop.told, loop.current!, result)
+  } catch (error) {
+    return reply(loop, Entries.Outcome.notTransferred, Values.encodeError(error))
+  }
+  reply(loop, Entries.Outcome.succeeded, size, Entries.ReplyFlags.largeResult)
+}
+
+/** Replies when the files that the job sends have been answered. */
+const reply = (loop: JobLoop, outcome: Entries.Outcome, result: Uint8Array, flags = 0): void => {
+  const job = loop.current
+  const isLater = SendFile.later(job?.files ?? null, () => {
+    if (loop.current !== job) return
+    finish(loop, outcome, result, flags)
+    advance(loop)
+  })
+  if (!isLater) finish(loop, outcome, result, flags)
 }
 
 const fail = (loop: JobLoop, error: unknown): void => {
+  if (error instanceof LargeValues.LargeValueError) {
+    return reply(loop, Entries.Outcome.notTransferred, Values.encodeError(error))
+  }
   Stack.trim(error)
-  finish(loop, Entries.Outcome.failed, Values.encodeError(error))
+  reply(loop, Entries.Outcome.failed, Values.encodeError(error))
 }
 
 /** Nothing is left in this process that could ever settle what the job awaits. */
@@ -269,7 +302,7 @@ const shouldPass = (loop: JobLoop): boolean => {
 }
 
 /** Replies to the running job; it is over then. */
-export const finish = (loop: JobLoop, outcome: Entries.Outcome, result: Uint8Array): void => {
+export const finish = (loop: JobLoop, outcome: Entries.Outcome, result: Uint8Array, flags = 0): void => {
   const { current: job, output } = loop
   if (job === null) return
   const millis = now() - job.startedAt
@@ -285,7 +318,7 @@ export const finish = (loop: JobLoop, outcome: Entries.Outcome, result: Uint8Arr
     jobId: job.jobId,
     attempt: job.attempt,
     outcome,
-    flags: 0,
+    flags,
     startMillis: job.startMillis,
     durationMicros: millis * 1000,
     result,

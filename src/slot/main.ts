@@ -16,6 +16,7 @@ import * as Death from "./Death.ts"
 import * as JobLoop from "./JobLoop.ts"
 import * as Load from "./Load.ts"
 import * as Output from "./Output.ts"
+import * as SendFile from "./SendFile.ts"
 import * as Stack from "./Stack.ts"
 
 /** Frames from the node carry jobs of at most this size, and it sends nothing else that is large. */
@@ -43,6 +44,7 @@ const onFrame = (type: number, payload: Uint8Array): void => {
   else if (loop === undefined) return
   else if (type === ToSlot.jobs) JobLoop.take(loop, payload)
   else if (type === ToSlot.abort) JobLoop.abort(loop, Buffer.from(payload).readUInt32LE())
+  else if (type === ToSlot.fileSent) SendFile.answered(payload)
   else if (type === ToSlot.revoke) JobLoop.revoke(loop, Buffer.from(payload).readUInt32LE())
 }
 

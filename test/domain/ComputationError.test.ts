@@ -1,6 +1,7 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Schema } from "effect"
 import * as Errors from "../../src/domain/ComputationError.ts"
+import { FileTooLarge } from "../../src/domain/TransferError.ts"
 
 const examples = [
   new Errors.NotAFunction({ received: "an object" }),
@@ -15,6 +16,9 @@ const examples = [
   new Errors.NotExecutable({ program: "./p" }),
   new Errors.ComputationTooLarge({ computation: "f", sizeBytes: 70_000_000, limitBytes: 50_000_000 }),
   new Errors.ModuleIsProgram({ module: "/a/b.ts" }),
+  new Errors.FileNotUsable({ file: "/a/b.csv", reason: "there is no such file or directory" }),
+  new Errors.FilesCollide({ files: ["/a/b.csv", "/c/b.csv"], place: "b.csv" }),
+  new FileTooLarge({ file: "/a/b.csv", sizeBytes: 2000, limitBytes: 1000, limitOf: "this cluster" }),
   new Errors.NotCloneable({ what: "captures of f", path: "value.g", type: "function" })
 ]
 
@@ -31,7 +35,10 @@ const Any = Schema.Union([
   Errors.NotExecutable,
   Errors.NotCloneable,
   Errors.ComputationTooLarge,
-  Errors.ModuleIsProgram
+  Errors.ModuleIsProgram,
+  Errors.FileNotUsable,
+  Errors.FilesCollide,
+  FileTooLarge
 ])
 
 describe("ComputationError", () => {

@@ -26,6 +26,8 @@ export const validFrames: Effect.Effect<ReadonlyArray<Uint8Array>> = Effect.gen(
     AcquireLease: { clientId: "hostile", clientName: "nobody@nowhere", sessionId: "1" },
     Events: { leaseId },
     OpenComputation: { leaseId, computation: aComputation("c") },
+    OfferFiles: { leaseId, computationId: "c", computationName: "c", files: [] },
+    AnswerJobFile: { leaseId, computationId: "c", fileId: 1, problem: "" },
     SetCpus: { leaseId, computationId: "c", cpus: 2 },
     NodeJobs: { leaseId, computationId: "c" },
     Dispatch: { leaseId, computationId: "c", batch: someJobs(1, 2, 3), acknowledged: 0 },

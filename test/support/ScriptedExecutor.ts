@@ -10,7 +10,7 @@ import {
   Outcome,
   viewOf
 } from "../../src/domain/wire/Entries.ts"
-import { JobExecutor } from "../../src/services/JobExecutor.ts"
+import { type ExecutorRequest, JobExecutor } from "../../src/services/JobExecutor.ts"
 
 /** A reply without a result. */
 export const aReply = (
@@ -33,6 +33,8 @@ export const aReply = (
 
 /** A computation as the executor has it. */
 interface ScriptedComputation {
+  /** What the node asked for. */
+  readonly request: ExecutorRequest
   /** Jobs without a reply, in order. */
   readonly jobs: Array<number>
   /** Ends a job. */
@@ -69,8 +71,9 @@ export const make = (options: { readonly cpus?: number; readonly running?: numbe
           jobs.slice(options.running ?? 1).forEach((id) => finish(id, Outcome.returned))
         }
       },
-      open: ({ computation, cpus, onReplies }) =>
+      open: (request) =>
         Effect.gen(function*() {
+          const { computation, cpus, onReplies } = request
           script.opened++
           const jobs: Array<number> = []
           const finish = (jobId: number, outcome: Outcome = Outcome.succeeded) => {
@@ -81,7 +84,7 @@ export const make = (options: { readonly cpus?: number; readonly running?: numbe
           }
           const say = (jobId: number, sizeBytes: number) =>
             onReplies(aReply(jobId, Outcome.provisional, 1, new Uint8Array(sizeBytes)))
-          const scripted: ScriptedComputation = { jobs, finish, say, cpus, isPaused: false, isClosed: false }
+          const scripted: ScriptedComputation = { request, jobs, finish, say, cpus, isPaused: false, isClosed: false }
           yield* Effect.acquireRelease(
             Effect.sync(() => computations.set(computation.id, scripted)),
             () => Effect.andThen(script.closeGate, Effect.sync(() => scripted.isClosed = true))
@@ -105,6 +108,7 @@ export const make = (options: { readonly cpus?: number; readonly running?: numbe
               scripted.isPaused = isPaused
             },
             cancel: (ids) => ids.forEach((id) => finish(id, Outcome.cancelled)),
+            answerFile: () => {},
             returnQueued: () => jobs.slice(options.running ?? 1).forEach((id) => finish(id, Outcome.returned)),
             setCpus: (changed) => {
               scripted.cpus = changed

@@ -23,6 +23,8 @@ export interface Outbox {
   readonly pending: Map<string, Array<Uint8Array>>
   /** Of `pending`. */
   pendingBytes: number
+  /** Files that jobs send and the client has not been told of; lost with a connection, as the transfers are. */
+  jobFiles: Array<Extract<NodeEvent, { readonly _tag: "JobFile" }>>
   cpus: number | undefined
   availInfo: AvailInfo | undefined
   leaving: string | undefined
@@ -34,6 +36,7 @@ export const make = (): Outbox => ({
   resend: [],
   pending: new Map(),
   pendingBytes: 0,
+  jobFiles: [],
   cpus: undefined,
   availInfo: undefined,
   leaving: undefined
@@ -64,6 +67,10 @@ export const take = (outbox: Outbox): [NodeEvent, ...Array<NodeEvent>] | undefin
     events.push({ _tag: "Pulse", availInfo: outbox.availInfo })
     outbox.availInfo = undefined
   }
+  if (outbox.jobFiles.length > 0) {
+    events.push(...outbox.jobFiles)
+    outbox.jobFiles = []
+  }
   takeReplies(outbox, events)
   return events.length === 0 ? undefined : events as [NodeEvent, ...Array<NodeEvent>]
 }
@@ -83,6 +90,7 @@ export const rewind = (outbox: Outbox): void => {
 export const drop = (outbox: Outbox, computationId: string): void => {
   for (const chunk of outbox.pending.get(computationId) ?? []) outbox.pendingBytes -= chunk.length
   outbox.pending.delete(computationId)
+  outbox.jobFiles = outbox.jobFiles.filter((file) => file.computationId !== computationId)
   ReplyLog.dropComputation(outbox.log, computationId)
   outbox.resend = outbox.resend.filter((batch) => batch.computationId !== computationId)
 }

@@ -48,7 +48,8 @@ const arrived = (session: PoolSession, batch: Uint8Array): void => {
 /** What a slot itself can say of a job; the rest is the node's to say. */
 const isSlotOutcome = (outcome: Entries.Outcome): boolean =>
   outcome === Entries.Outcome.succeeded || outcome === Entries.Outcome.failed ||
-  outcome === Entries.Outcome.slotDied || outcome === Entries.Outcome.notCloneable
+  outcome === Entries.Outcome.slotDied || outcome === Entries.Outcome.notCloneable ||
+  outcome === Entries.Outcome.notTransferred
 
 /**
  * The reply of the job that was being ended: it has the result that came in time, and the outcome that was asked for.

@@ -21,12 +21,23 @@ export type JobStatus =
   | "Abandoned"
   | "Finished"
 
+/** Large arguments that wait for a node. */
+export interface HeldArguments {
+  readonly path: string
+  readonly sizeBytes: number
+}
+
 /** The scheduler's fields of a job. The scheduler alone writes the mutable ones. */
 export interface JobRecord {
   /** Number within the computation, never used twice. */
   readonly number: number
   /** Encoded arguments; emptied when the job has ended. */
   args: Uint8Array
+  /**
+   * Of large arguments: their size, and the file that has them where memory had no room (`args` is empty then; "" for
+   * none).
+   */
+  readonly held?: HeldArguments | undefined
   /** `JobFlags` of the wire. */
   readonly flags: number
   /** Longest running time in milliseconds; 0 for none. */

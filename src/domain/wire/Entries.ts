@@ -25,7 +25,9 @@ export const JobFlags = {
    * `[values, failures]`: the values in order (fewer than items when the results got large: the rest was not started), `undefined` for an item that failed, and for each of those a pair
    * `[index, error]` with the error's encoded bytes. An item that fails does not stop the others.
    */
-  chunk: 1
+  chunk: 1,
+  /** The entry has no arguments: they are in a file of the node (`LargeValue.ts`). */
+  largeArgs: 2
 } as const
 
 /** What became of one attempt of a job, as its slot or node tells it. */
@@ -45,13 +47,15 @@ export const Outcome = {
   /** The computation returned something that cannot be sent; the result is the encoded error. */
   notCloneable: 6,
   /** No outcome yet: the result is a provisional one, and the job goes on. */
-  provisional: 7
+  provisional: 7,
+  /** The arguments or the result did not make it over the bulk connection; the result is the encoded error. */
+  notTransferred: 8
 } as const
 
 /** One of the numbers in {@link Outcome}. */
 export type Outcome = typeof Outcome[keyof typeof Outcome]
 
-const lastOutcome: number = Outcome.provisional
+const lastOutcome: number = Outcome.notTransferred
 
 /** Flags of a reply entry. */
 export const ReplyFlags = {
@@ -60,7 +64,9 @@ export const ReplyFlags = {
   /** The same for stderr. */
   stderrTruncated: 2,
   /** The job was cancelled or overdue, and the result is what it returned before it would have been killed. */
-  partialResult: 8
+  partialResult: 8,
+  /** The result is in a file of the node (`LargeValue.ts`); the entry has its size, as a float of 64 bits. */
+  largeResult: 4
 } as const
 
 /** What `writeJob` needs to know of a job. */
@@ -148,6 +154,8 @@ export const endEarly = (view: DataView, offset: number, outcome: Outcome): void
   }
   view.setUint8(offset + 10, outcome)
 }
+/** Flags of the reply entry at `offset`. */
+export const replyFlags = (view: DataView, offset: number): number => view.getUint8(offset + 11)
 
 /** How long the job of the reply entry at `offset` ran, in microseconds. */
 export const replyDurationMicros = (view: DataView, offset: number): number => view.getFloat64(offset + 20, true)
@@ -162,7 +170,7 @@ export const readReply = (bytes: Uint8Array, view: DataView, offset: number): Re
     jobId: entryJobId(view, offset),
     attempt: entryAttempt(view, offset),
     outcome: replyOutcome(view, offset),
-    flags: view.getUint8(offset + 11),
+    flags: replyFlags(view, offset),
     startMillis: view.getFloat64(offset + 12, true),
     durationMicros: replyDurationMicros(view, offset),
     result: stdoutAt === resultAt ? noBytes : bytes.subarray(resultAt, stdoutAt),
@@ -194,10 +202,26 @@ export const writeReply = (bytes: Uint8Array, view: DataView, offset: number, re
 }
 
 /** One batch that holds this reply. */
-export const encodeReply = (reply: ReplyFields): Uint8Array => {
-  const bytes = new Uint8Array(replySize(reply))
-  writeReply(bytes, viewOf(bytes), 0, reply)
+export const encodeReply = (reply: ReplyFields): Uint8Array => encodeReplies([reply])
+
+/** One batch that holds these replies in order. */
+export const encodeReplies = (replies: ReadonlyArray<ReplyFields>): Uint8Array => {
+  let size = 0
+  for (const reply of replies) size += replySize(reply)
+  const bytes = new Uint8Array(size)
+  const view = viewOf(bytes)
+  let offset = 0
+  for (const reply of replies) offset = writeReply(bytes, view, offset, reply)
   return bytes
+}
+
+/** Whether a well-formed batch has a reply whose result is in a file. */
+export const hasLargeResults = (bytes: Uint8Array): boolean => {
+  const view = viewOf(bytes)
+  for (let offset = 0; offset < bytes.length; offset += entrySize(view, offset)) {
+    if ((replyFlags(view, offset) & ReplyFlags.largeResult) !== 0) return true
+  }
+  return false
 }
 
 /**

@@ -11,6 +11,8 @@
  *                               ◀───────  Listening (u32 jobId): the job asked for `dispy.signal`
  *                               ◀───────  Output: what the job printed since the last one
  *                               ◀───────  Provisional: a result that the job sent ahead of its end
+ *                               ◀───────  SendFile (JSON SendFileRequest)
+ *   FileSent (JSON FileSent)    ───────▶  settles the job's `dispy.sendFile`
  *                               ◀───────  Reply (one reply entry), before the next job starts
  *   Abort (u32 jobId)           ───────▶  fires `dispy.signal` of that job if it runs
  *   Revoke (u32 count)          ───────▶  forgets the last `count` jobs it was sent and has not claimed
@@ -38,7 +40,7 @@ export const slotOutput = 4
 export const frameHeaderBytes = 5
 
 /** Frame types from the node to the slot. */
-export const ToSlot = { prepare: 1, jobs: 2, abort: 3, revoke: 4 } as const
+export const ToSlot = { prepare: 1, jobs: 2, abort: 3, revoke: 4, fileSent: 5 } as const
 
 /** Frame types from the slot to the node. */
 export const FromSlot = {
@@ -51,8 +53,30 @@ export const FromSlot = {
   output: 6,
   revoked: 7,
   /** One reply entry with the outcome `provisional`, at any time while its job runs. */
-  provisional: 8
+  provisional: 8,
+  sendFile: 9
 } as const
+
+/** A file that a job sends to its client, as JSON. */
+export interface SendFileRequest {
+  /** Number within the slot. */
+  readonly fileId: number
+  readonly jobId: number
+  /** Absolute. */
+  readonly file: string
+  /** Relative to the working directory if it is below it, else the base name. */
+  readonly path: string
+  readonly sizeBytes: number
+  readonly mode: number
+  readonly modifiedMillis: number
+}
+
+/** What became of it, as JSON. */
+export interface FileSent {
+  readonly fileId: number
+  /** Empty when the client has it. */
+  readonly problem: string
+}
 
 /**
  * What precedes the text of an output frame: `u8 descriptor | f64 cut | u32 headBytes`. `cut` bytes are missing
@@ -87,6 +111,8 @@ export interface PrepareSlot {
   readonly ipAddr: string
   /** Bytes of stdout, and of stderr, kept per job. */
   readonly outputLimitBytes: number
+  /** Directory of large arguments and results; empty for none: everything is in the entries then. */
+  readonly valuesDirectory: string
   /** Largest encoded result in bytes; a larger one fails the job. */
   readonly resultLimitBytes: number
 }

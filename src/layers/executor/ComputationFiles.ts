@@ -1,10 +1,11 @@
-/** The files of a computation on a node: its code, and the directory its jobs work in. */
+/** The code of a computation on a node, and the directory its jobs work in where the node has made none. */
 import { Effect, type Scope } from "effect"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
-import type { Code, Computation } from "../../domain/Computation.ts"
+import type { Code } from "../../domain/Computation.ts"
 import { ComputationRefused } from "../../domain/NodeError.ts"
 import type { PrepareSlot } from "../../domain/wire/SlotFrames.ts"
+import type { ExecutorRequest } from "../../services/JobExecutor.ts"
 
 /** What a slot is told of the code. */
 export type LoadedCode = Pick<
@@ -12,10 +13,10 @@ export type LoadedCode = Pick<
   "kind" | "name" | "directory" | "codePath" | "exportName" | "capturesPath" | "runner"
 >
 
-const write = async (folder: string, name: string, code: Code): Promise<LoadedCode> => {
-  const directory = path.join(folder, "work")
+const write = async (folder: string, name: string, code: Code, given: string | undefined): Promise<LoadedCode> => {
+  const directory = given ?? path.join(folder, "work")
   const codeFolder = path.join(folder, "code")
-  await fs.mkdir(directory, { recursive: true, mode: 0o700 })
+  if (given === undefined) await fs.mkdir(directory, { recursive: true, mode: 0o700 })
   await fs.mkdir(codeFolder, { recursive: true, mode: 0o700 })
   const nothing = { name, directory, exportName: "", capturesPath: "", runner: "" }
   switch (code._tag) {
@@ -49,11 +50,11 @@ export const acquire = (
   directory: string,
   unique: number,
   node: string,
-  computation: Computation
+  { computation, directory: given }: Pick<ExecutorRequest, "computation" | "directory">
 ): Effect.Effect<LoadedCode, ComputationRefused, Scope.Scope> => {
   const folder = path.join(directory, `${folderName(computation.id)}-${unique}`)
   const written = Effect.tryPromise({
-    try: () => write(folder, computation.name, computation.code),
+    try: () => write(folder, computation.name, computation.code, given),
     catch: (error) =>
       new ComputationRefused({
         node,

@@ -1,13 +1,18 @@
 /**
  * Runs jobs inside this process, for tests of everything above an executor: the
  * contract of `JobExecutorProcess` without its processes. Functions only; they run
- * on the event loop, so a cancelled job is given up at once and may go on unseen,
- * nothing is known of what it prints, and one that loops for ever hangs the test.
+ * on the event loop and in the directory of this process, so a cancelled job is given
+ * up at once and may go on unseen, nothing is known of what it prints, there is no
+ * global `dispy`, and one that loops for ever hangs the test. Files of the computation
+ * are transferred and verified, but jobs do not see them in their directory.
  */
 import { Clock, Effect, FiberMap, FiberSet, Layer, Result, Semaphore } from "effect"
+import * as fs from "node:fs/promises"
+import * as path from "node:path"
 import type { Computation } from "../../domain/Computation.ts"
 import { ComputationRefused } from "../../domain/NodeError.ts"
 import * as Entries from "../../domain/wire/Entries.ts"
+import { argumentsName } from "../../domain/wire/LargeValue.ts"
 import { ExecutorConfig } from "../../services/ExecutorConfig.ts"
 import { type ExecutorRequest, type ExecutorSession, JobExecutor } from "../../services/JobExecutor.ts"
 import * as Chunk from "../../slot/Chunk.ts"
@@ -65,12 +70,26 @@ const encoded = (value: unknown): Answer =>
     (answer) => answer
   )
 
+/** Arguments that came in a file, which goes. */
+const takeArguments = async (directory: string, job: MemoryJob): Promise<Uint8Array> => {
+  const file = path.join(directory, argumentsName({ jobId: job.id, attempt: job.attempt }))
+  const bytes = await fs.readFile(file)
+  await fs.rm(file)
+  return bytes
+}
+
 /** What a call of the computation comes to; never fails. */
-const answer = (call: Load.Call, job: MemoryJob, emit: Load.Emit): Effect.Effect<Answer> => {
+const answer = (
+  call: Load.Call,
+  job: MemoryJob,
+  emit: Load.Emit,
+  valuesDirectory: string
+): Effect.Effect<Answer> => {
   const isChunk = (job.flags & Entries.JobFlags.chunk) !== 0
   const called = Effect.tryPromise({
     try: async () => {
-      const args = Values.decodeArgs(job.args)
+      const isLarge = (job.flags & Entries.JobFlags.largeArgs) !== 0
+      const args = Values.decodeArgs(isLarge ? await takeArguments(valuesDirectory, job) : job.args)
       return isChunk ? Chunk.run(call, args) : call(args, emit)
     },
     catch: failure(Entries.Outcome.failed)
@@ -143,7 +162,8 @@ const open = Effect.fnUntraced(function*(node: string, turns: Turns, request: Ex
     own.withPermit(turns.all.withPermit(Effect.suspend(() => {
       job.hasStarted = true
       job.startMillis = clock.currentTimeMillisUnsafe()
-      return Effect.map(answer(call, job, emitOf(job)), (given) => finish(job, given))
+      const answered = answer(call, job, emitOf(job), request.valuesDirectory ?? "")
+      return Effect.map(answered, (given) => finish(job, given))
     })))
   const stop = (job: MemoryJob, outcome: Entries.Outcome): void => {
     finish(job, { outcome, result: Entries.noBytes })
@@ -180,7 +200,8 @@ const open = Effect.fnUntraced(function*(node: string, turns: Turns, request: Ex
       const all = [...jobs.values()]
       const idsOf = (hasStarted: boolean) => all.filter((job) => job.hasStarted === hasStarted).map((job) => job.id)
       return { running: idsOf(true), waiting: idsOf(false) }
-    }
+    },
+    answerFile: () => {}
   }
   yield* Effect.acquireRelease(
     Effect.sync(() => turns.returns.add(returnQueued)),

@@ -16,6 +16,7 @@ import { type ExecutorRequest, type ExecutorSession, JobExecutor } from "../../s
 import * as Claims from "./Claims.ts"
 import * as ComputationFiles from "./ComputationFiles.ts"
 import * as Guardian from "./Guardian.ts"
+import * as SentFiles from "./SentFiles.ts"
 import * as SlotMachine from "./SlotMachine.ts"
 
 /** Most output kept per job and stream: with the largest result it still fits into one message. */
@@ -57,7 +58,8 @@ const openSession = (
   machine: SlotMachine.SlotMachine,
   id: number,
   request: ExecutorRequest,
-  code: ComputationFiles.LoadedCode
+  code: ComputationFiles.LoadedCode,
+  files: SentFiles.SentFiles
 ): Effect.Effect<void, ComputationRefused> =>
   Effect.callback<void, ComputationRefused>((resume) => {
     const { limits, name } = request.computation
@@ -70,11 +72,13 @@ const openSession = (
         ipAddr,
         globalsPath,
         outputLimitBytes: Math.max(0, Math.min(limits.outputLimitBytes, maxOutputBytes)),
+        valuesDirectory: request.valuesDirectory ?? "",
         resultLimitBytes: NodeInfo.maxValueBytes
       },
       onReplies: request.onReplies,
       onReady: () => resume(Effect.void),
       onRefused: (reason) => resume(Effect.fail(new ComputationRefused({ node: nodeName, computation: name, reason }))),
+      files,
       slots: new Set(),
       isPaused: false,
       onBuried: () => {}
@@ -88,10 +92,13 @@ const make = Effect.gen(function*() {
   let lastId = 0
   const open = Effect.fn("JobExecutor.open")(function*(request: ExecutorRequest) {
     const id = ++lastId
-    const { computation } = request
-    const code = yield* ComputationFiles.acquire(settings.directory, id, settings.nodeName, computation)
-    yield* Effect.addFinalizer(() => Effect.promise(() => SlotMachine.closeSession(machine, id)))
-    yield* openSession(machine, id, request, code)
+    const files = SentFiles.make(request.onFile)
+    const code = yield* ComputationFiles.acquire(settings.directory, id, settings.nodeName, request)
+    yield* Effect.addFinalizer(() => {
+      SentFiles.forget(files)
+      return Effect.promise(() => SlotMachine.closeSession(machine, id))
+    })
+    yield* openSession(machine, id, request, code, files)
     const session: ExecutorSession = {
       dispatch: (batch) => SlotMachine.feed(machine, { _tag: "JobsArrived", session: id, batch }),
       cancel: (jobIds) => SlotMachine.feed(machine, { _tag: "JobsCancelled", session: id, jobIds }),
@@ -101,7 +108,8 @@ const make = Effect.gen(function*() {
       jobs: () => {
         const pooled = machine.pool.sessions.get(id)
         return pooled === undefined ? SessionJobs.none : SessionJobs.of(pooled)
-      }
+      },
+      answerFile: (fileId, problem) => SentFiles.answer(files, fileId, problem)
     }
     return session
   })

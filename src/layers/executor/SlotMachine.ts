@@ -13,6 +13,7 @@ import type { ExecutorSettings } from "../../services/ExecutorConfig.ts"
 import * as Claims from "./Claims.ts"
 import type { Guardian } from "./Guardian.ts"
 import * as ProcessTree from "./ProcessTree.ts"
+import * as SentFiles from "./SentFiles.ts"
 import * as SlotProcess from "./SlotProcess.ts"
 
 /** A computation as its slots and its client see it. */
@@ -21,6 +22,8 @@ export interface MachineSession {
   readonly onReplies: (entries: Uint8Array) => void
   readonly onReady: () => void
   readonly onRefused: (reason: string) => void
+  /** Files that its jobs send. */
+  readonly files: SentFiles.SentFiles
   /** Slots that have or had its code and are not buried yet. */
   readonly slots: Set<number>
   /** Its client is behind: what its slots say is not read for now. */
@@ -166,8 +169,12 @@ const startSlot = (machine: SlotMachine, id: number): void => {
       if (event._tag === "SlotDied" && !machine.burials.has(id)) {
         machine.onNote({ slot: id, text: `${event.death.reason}\n${event.death.lastStderr}`.trim() })
       }
+      if (event._tag === "SlotDied") {
+        for (const session of machine.sessions.values()) SentFiles.forget(session.files, id)
+      }
       feed(machine, event)
-    }
+    },
+    onFile: (payload) => takeFile(machine, id, payload)
   })
   if (typeof slot === "string") {
     const death = { reason: slot, exitCode: null, signal: null, lastStderr: "" }
@@ -177,6 +184,16 @@ const startSlot = (machine: SlotMachine, id: number): void => {
   }
   machine.processes.set(id, slot)
   if (slot.root.pid > 0) machine.guardian.add(slot.root.pid)
+}
+
+const takeFile = (machine: SlotMachine, id: number, payload: Uint8Array): void => {
+  const slot = machine.processes.get(id)
+  if (slot === undefined) return
+  for (const session of machine.sessions.values()) {
+    if (!session.slots.has(id)) continue
+    if (SentFiles.take(session.files, slot, payload)) return
+  }
+  feed(machine, { _tag: "SlotBroken", slot: id, reason: "it wrote a malformed request to send a file" })
 }
 
 const prepareSlot = async (machine: SlotMachine, slot: SlotProcess.SlotProcess, id: number): Promise<void> => {

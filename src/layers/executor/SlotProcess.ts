@@ -40,6 +40,8 @@ export interface SlotOptions {
   readonly environment: Readonly<Record<string, string>>
   readonly directory: string
   readonly onEvent: (event: PoolEvent) => void
+  /** A job of the slot sends a file. */
+  readonly onFile: (payload: Uint8Array) => void
 }
 
 /** A slot process. */
@@ -49,6 +51,7 @@ export interface SlotProcess {
   readonly root: ProcessTree.TreeRoot
   readonly nonce: string
   readonly onEvent: (event: PoolEvent) => void
+  readonly onFile: (payload: Uint8Array) => void
   readonly input: Writable
   output: SlotOutput.SlotOutput
   claims: Claims.Claims | undefined
@@ -106,6 +109,7 @@ const onFrame = (slot: SlotProcess, type: number, payload: Uint8Array): void => 
     if (Entries.countReplies(payload) === 1 && Entries.countEnded(payload) === 0) return void slot.batch.push(payload)
     return broken(slot, "it wrote a malformed provisional result")
   }
+  if (type === FromSlot.sendFile) return slot.onFile(payload)
   // What was read before is told before.
   flush(slot)
   if (type === FromSlot.ready) {
@@ -225,7 +229,10 @@ export const start = (options: SlotOptions): SlotProcess | string => {
 }
 
 /** Makes a slot of a process that was started as one. */
-export const adopt = (child: ChildProcess, options: Pick<SlotOptions, "id" | "marker" | "onEvent">): SlotProcess => {
+export const adopt = (
+  child: ChildProcess,
+  options: Pick<SlotOptions, "id" | "marker" | "onEvent" | "onFile">
+): SlotProcess => {
   const pid = child.pid ?? 0
   const nonce = randomUUID()
   const { promise: reported, resolve: onReported } = Promise.withResolvers<void>()
@@ -235,6 +242,7 @@ export const adopt = (child: ChildProcess, options: Pick<SlotOptions, "id" | "ma
     root: { pid, start: ProcessTree.startOf(pid), marker: options.marker, seen: new Map() },
     nonce,
     onEvent: options.onEvent,
+    onFile: options.onFile,
     input: child.stdio[3] as Writable,
     output: SlotOutput.make(0, nonce),
     claims: undefined,
@@ -300,3 +308,7 @@ export const setPaused = (slot: SlotProcess, isPaused: boolean): void => {
 
 /** Fires the job's `dispy.signal`. */
 export const abort = (slot: SlotProcess, jobId: number): void => sendNumber(slot, SlotFrames.ToSlot.abort, jobId)
+
+/** Tells a job what became of a file that it sent. */
+export const tellFile = (slot: SlotProcess, answer: SlotFrames.FileSent): void =>
+  void slot.input.write(SlotFrames.encodeFrame(SlotFrames.ToSlot.fileSent, Buffer.from(JSON.stringify(answer))))

@@ -67,6 +67,20 @@ export const make = (address: string, ipAddr: string, info: NodeInfo, rpc: NodeR
       call(Effect.asVoid(rpc.OpenComputation({ leaseId, computation, ...terms }))),
     setCpus: (leaseId, computationId, cpus) => call(rpc.SetCpus({ leaseId, computationId, cpus })),
     jobs: (leaseId, computationId) => call(rpc.NodeJobs({ leaseId, computationId })),
+    offerFiles: (leaseId, { destPath, id, keepFiles, name }, files) =>
+      call(Effect.map(
+        rpc.OfferFiles({
+          leaseId,
+          computationId: id,
+          computationName: name,
+          ...(destPath === undefined ? {} : { destPath }),
+          ...(keepFiles === undefined ? {} : { keepFiles }),
+          files
+        }),
+        ({ missing }) => missing
+      )),
+    answerJobFile: (leaseId, computationId, fileId, problem) =>
+      call(rpc.AnswerJobFile({ leaseId, computationId, fileId, problem })),
     dispatch: (leaseId, computationId, batch, acknowledged) =>
       call(rpc.Dispatch({ leaseId, computationId, batch, acknowledged })),
     cancelJobs: (leaseId, computationId, jobIds) => call(rpc.CancelJobs({ leaseId, computationId, jobIds })),

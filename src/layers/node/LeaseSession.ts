@@ -11,7 +11,7 @@ import * as SessionJobs from "../../domain/node/SessionJobs.ts"
 import type { ComputationRefused } from "../../domain/NodeError.ts"
 import type { NodeEvent } from "../../domain/NodeRpcs.ts"
 import { countEnded, totalMicros } from "../../domain/wire/Entries.ts"
-import type { ExecutorSession, JobExecutor } from "../../services/JobExecutor.ts"
+import type { ExecutorRequest, ExecutorSession, SentFile } from "../../services/JobExecutor.ts"
 import type { SeatTerms } from "../../services/NodeLink.ts"
 
 /** A computation that is being opened, open, or being closed. */
@@ -138,11 +138,17 @@ export const subscribe = (
   return pull
 }
 
+/** Makes a computation ready with all it needs on this node. */
+export type Opener = (
+  request: ExecutorRequest
+) => Effect.Effect<ExecutorSession, ComputationRefused, Scope.Scope>
+
 /** Opens a computation, or waits for it where that was asked before (a client that reconnected asks again). */
 export const open = (
   session: LeaseSession,
-  executor: JobExecutor["Service"],
+  opener: Opener,
   computation: Computation,
+  onFile: (file: SentFile) => void,
   terms: SeatTerms = {}
 ): Effect.Effect<ExecutorSession, ComputationRefused> =>
   Effect.suspend(() => {
@@ -159,7 +165,7 @@ export const open = (
     }
     session.computations.set(computation.id, opening)
     // Forked into the session: the client's connection may break while the computation is made ready.
-    return executor.open({ ...terms, computation, onReplies: receive(session, computation.id, opening) }).pipe(
+    return opener({ ...terms, computation, onReplies: receive(session, computation.id, opening), onFile }).pipe(
       Scope.provide(opening.scope),
       Effect.onExit((exit) => {
         if (Exit.isSuccess(exit)) {
@@ -190,6 +196,26 @@ export const dispatch = (session: LeaseSession, computationId: string, batch: Ui
   computation.outstanding += count
   computation.executor.dispatch(batch)
   return true
+}
+
+/** Tells a job what became of a file that it sent. */
+export const answerFile = (session: LeaseSession, computationId: string, fileId: number, problem: string): void =>
+  session.computations.get(computationId)?.executor?.answerFile(fileId, problem)
+
+/** Tells the client of a file that a job sends. */
+export const tellFile = (session: LeaseSession, computationId: string, file: SentFile): void => {
+  const { fileId, jobId, mode, modifiedMillis, path, sizeBytes } = file
+  session.outbox.jobFiles.push({
+    _tag: "JobFile",
+    computationId,
+    fileId,
+    jobId,
+    path,
+    sizeBytes,
+    mode,
+    modifiedMillis
+  })
+  wake(session)
 }
 
 /** Cancels jobs; a computation that is not open has none. */

@@ -1,6 +1,6 @@
 /**
  * Connections of clients to a node, from one or more listening sockets, as one
- * RPC protocol. Unlike the library's own it trusts no peer: whoever sends bytes
+ * RPC protocol, and the way in for bulk connections, which the first byte tells. Unlike the library's own it trusts no peer: whoever sends bytes
  * that are not frames, something else than Hello first, or nothing in time is
  * disconnected at once, before large buffers are made for it.
  */
@@ -11,8 +11,11 @@ import type { Socket, SocketServer } from "effect/socket"
 import type * as net from "node:net"
 import { maxFrameBytes } from "../../domain/NodeInfo.ts"
 import { NodeRpcs } from "../../domain/NodeRpcs.ts"
+import * as BulkFrames from "../../domain/transfer/BulkFrames.ts"
+import * as Bytes from "../../domain/wire/Bytes.ts"
 import { noBytes } from "../../domain/wire/Entries.ts"
 import * as FrameAssembler from "../../domain/wire/FrameAssembler.ts"
+import type { BulkDoor } from "../../services/BulkDoor.ts"
 import type { NodeSettings } from "../../services/NodeConfig.ts"
 
 /** Longest message from a connection that has not said Hello; a Hello has less than 200 bytes. */
@@ -32,7 +35,7 @@ type Limits = Pick<NodeSettings, "helloDeadline" | "silenceLimit" | "maxConnecti
 interface Connection {
   readonly id: number
   readonly socket: net.Socket
-  readonly send: (response: RpcMessage.FromServerEncoded) => Effect.Effect<void>
+  send: (response: RpcMessage.FromServerEncoded) => Effect.Effect<void>
   isGreeted: boolean
   wasHeard: boolean
 }
@@ -82,7 +85,11 @@ const makeComplain = () => {
 }
 
 /** Ends the connection unless it says Hello in time and something now and then. */
-const watch = (connection: Connection, limits: Limits, refuse: (what: string) => Effect.Effect<void>) =>
+const watch = (
+  connection: Connection,
+  limits: Limits,
+  refuse: (what: string) => Effect.Effect<void>
+) =>
   Effect.gen(function*() {
     yield* Effect.sleep(limits.helloDeadline)
     if (!connection.isGreeted) return yield* refuse("no Hello in time")
@@ -161,6 +168,40 @@ const makeTake = (options: {
   }
 }
 
+type Pull = Effect.Effect<ReadonlyArray<Uint8Array | string>, Socket.SocketError>
+
+const bytesOf = (chunks: ReadonlyArray<Uint8Array | string>): Uint8Array =>
+  chunks.length === 1 ? chunks[0] as Uint8Array : Bytes.concat(chunks as ReadonlyArray<Uint8Array>)
+
+/** Reads the greeting of a bulk connection, whose first bytes are there. */
+const readGreeting = Effect.fnUntraced(function*(first: Uint8Array, pull: Pull) {
+  let bytes = first
+  let greeting = BulkFrames.readGreeting(bytes)
+  while (greeting._tag === "Incomplete") {
+    bytes = Bytes.concat([bytes, bytesOf(yield* pull)])
+    greeting = BulkFrames.readGreeting(bytes)
+  }
+  return greeting._tag === "Malformed"
+    ? greeting
+    : { _tag: "Greeted", leaseId: greeting.leaseId, rest: bytes.subarray(greeting.size) } as const
+})
+
+/** Until the socket is closed; whatever is heard on it counts as a sign of life. */
+const untilClosed = (socket: net.Socket, connection: Pick<Connection, "wasHeard">): Effect.Effect<void> =>
+  Effect.callback<void>((resume) => {
+    const onData = (): void => {
+      connection.wasHeard = true
+    }
+    const onClose = (): void => resume(Effect.void)
+    socket.on("data", onData)
+    socket.once("close", onClose)
+    if (socket.closed) onClose()
+    return Effect.sync(() => {
+      socket.off("data", onData)
+      socket.off("close", onClose)
+    })
+  })
+
 /** What the RPC server sends, and what it needs to know of the connections. */
 const makeProtocol = (
   connections: ReadonlyMap<number, Connection>,
@@ -189,7 +230,8 @@ const makeProtocol = (
 /** The RPC protocol over all connections that these servers accept. */
 export const make = Effect.fnUntraced(function*(
   servers: ReadonlyArray<SocketServer.SocketServer["Service"]>,
-  limits: Limits
+  limits: Limits,
+  bulk: BulkDoor["Service"]
 ) {
   const serialization = yield* RpcSerialization.RpcSerialization
   const prefix = framePrefix(serialization)
@@ -198,6 +240,25 @@ export const make = Effect.fnUntraced(function*(
   const complain = makeComplain()
   let lastId = 0
   let receive!: Receive
+
+  const serveBulk = Effect.fnUntraced(function*(
+    connection: Connection,
+    start: Uint8Array,
+    pull: Pull,
+    refuse: (what: string) => Effect.Effect<void>
+  ) {
+    const greeting = yield* Effect.option(readGreeting(start, pull))
+    if (greeting._tag === "None") return
+    if (greeting.value._tag === "Malformed") return yield* refuse(greeting.value.reason)
+    // The reader would keep the stream from flowing; closing its scope would close the socket as well.
+    connection.socket.removeAllListeners("readable")
+    connection.isGreeted = true
+    const { leaseId, rest } = greeting.value
+    const reason = bulk.serve(connection.socket, leaseId, rest)
+    // The sentence is on its way; whoever asks with a wrong lease is worth a line.
+    if (reason !== undefined) return yield* complain(peerOf(connection.socket), reason)
+    yield* untilClosed(connection.socket, connection)
+  })
 
   const onSocket = Effect.fnUntraced(function*(socket: Socket.Socket) {
     // Provided by the server to every handler, which its type does not tell.
@@ -208,9 +269,13 @@ export const make = Effect.fnUntraced(function*(
     if (connections.size >= limits.maxConnections) {
       return yield* refuse(`more than ${limits.maxConnections} connections at a time`)
     }
-    const parser = serialization.makeUnsafe()
-    const send = makeSend(netSocket, yield* socket.writer, parser)
-    const connection: Connection = { id: ++lastId, socket: netSocket, send, isGreeted: false, wasHeard: true }
+    const connection: Connection = {
+      id: ++lastId,
+      socket: netSocket,
+      send: () => Effect.void,
+      isGreeted: false,
+      wasHeard: true
+    }
     connections.set(connection.id, connection)
     yield* Effect.addFinalizer(() => {
       connections.delete(connection.id)
@@ -218,11 +283,21 @@ export const make = Effect.fnUntraced(function*(
     })
     yield* Effect.forkScoped(watch(connection, limits, refuse))
     yield* Effect.logDebug("a connection is open").pipe(Effect.annotateLogs({ peer }))
-    const take = makeTake({ connection, parser, prefix, refuse, receive })
     const { pull } = yield* socket.reader
-    yield* pull.pipe(
-      Effect.flatMap((chunks) => Effect.forEach(chunks as ReadonlyArray<Uint8Array>, take, { discard: true })),
-      Effect.forever,
+    const first = yield* Effect.option(pull)
+    if (first._tag === "None") return
+    const start = bytesOf(first.value)
+    if (start[0] === 0) return yield* serveBulk(connection, start, pull, refuse)
+    const parser = serialization.makeUnsafe()
+    connection.send = makeSend(netSocket, yield* socket.writer, parser)
+    const take = makeTake({ connection, parser, prefix, refuse, receive })
+    yield* take(start).pipe(
+      Effect.andThen(
+        pull.pipe(
+          Effect.flatMap((chunks) => Effect.forEach(chunks as ReadonlyArray<Uint8Array>, take, { discard: true })),
+          Effect.forever
+        )
+      ),
       // A connection that ends or breaks is everyday; its client is told apart by its lease.
       Effect.catchTag("SocketError", () => Effect.void),
       Effect.catchCause(() => refuse("messages out of order"))

@@ -8,30 +8,7 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { CannotStart } from "../../domain/NodeError.ts"
-
-/** When a process started, in ticks since the machine did; undefined when there is no such process (any more). */
-const startOf = (pid: number): string | undefined => {
-  if (process.platform === "linux") {
-    try {
-      const stat = fs.readFileSync(`/proc/${pid}/stat`, "latin1")
-      // The name in parentheses may hold blanks; the fields after it are counted from 3.
-      return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]
-    } catch {
-      return undefined
-    }
-  }
-  try {
-    process.kill(pid, 0)
-    return "0"
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === "EPERM" ? "0" : undefined
-  }
-}
-
-const isStale = (name: string): boolean => {
-  const [, pid, start] = /^(\d+)-(\d+)$/.exec(name) ?? []
-  return pid !== undefined && startOf(Number(pid)) !== start
-}
+import * as ProcessName from "../files/ProcessName.ts"
 
 const reasonOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
 
@@ -42,7 +19,7 @@ const attempt = <A>(what: string, run: () => A): Effect.Effect<A, CannotStart> =
   ))
 
 /** With its parents. (Node's own way to do that never returns for a directory in `/proc`.) */
-const makeDirectory = (directory: string): void => {
+export const makeDirectory = (directory: string): void => {
   if (fs.existsSync(directory)) return
   makeDirectory(path.dirname(directory))
   try {
@@ -67,7 +44,7 @@ const userName = (): string =>
   Result.getOrElse(Result.try(() => os.userInfo().username), () => String(process.getuid?.() ?? "user"))
 
 const removeStale = Effect.fnUntraced(function*(prefix: string) {
-  for (const name of fs.readdirSync(prefix).filter(isStale)) {
+  for (const name of fs.readdirSync(prefix).filter(ProcessName.isStale)) {
     const removed = Result.try(() => fs.rmSync(path.join(prefix, name), { recursive: true, force: true }))
     yield* Result.isSuccess(removed)
       ? Effect.logInfo("removed what a daemon left that was killed").pipe(Effect.annotateLogs({ directory: name }))
@@ -77,12 +54,15 @@ const removeStale = Effect.fnUntraced(function*(prefix: string) {
   }
 })
 
+/** Where files stay that outlive a run, beside the directories of runs. */
+export const keptDirectory = (directory: string): string => path.join(path.dirname(path.dirname(directory)), "files")
+
 /** Makes this run's directory, which is removed with the scope. */
 export const acquire = Effect.fnUntraced(
   function*(prefix: string): Effect.fn.Return<string, CannotStart, Scope.Scope> {
     const home = path.join(path.resolve(prefix), `dispy-${userName()}`)
     const root = path.join(home, "node")
-    const directory = path.join(root, `${process.pid}-${startOf(process.pid) ?? "0"}`)
+    const directory = path.join(root, ProcessName.own())
     yield* attempt(`it cannot keep its files in ${root}, choose another directory with --dest-path-prefix`, () => {
       makePrivate(home)
       makePrivate(root)

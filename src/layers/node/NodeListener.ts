@@ -13,6 +13,7 @@ import * as NodeAddress from "../../domain/NodeAddress.ts"
 import { CannotStart } from "../../domain/NodeError.ts"
 import { maxFrameBytes } from "../../domain/NodeInfo.ts"
 import { NodeRpcs } from "../../domain/NodeRpcs.ts"
+import { BulkDoor } from "../../services/BulkDoor.ts"
 import { NodeConfig } from "../../services/NodeConfig.ts"
 import { NodeEndpoints } from "../../services/NodeEndpoints.ts"
 import { NodeLifecycle } from "../../services/NodeLifecycle.ts"
@@ -116,7 +117,7 @@ const make = Effect.gen(function*() {
   const servers = config.socketPath === undefined
     ? yield* openPort(config.addresses, config.port)
     : [yield* openPath(config.socketPath)]
-  const protocol = yield* NodeConnections.make(servers, config)
+  const protocol = yield* NodeConnections.make(servers, config, yield* BulkDoor)
   yield* RpcServer.make(NodeRpcs, { disableTracing: true, onDisconnect: lifecycle.disconnected }).pipe(
     Effect.provideService(RpcServer.Protocol, protocol),
     Effect.forkScoped
@@ -128,7 +129,7 @@ const make = Effect.gen(function*() {
 export const layer: Layer.Layer<
   NodeEndpoints,
   CannotStart,
-  NodeConfig | NodeLifecycle | Rpc.ToHandler<RpcGroup.Rpcs<typeof NodeRpcs>>
+  NodeConfig | NodeLifecycle | BulkDoor | Rpc.ToHandler<RpcGroup.Rpcs<typeof NodeRpcs>>
 > = Layer.effect(NodeEndpoints, make).pipe(
   Layer.provide(RpcSerialization.layerSchemaBinary({ maxFrameSize: maxFrameBytes }))
 )

@@ -7,6 +7,7 @@
 import { Clock, Context, Deferred, Duration, Effect, Layer, type Scope, Stream } from "effect"
 import type { Rpc, RpcGroup } from "effect/rpc"
 import { randomUUID } from "node:crypto"
+import type { Duplex } from "node:stream"
 import type { Computation } from "../../domain/Computation.ts"
 import * as Leases from "../../domain/node/Leases.ts"
 import * as Returned from "../../domain/node/Returned.ts"
@@ -15,14 +16,17 @@ import { type NodeInfo, protocolVersion } from "../../domain/NodeInfo.ts"
 import { NodeRpcs } from "../../domain/NodeRpcs.ts"
 import { packageVersion } from "../../domain/Version.ts"
 import { countJobs } from "../../domain/wire/Entries.ts"
+import { BulkDoor } from "../../services/BulkDoor.ts"
 import { HostStats } from "../../services/HostStats.ts"
 import { JobExecutor } from "../../services/JobExecutor.ts"
 import { NodeConfig } from "../../services/NodeConfig.ts"
 import { NodeControl } from "../../services/NodeControl.ts"
 import { NodeLifecycle } from "../../services/NodeLifecycle.ts"
 import type { SeatTerms } from "../../services/NodeLink.ts"
+import * as BulkServer from "../bulk/BulkServer.ts"
 import * as LeaseSession from "./LeaseSession.ts"
 import * as NodeControlTenants from "./NodeControlTenants.ts"
+import * as NodeFiles from "./NodeFiles.ts"
 import * as NodeTenants from "./NodeTenants.ts"
 
 const makeHello = (state: NodeTenants.NodeTenants, name: string, info: Effect.Effect<NodeInfo>) =>
@@ -55,6 +59,7 @@ type Pulse = ReturnType<typeof makePulse>
 
 const makeAcquire = (
   state: NodeTenants.NodeTenants,
+  files: NodeFiles.NodeFiles,
   name: string,
   scope: Scope.Scope,
   pulse: Pulse,
@@ -97,6 +102,7 @@ const makeAcquire = (
         // Greeted before the number changed, perhaps: nobody told this client.
         if (state.tally.cpuChanges > 0) tenant.session.outbox.cpus = cpus()
         yield* pulse(tenant.session, pulseMillis)
+        NodeFiles.openLease(files, decision.leaseId, clientName)
         yield* Effect.logDebug("a client took the node").pipe(Effect.annotateLogs({ clientName }))
       }
       return { leaseId: decision.leaseId }
@@ -127,14 +133,43 @@ const makeDispatch = (state: NodeTenants.NodeTenants, name: string) =>
   return Effect.fail(new MalformedMessage({ peer: "the client", what: `jobs for a computation not open on ${name}` }))
 }
 
+/** The executor with the files that the computation needs in their places. */
+const openerOf = (
+  session: LeaseSession.LeaseSession,
+  executor: JobExecutor["Service"],
+  files: NodeFiles.NodeFiles
+): LeaseSession.Opener =>
+(request) =>
+  NodeFiles.prepare(files, session.leaseId, request.computation).pipe(
+    Effect.flatMap((hold) =>
+      executor.open({
+        ...request,
+        directory: hold.tree.directory,
+        valuesDirectory: hold.values,
+        onFile: (file) => {
+          const problem = NodeFiles.offerJobFile(files, hold, file)
+          if (problem === undefined) request.onFile?.(file)
+          else LeaseSession.answerFile(session, request.computation.id, file.fileId, problem)
+        }
+      })
+    )
+  )
+
 /** A client that brings work is news; one that connects is not, and could do it often. */
 const openComputation = (
   session: LeaseSession.LeaseSession,
   executor: JobExecutor["Service"],
+  files: NodeFiles.NodeFiles,
   computation: Computation,
   terms: SeatTerms
 ): Effect.Effect<{ readonly cpus: number }, ComputationRefused> =>
-  LeaseSession.open(session, executor, computation, terms).pipe(
+  LeaseSession.open(
+    session,
+    openerOf(session, executor, files),
+    computation,
+    (file) => LeaseSession.tellFile(session, computation.id, file),
+    terms
+  ).pipe(
     Effect.tap(() => Effect.logInfo("a computation is open")),
     Effect.tapError(({ reason }) => Effect.logInfo("refused a computation").pipe(Effect.annotateLogs({ reason }))),
     Effect.annotateLogs({ clientName: session.clientName, computation: computation.name }),
@@ -146,13 +181,14 @@ const makeHandlers = (options: {
   readonly name: string
   readonly executor: JobExecutor["Service"]
   readonly info: Effect.Effect<NodeInfo>
+  readonly files: NodeFiles.NodeFiles
   readonly close: NodeTenants.Closer
   readonly scope: Scope.Scope
   readonly pulse: Pulse
 }) => {
-  const { close, executor, name, state } = options
+  const { close, executor, files, name, state } = options
   const hello = makeHello(state, name, options.info)
-  const acquire = makeAcquire(state, name, options.scope, options.pulse, executor.cpus)
+  const acquire = makeAcquire(state, files, name, options.scope, options.pulse, executor.cpus)
   const dispatch = makeDispatch(state, name)
   /** The tenant with a lease, for the connection that acquired it. */
   const tenantWith = (leaseId: string, client: Rpc.ServerClient): NodeTenants.Tenant | undefined => {
@@ -174,6 +210,21 @@ const makeHandlers = (options: {
           ? Stream.fail(new NotLeased({ node: name, what: "events" }))
           : Stream.fromPull(Effect.sync(() => LeaseSession.subscribe(session)))
       }),
+    OfferFiles: ({ computationId, computationName, destPath, files: offered, keepFiles, leaseId }, { client }) => {
+      if (sessionOf(leaseId, client) === undefined) return notLeased("files")
+      const placement = {
+        id: computationId,
+        name: computationName,
+        ...(destPath === undefined ? {} : { destPath }),
+        ...(keepFiles === undefined ? {} : { keepFiles })
+      }
+      return Effect.map(NodeFiles.offer(files, leaseId, placement, offered), (missing) => ({ missing }))
+    },
+    AnswerJobFile: ({ computationId, fileId, leaseId, problem }, { client }) => {
+      const session = sessionOf(leaseId, client)
+      if (session === undefined) return notLeased("an answer")
+      return Effect.sync(() => LeaseSession.answerFile(session, computationId, fileId, problem))
+    },
     OpenComputation: ({ computation, leaseId, ...terms }, { client }) => {
       const session = sessionOf(leaseId, client)
       if (session === undefined) return notLeased("a computation")
@@ -182,12 +233,12 @@ const makeHandlers = (options: {
           new ComputationRefused({ node: name, computation: computation.name, reason: "the node is ending" })
         )
       }
-      if (session.computations.has(computation.id)) return openComputation(session, executor, computation, terms)
+      if (session.computations.has(computation.id)) return openComputation(session, executor, files, computation, terms)
       const full = NodeTenants.refusal(state)
       if (full !== "") {
         return Effect.fail(new ComputationRefused({ node: name, computation: computation.name, reason: full }))
       }
-      return NodeTenants.counted(state, openComputation(session, executor, computation, terms))
+      return NodeTenants.counted(state, openComputation(session, executor, files, computation, terms))
     },
     Dispatch: (payload, { client }) => {
       const session = sessionOf(payload.leaseId, client)
@@ -213,7 +264,10 @@ const makeHandlers = (options: {
       const session = sessionOf(leaseId, client)
       return session === undefined
         ? notLeased("the end of a computation")
-        : Effect.ensuring(LeaseSession.closeComputation(session, computationId), NodeTenants.tell(state))
+        : LeaseSession.closeComputation(session, computationId).pipe(
+          Effect.andThen(NodeFiles.release(files, leaseId, computationId)),
+          Effect.ensuring(NodeTenants.tell(state))
+        )
     },
     ReleaseLease: ({ leaseId }, { client }) =>
       Effect.suspend(() => {
@@ -250,6 +304,22 @@ const makeDrain = (state: NodeTenants.NodeTenants) =>
     return outstanding()
   })
 
+/** Lets in whoever has a lease. */
+const doorOf = (files: NodeFiles.NodeFiles): BulkDoor["Service"] =>
+  BulkDoor.of({
+    serve: (stream, leaseId, rest) => {
+      const duplex = stream as Duplex
+      const lease = files.leases.get(leaseId)
+      if (lease !== undefined) {
+        BulkServer.serveConnection(lease, duplex, rest)
+        return undefined
+      }
+      const reason = "a bulk connection without a lease of this node"
+      BulkServer.refuse(duplex, `node ${files.node} refused ${reason}; acquire one first`)
+      return reason
+    }
+  })
+
 const make = Effect.gen(function*() {
   const config = yield* NodeConfig
   const host = yield* HostStats
@@ -260,7 +330,12 @@ const make = Effect.gen(function*() {
     cpus: executor.cpus(),
     startedAt: yield* Clock.currentTimeMillis
   })
-  const close = NodeTenants.makeCloser(state, scope)
+  // The last to go: sessions close before the files that their jobs work with.
+  const files = yield* Effect.acquireRelease(
+    Effect.sync(() => NodeFiles.make(config.name, config)),
+    NodeFiles.close
+  )
+  const close = NodeTenants.makeCloser(state, scope, (leaseId) => NodeFiles.closeLease(files, leaseId))
   const availInfo = host.availInfo(config.directory)
   const info = Effect.map(availInfo, (now): NodeInfo => ({
     name: config.name,
@@ -271,7 +346,7 @@ const make = Effect.gen(function*() {
     availInfo: now
   }))
   const pulse = makePulse(availInfo, config.pulseInterval)
-  const handlers = makeHandlers({ state, name: config.name, executor, info, close, scope, pulse })
+  const handlers = makeHandlers({ state, name: config.name, executor, info, files, close, scope, pulse })
 
   const countDown = Effect.fnUntraced(function*(tenant: NodeTenants.Tenant, connection: number) {
     const before = tenant.leases
@@ -298,13 +373,14 @@ const make = Effect.gen(function*() {
   const lifecycle = NodeLifecycle.of({ disconnected, drain: makeDrain(state) })
   return (yield* NodeRpcs.toHandlers(handlers)).pipe(
     Context.add(NodeLifecycle, lifecycle),
+    Context.add(BulkDoor, doorOf(files)),
     Context.add(NodeControl, NodeControlTenants.make(state, executor, close))
   )
 })
 
 /** Serves the control protocol over the executor. */
 export const layer: Layer.Layer<
-  Rpc.ToHandler<RpcGroup.Rpcs<typeof NodeRpcs>> | NodeLifecycle | NodeControl,
+  Rpc.ToHandler<RpcGroup.Rpcs<typeof NodeRpcs>> | NodeLifecycle | NodeControl | BulkDoor,
   never,
   NodeConfig | HostStats | JobExecutor
 > = Layer.effectContext(make)

@@ -130,7 +130,12 @@ export const isServed = (state: NodeTenants): boolean =>
   sessionsOf(state).every((session) => session.computations.size === 0)
 
 /** The end of a lease: closes what runs under it, then frees the node of it. */
-export const makeCloser = (state: NodeTenants, scope: Scope.Scope) =>
+export const makeCloser = (
+  state: NodeTenants,
+  scope: Scope.Scope,
+  /** Called when what runs under a lease has ended, before the node is free of it. */
+  afterwards: (leaseId: string) => Effect.Effect<void>
+) =>
   Effect.fnUntraced(function*(tenant: Tenant, next: Leases.Leases, why: string) {
     const isNewlyClosing = tenant.leases._tag === "Held" && next._tag === "Closing"
     tenant.leases = next
@@ -139,6 +144,7 @@ export const makeCloser = (state: NodeTenants, scope: Scope.Scope) =>
       const { clientName } = next.holder
       // In the node's scope: whoever asked may be gone before the last process is.
       yield* LeaseSession.close(tenant.session!).pipe(
+        Effect.andThen(afterwards(tenant.session!.leaseId)),
         Effect.andThen(Effect.suspend(() => {
           state.tenants.delete(tenant.sessionId)
           return Deferred.succeed(tenant.freed, undefined)

@@ -10,28 +10,9 @@ import { step } from "../../domain/scheduler/Scheduler.ts"
 import type { Action, Event } from "../../domain/scheduler/SchedulerEvent.ts"
 import * as SchedulerState from "../../domain/scheduler/SchedulerState.ts"
 import { encodeJobs, type JobFields, noBytes } from "../../domain/wire/Entries.ts"
-import type { NodeConnection } from "../../services/NodeLink.ts"
 import type { SchedulerRequest } from "../../services/Scheduler.ts"
-
-/** A node with its connection and what it has done for this client. */
-export interface ConnectedNode {
-  readonly id: string
-  readonly leaseId: string
-  readonly connection: NodeConnection
-  /** Sequence number of the last batch of replies that was taken. */
-  received: number
-  /** Sequence number that the node was last told. */
-  acknowledged: number
-  /** Of the batches since then. */
-  unacknowledgedBytes: number
-  jobsDone: number
-  busyMicros: number
-  /** Of jobs that were sent to it, and of replies that came from it. */
-  sentBytes: number
-  receivedBytes: number
-  /** Called when the node must be given up. */
-  readonly fail: (reason: string) => void
-}
+import type { ConnectedNode } from "./ConnectedNode.ts"
+import * as LargeValues from "./LargeValues.ts"
 
 /** The running scheduler. */
 export interface Engine {
@@ -42,6 +23,8 @@ export interface Engine {
   readonly addresses: Map<string, string>
   /** Calls the listener once the node has answered all jobs of a computation that leaves it. */
   readonly onDrained: (nodeId: string, computationId: string, listener: () => void) => void
+  /** Takes well-formed replies of a node. */
+  readonly take: (node: ConnectedNode, computationId: string, batch: Uint8Array) => void
   /** Hands an event to the scheduler; returns at once. */
   readonly post: (event: Event) => void
   /** Like `post` of a `Submitted` event for one job, gathered with others of the same moment. */
@@ -133,20 +116,43 @@ export const make = Effect.gen(function*() {
     tell(node.id, () => node.connection.dispatch(node.leaseId, computationId, batch, node.received))
   }
 
+  const large = LargeValues.make({
+    fork,
+    post: (event) => post(event),
+    send,
+    running: (computationId, nodeId, number, attempt) => {
+      const job = state.computations.get(computationId)?.running.get(number)
+      return job?.nodeId === nodeId && job.attempt === attempt ? job : undefined
+    }
+  })
+
+  const take: Engine["take"] = (node, computationId, batch) => {
+    const rest = LargeValues.take(large, node, computationId, batch, () => nodes.get(node.id) === node)
+    if (rest.length > 0) post({ _tag: "Replied", nodeId: node.id, computationId, batch: rest })
+  }
+
   const perform = (action: Action): void => {
     switch (action._tag) {
       case "Dispatch": {
         const node = nodes.get(action.nodeId)
         if (node === undefined) return
         requests.get(action.computationId)?.onDispatched(action.jobs, node.id)
-        for (const batch of batchesOf(action.jobs)) send(node, action.computationId, batch)
+        const jobs = LargeValues.dispatch(
+          large,
+          node,
+          action.computationId,
+          action.jobs,
+          () => nodes.get(node.id) === node
+        )
+        if (jobs.length > 0) { for (const batch of batchesOf(jobs)) send(node, action.computationId, batch) }
         return
       }
-      case "CancelOnNode":
-        return tell(
-          action.nodeId,
-          (node) => node.connection.cancelJobs(node.leaseId, action.computationId, action.jobNumbers)
-        )
+      case "CancelOnNode": {
+        const { computationId, nodeId } = action
+        const jobNumbers = LargeValues.cancel(large, nodeId, computationId, action.jobNumbers)
+        if (jobNumbers.length === 0) return
+        return tell(nodeId, (node) => node.connection.cancelJobs(node.leaseId, computationId, jobNumbers))
+      }
       case "SetCpus":
         return tell(action.nodeId, (node) => node.connection.setCpus(node.leaseId, action.computationId, action.cpus))
       case "Drained": {
@@ -165,7 +171,8 @@ export const make = Effect.gen(function*() {
           node.busyMicros += action.reply.durationMicros
         }
         action.job.args = noBytes
-        requests.get(action.computationId)?.onReply(action.job, action.reply)
+        const reply = LargeValues.complete(large, action.computationId, action.reply)
+        requests.get(action.computationId)?.onReply(action.job, reply)
         return
       }
       case "Provisional": {
@@ -199,6 +206,9 @@ export const make = Effect.gen(function*() {
     const taken = events
     events = []
     for (const event of taken) {
+      for (const earlier of LargeValues.before(large, event)) {
+        for (const action of step(state, earlier)) perform(action)
+      }
       for (const action of step(state, event)) perform(action)
       if (event._tag === "ComputationClosed") requests.delete(event.computationId)
     }
@@ -215,5 +225,5 @@ export const make = Effect.gen(function*() {
     })
   }
 
-  return { onDrained, state, nodes, requests, addresses, post, submit } satisfies Engine
+  return { onDrained, state, nodes, requests, addresses, take, post, submit } satisfies Engine
 })

@@ -3,14 +3,15 @@
  * Data that the supervisor changes and others look at; what a user decided about
  * a node outlives its connections.
  */
-import { Deferred, Latch } from "effect"
-import type { DispyNode } from "../../domain/DispyNode.ts"
+import { Deferred, type Effect, Latch } from "effect"
+import { type DispyNode, nothingTransferred, type Transferred } from "../../domain/DispyNode.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
 import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
 import type { NodeInfo } from "../../domain/NodeInfo.ts"
 import * as NodeList from "../../domain/NodeList.ts"
 import type { SchedulerRequest } from "../../services/Scheduler.ts"
-import type { ConnectedNode, Engine } from "./Engine.ts"
+import type { ConnectedNode } from "./ConnectedNode.ts"
+import type { Engine } from "./Engine.ts"
 
 /** A computation and the entries of its node list. */
 export interface Roll {
@@ -33,6 +34,8 @@ export interface Seating {
   isDeallocated: boolean
   /** Until it is allocated again. */
   isClosed: boolean
+  /** What of its files went to the node. */
+  transferred: Transferred
   /** Done when the opening that is under way has succeeded or failed. */
   opened: Deferred.Deferred<void, ComputationRefused>
 }
@@ -59,6 +62,8 @@ export interface Member {
   readonly seatings: Map<string, Seating>
   /** Decides about a computation anew and opens it if it is to be open. */
   offer: (roll: Roll) => void
+  /** Runs something as long as the node is connected. */
+  run: (effect: Effect.Effect<unknown>) => void
   /** Ends the session because no computation wants the node any more. */
   release: () => void
   /** Numbers of the connections before, so that a table counts a node that came back as one. */
@@ -84,6 +89,7 @@ export const make = (target: NodeAddress.NodeEntry, isListed: boolean): Member =
   reconsider: Latch.makeUnsafe(false),
   seatings: new Map(),
   offer: () => {},
+  run: () => {},
   release: () => {},
   jobsDone: 0,
   busyMicros: 0,
@@ -107,6 +113,7 @@ export const seatingOf = (member: Member, roll: Roll): Seating => {
     chosenCpus: undefined,
     isDeallocated: false,
     isClosed: false,
+    transferred: nothingTransferred,
     opened: Deferred.makeUnsafe()
   }
   member.seatings.set(id, seating)
@@ -183,6 +190,7 @@ export const nodeOf = (member: Member, computationId: string, engine: Engine): D
     receivedBytes: member.receivedBytes + (node?.receivedBytes ?? 0),
     updateTime: member.updateTime,
     availInfo: info?.availInfo,
-    platform: info?.platform ?? ""
+    platform: info?.platform ?? "",
+    transferred: seating?.transferred ?? nothingTransferred
   }
 }

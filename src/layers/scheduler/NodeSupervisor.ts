@@ -15,15 +15,18 @@ import { MalformedMessage, NodeUnreachable } from "../../domain/NodeError.ts"
 import type { NodeEvent } from "../../domain/NodeRpcs.ts"
 import { countReplies } from "../../domain/wire/Entries.ts"
 import type { ClusterConfig } from "../../services/ClusterConfig.ts"
+import type { FileTransfer, TransferSession } from "../../services/FileTransfer.ts"
 import type { NodeLauncher } from "../../services/NodeLauncher.ts"
 import type { NodeConnection, NodeLink } from "../../services/NodeLink.ts"
-import type { ConnectedNode } from "./Engine.ts"
+import type { ConnectedNode } from "./ConnectedNode.ts"
+import * as JobFiles from "./JobFiles.ts"
 import * as Member from "./Member.ts"
 import * as Seater from "./Seater.ts"
 
 /** What a supervisor works with. */
 export interface Environment extends Seater.Environment {
   readonly link: NodeLink["Service"]
+  readonly transfer: FileTransfer["Service"]
   readonly launcher: NodeLauncher["Service"]
   readonly config: ClusterConfig["Service"]
   /** The computations that are open, by id. */
@@ -121,7 +124,8 @@ const dial = Effect.fnUntraced(function*(self: Member.Member, env: Environment) 
   if (![...asked.values()].includes(true)) return undefined
   const leaseId = yield* connection.acquire(env.config.client, crypto.randomUUID(), env.config.pulseMillis)
   yield* Effect.addFinalizer(() => connection.release(leaseId).pipe(Effect.timeoutOption("5 seconds"), Effect.ignore))
-  return { connection, leaseId, asked }
+  const transfer = yield* env.transfer.open(address, leaseId)
+  return { connection, leaseId, transfer, asked }
 })
 
 const join = Effect.fnUntraced(function*(
@@ -130,6 +134,7 @@ const join = Effect.fnUntraced(function*(
   opened: {
     readonly connection: NodeConnection
     readonly leaseId: string
+    readonly transfer: TransferSession
     readonly asked: ReadonlyMap<Member.Roll, boolean>
   },
   lost: Deferred.Deferred<never, NodeUnreachable | MalformedMessage>
@@ -138,7 +143,9 @@ const join = Effect.fnUntraced(function*(
   const node: ConnectedNode = {
     id: info.incarnation,
     leaseId: opened.leaseId,
+    address: self.address,
     connection: opened.connection,
+    transfer: opened.transfer,
     received: 0,
     acknowledged: 0,
     unacknowledgedBytes: 0,
@@ -154,7 +161,7 @@ const join = Effect.fnUntraced(function*(
   // However it was found: it is in use now, and its end is news.
   self.isListed = true
   self.node = node
-  const run = yield* FiberSet.makeRuntime()
+  const run = self.run = yield* FiberSet.makeRuntime()
   self.offer = (roll) => {
     const seating = Member.seatingOf(self, roll)
     if (seating.state === "opening" || seating.state === "ready" || seating.state === "closing") return
@@ -210,18 +217,19 @@ const take = (
       node.received = Math.max(node.received, event.sequence)
       node.unacknowledgedBytes += event.batch.length
       node.receivedBytes += event.batch.length
-      env.engine.post({
-        _tag: "Replied",
-        nodeId: node.id,
-        computationId: event.computationId,
-        batch: event.batch
-      })
+      env.engine.take(node, event.computationId, event.batch)
       return Effect.void
     }
     case "CpusChanged": {
       self.info = { ...self.info!, cpus: event.cpus }
       env.engine.post({ _tag: "CpusChanged", nodeId: node.id, cpus: event.cpus })
       for (const seating of self.seatings.values()) if (seating.state === "ready") limit(self, seating, env, node)
+      return Effect.void
+    }
+    case "JobFile": {
+      const request = env.engine.requests.get(event.computationId)
+      const job = env.engine.state.computations.get(event.computationId)?.running.get(event.jobId)
+      if (request !== undefined) self.run(JobFiles.receive(node, request, job, event))
       return Effect.void
     }
     case "Pulse":

@@ -6,11 +6,13 @@ import * as NodeList from "../../domain/NodeList.ts"
 import * as JobQueue from "../../domain/scheduler/JobQueue.ts"
 import { ClusterConfig } from "../../services/ClusterConfig.ts"
 import { Discovery } from "../../services/Discovery.ts"
+import { FileTransfer } from "../../services/FileTransfer.ts"
 import { NodeLauncher } from "../../services/NodeLauncher.ts"
 import { NodeLink } from "../../services/NodeLink.ts"
 import { Scheduler, type SchedulerRequest, type SchedulerSession } from "../../services/Scheduler.ts"
 import * as Engine from "./Engine.ts"
 import * as Member from "./Member.ts"
+import * as NodeFile from "./NodeFile.ts"
 import * as NodeSupervisor from "./NodeSupervisor.ts"
 import * as Seater from "./Seater.ts"
 import * as Steering from "./Steering.ts"
@@ -57,6 +59,7 @@ const make = Effect.gen(function*() {
     config,
     rolls: new Map(),
     link: yield* NodeLink,
+    transfer: yield* FileTransfer,
     launcher: yield* NodeLauncher
   }
   const members = new Map<string, Member.Member>()
@@ -155,6 +158,7 @@ const make = Effect.gen(function*() {
     const session: SchedulerSession = {
       submit: (job) => engine.submit(computation.id, job),
       cancel: (job, reason) => engine.post({ _tag: "Cancelled", computationId: computation.id, jobs: [job], reason }),
+      sendFile: (sent) => NodeFile.send(members.get(sent.address), computation.id, sent),
       nodes,
       nodeOf: (nodeId) => {
         const member = members.get(engine.addresses.get(nodeId) ?? "")
@@ -236,7 +240,8 @@ const warnOfNothing = Effect.fnUntraced(function*(
 })
 
 /** The scheduler in the client's own process. */
-export const layer: Layer.Layer<Scheduler, never, ClusterConfig | Discovery | NodeLink | NodeLauncher> = Layer.effect(
-  Scheduler,
-  make
-)
+export const layer: Layer.Layer<Scheduler, never, ClusterConfig | Discovery | NodeLink | FileTransfer | NodeLauncher> =
+  Layer.effect(
+    Scheduler,
+    make
+  )

@@ -1,7 +1,9 @@
 /** Opens computations on a connected node, and ends them there, one by one. */
 import { Deferred, Effect, type Latch } from "effect"
 import { ComputationRefused } from "../../domain/NodeError.ts"
-import type { ConnectedNode, Engine } from "./Engine.ts"
+import type { ConnectedNode } from "./ConnectedNode.ts"
+import type { Engine } from "./Engine.ts"
+import * as FileDelivery from "./FileDelivery.ts"
 import * as Member from "./Member.ts"
 
 /** What is needed to seat computations. */
@@ -44,7 +46,11 @@ export const open = (
     const told = { cpus: Member.cpusOf(member, seating), isAllocated: !seating.isDeallocated }
     const { setupArgs } = seating.allocation
     const terms = { cpus: told.isAllocated ? told.cpus : 0, ...(setupArgs === undefined ? {} : { setupArgs }) }
-    return node.connection.openComputation(node.leaseId, computation, terms).pipe(
+    return FileDelivery.deliver(node, seating.roll.request).pipe(
+      Effect.andThen((transferred) => {
+        seating.transferred = transferred
+        return node.connection.openComputation(node.leaseId, computation, terms)
+      }),
       Effect.matchEffect({
         onSuccess: () => Effect.sync(() => isCurrent() && ready(member, node, seating, env, told)),
         onFailure: (error) => {

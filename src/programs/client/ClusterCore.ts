@@ -3,16 +3,22 @@
  * count, look. One per cluster, over the `Scheduler` in the context.
  */
 import { Effect, Result, type Scope } from "effect"
+import { join } from "node:path"
 import { ArgumentTooLarge, ClusterClosed, InvalidArgument, type InvalidOption } from "../../domain/ClusterError.ts"
+import type { Computation } from "../../domain/Computation.ts"
 import type { DispyNode } from "../../domain/DispyNode.ts"
 import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
 import { maxValueBytes } from "../../domain/NodeInfo.ts"
 import { hasEnded, type JobStatus } from "../../domain/scheduler/JobRecord.ts"
-import { type NodeControl, Scheduler } from "../../services/Scheduler.ts"
+import type { FileTooLarge, TransferFailed } from "../../domain/TransferError.ts"
+import { noBytes } from "../../domain/wire/Entries.ts"
+import * as Partials from "../../layers/files/Partials.ts"
+import { type NodeControl, type NodeFileRequest, Scheduler } from "../../services/Scheduler.ts"
 import * as Values from "../../slot/Values.ts"
+import * as ArgumentSpill from "./ArgumentSpill.ts"
 import * as ClusterEvents from "./ClusterEvents.ts"
-import { ClusterJob, onOutcome, settle } from "./ClusterJob.ts"
-import type { CheckedOptions } from "./ClusterOptions.ts"
+import { ClusterJob, nameOf, onOutcome, settle } from "./ClusterJob.ts"
+import type { CheckedOptions, ReceivedFile } from "./ClusterOptions.ts"
 import type { Packed } from "./Computation.ts"
 import * as Outcomes from "./Outcomes.ts"
 import * as ProvisionalResults from "./ProvisionalResults.ts"
@@ -53,6 +59,11 @@ export interface ClusterCore {
   /** Takes no more jobs from now on. */
   readonly stop: () => void
   readonly isStopped: () => boolean
+  readonly sendFile: (
+    file: string,
+    address: string,
+    onProgress: NodeFileRequest["onProgress"]
+  ) => Effect.Effect<void, TransferFailed | FileTooLarge>
   readonly nodes: () => ReadonlyArray<DispyNode>
   readonly cpus: () => number
   readonly addressOf: (job: ClusterJob) => string
@@ -89,6 +100,24 @@ export interface Listeners {
  * cluster busy until it is done.
  */
 export type JobCallback = (job: ClusterJob) => void | Promise<void>
+
+const computationOf = (packed: Packed, name: string, options: CheckedOptions): Computation => ({
+  id: crypto.randomUUID(),
+  name,
+  code: packed.code,
+  limits: options.limits,
+  ...(packed.files === undefined ? {} : { depends: { definitions: [], modules: [], files: packed.files.entries } }),
+  ...(options.destPath === undefined ? {} : { destPath: options.destPath }),
+  ...(options.keepFiles ? { keepFiles: true } : {})
+})
+
+const tellOfFile = (listener: CheckedOptions["onFile"], file: ReceivedFile): void => {
+  try {
+    listener?.(file)
+  } catch (cause) {
+    process.stderr.write(`dispy: onFile of a cluster threw ${cause instanceof Error ? cause.stack : String(cause)}\n`)
+  }
+}
 
 /** Makes a computation run on the scheduler's nodes; the cluster ends with the scope. */
 export const make = Effect.fnUntraced(function*(
@@ -137,6 +166,7 @@ export const make = Effect.fnUntraced(function*(
 
   const ended = (job: ClusterJob): void => {
     if (events.isWatched) tell(job.status, job, session.nodeOf(job.nodeId))
+    if (job.held !== undefined) ArgumentSpill.release(job.held)
     const done = callback?.(job)
     if (done instanceof Promise) void done.finally(release)
     else release()
@@ -153,11 +183,22 @@ export const make = Effect.fnUntraced(function*(
     hold(callback?.(job))
   }
 
+  Partials.removeStale(options.filesDirectory)
+  for (const note of options.notes) yield* Effect.logWarning(note)
   const scheduler = yield* Scheduler
   // Before the scheduler's own: nodes are told to be closed while the session ends.
   yield* Effect.addFinalizer(() => Effect.sync(() => ClusterEvents.end(events)))
   const session = yield* scheduler.open({
-    computation: { id: crypto.randomUUID(), name, code: packed.code, limits: options.limits },
+    computation: computationOf(packed, name, options),
+    sources: packed.files?.sources,
+    jobFiles: {
+      directory: options.filesDirectory,
+      maxFileBytes: options.maxFileBytes,
+      onFile: (number, record, file, sizeBytes) => {
+        const job = record === undefined ? number : nameOf(record as ClusterJob)
+        tellOfFile(options.onFile, { job, path: join(options.filesDirectory, file), sizeBytes })
+      }
+    },
     isReentrant: options.isReentrant,
     onReply: (record, reply) => {
       const job = record as ClusterJob
@@ -225,14 +266,16 @@ export const make = Effect.fnUntraced(function*(
     if (isStopped) return Result.fail(new ClusterClosed({ cluster: name }))
     const encoded = encode(args, submission.flags)
     if (Result.isFailure(encoded)) return Result.fail(encoded.failure)
+    const held = ArgumentSpill.hold(encoded.success)
     const job = new ClusterJob(
       ++numbers,
-      encoded.success,
+      held === undefined || held.path === "" ? encoded.success : noBytes,
       submission.flags,
       submission.timeoutMillis,
       submission.id,
       pinnedTo
     )
+    job.held = held
     pending++
     if (submission.isItem === true) job.view = null
     if (events.isWatched) tell("Created", job, undefined)
@@ -264,6 +307,8 @@ export const make = Effect.fnUntraced(function*(
       isStopped = true
     },
     isStopped: () => isStopped,
+    sendFile: (file, address, onProgress) =>
+      session.sendFile({ file, address, onProgress, maxFileBytes: options.maxFileBytes }),
     nodes: session.nodes,
     cpus: session.cpus,
     addressOf: (job) => session.addressOf(job.nodeId),

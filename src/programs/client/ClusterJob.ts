@@ -4,7 +4,7 @@
  * little more than its arguments.
  */
 import type { JobError } from "../../domain/JobError.ts"
-import type { JobRecord, JobStatus } from "../../domain/scheduler/JobRecord.ts"
+import type { HeldArguments, JobRecord, JobStatus } from "../../domain/scheduler/JobRecord.ts"
 
 /** What became of a job. */
 export interface JobOutcome {
@@ -39,6 +39,8 @@ export class ClusterJob implements JobRecord {
   cancelReason = ""
   /** The user's name for the job; anything. */
   id: unknown
+  /** What of its arguments is counted, until it has ended. */
+  held: HeldArguments | undefined = undefined
   outcome: JobOutcome | undefined = undefined
   /** There once it has sent one, or somebody listens. */
   provisional: ProvisionalLog | undefined = undefined

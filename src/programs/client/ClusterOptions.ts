@@ -1,9 +1,11 @@
 /** The options of a cluster and of a job, and the checks that turn a mistake into a sentence. */
 import { Duration, Result } from "effect"
+import { resolve } from "node:path"
 import { InvalidOption } from "../../domain/ClusterError.ts"
 import type { JobLimits } from "../../domain/Computation.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
 import type { NodeRule } from "../../domain/NodeList.ts"
+import * as RelativePath from "../../domain/transfer/RelativePath.ts"
 import * as NodeAllocate from "./NodeAllocate.ts"
 import type { NodeListEntry } from "./NodeAllocate.ts"
 
@@ -18,6 +20,15 @@ export interface JobOptions {
   readonly signal?: AbortSignal | undefined
   /** The job's `id`; anything. Default: undefined. */
   readonly id?: unknown
+}
+
+/** A file of a job that has arrived. */
+export interface ReceivedFile {
+  /** The `id` of the job that sent it, or its number. */
+  readonly job: unknown
+  /** Where it is: absolute. */
+  readonly path: string
+  readonly sizeBytes: number
 }
 
 /** Options of a cluster. */
@@ -50,6 +61,28 @@ export interface ClusterOptions {
   readonly pulseInterval?: Duration.Input | undefined
   /** Bytes of stdout, and of stderr, kept per job. Default 1 MiB. */
   readonly outputLimit?: number | undefined
+  /**
+   * What the computation takes along: paths and `file:` URLs of files and directories, which lie in the working directory
+   * of its jobs. What is below the current directory keeps its path, anything else its last name. Content that a node has
+   * already is not sent again. Default none.
+   */
+  readonly depends?: ReadonlyArray<string | URL> | undefined
+  /**
+   * Working directory of the jobs, relative to a directory of your own on each node: clusters with the same share it,
+   * and with `cleanup: false` the next finds its files there. Default: a fresh one for each cluster.
+   */
+  readonly destPath?: string | undefined
+  /** Whether the working directory goes when the cluster is closed. Default true. */
+  readonly cleanup?: boolean | undefined
+  /**
+   * Largest file in bytes that is sent to nodes, or taken from jobs (`dispy.sendFile`); 0 for any. Nodes have a limit of
+   * their own (`--max-file-size`). Default 0.
+   */
+  readonly maxFileSize?: number | undefined
+  /** Where files go that jobs send with `dispy.sendFile`. Default: the current directory. */
+  readonly filesDirectory?: string | undefined
+  /** Called for every file of a job that has arrived. What it throws is logged. */
+  readonly onFile?: ((file: ReceivedFile) => void) | undefined
 }
 
 /** Checked options. */
@@ -64,6 +97,16 @@ export interface CheckedOptions {
   readonly timeoutMillis: number
   readonly isReentrant: boolean
   readonly limits: JobLimits
+  readonly depends: ReadonlyArray<string | URL>
+  readonly destPath: string | undefined
+  readonly keepFiles: boolean
+  /** 0 for any. */
+  readonly maxFileBytes: number
+  /** Absolute. */
+  readonly filesDirectory: string
+  readonly onFile: ((file: ReceivedFile) => void) | undefined
+  /** What was taken otherwise than it was written. */
+  readonly notes: ReadonlyArray<string>
 }
 
 const known: ReadonlySet<string> = new Set<keyof ClusterOptions>([
@@ -75,7 +118,13 @@ const known: ReadonlySet<string> = new Set<keyof ClusterOptions>([
   "grace",
   "reentrant",
   "pulseInterval",
-  "outputLimit"
+  "outputLimit",
+  "depends",
+  "destPath",
+  "cleanup",
+  "maxFileSize",
+  "filesDirectory",
+  "onFile"
 ])
 
 const mebibyte = 1024 * 1024
@@ -147,6 +196,29 @@ export const typed = <A>(
     ? Result.succeed(value)
     : fail(option, `${JSON.stringify(value) ?? String(value)} is not a ${type}`)
 
+/** A list of paths and `file:` URLs. */
+const paths = (
+  option: string,
+  value: ReadonlyArray<string | URL> | undefined
+): Result.Result<ReadonlyArray<string | URL>, InvalidOption> => {
+  if (value === undefined) return Result.succeed([])
+  if (!Array.isArray(value)) return fail(option, "it is a list of paths")
+  const wrong = value.find((one) => typeof one !== "string" && !(one instanceof URL && one.protocol === "file:"))
+  return wrong === undefined ? Result.succeed([...value]) : fail(option, `${String(wrong)} is not a path`)
+}
+
+/** A directory below the client's own on a node. */
+const destPathOf = (value: string | undefined): Result.Result<string | undefined, InvalidOption> =>
+  Result.flatMap(typed("destPath", value, "string"), (text) => {
+    if (text === undefined) return Result.succeed(undefined)
+    // As dispy does it: the directory is below the client's own in any case.
+    const relative = text.replace(/^\/+/, "").replace(/\/+$/, "")
+    const wrong = RelativePath.problem(relative)
+    return wrong === undefined
+      ? Result.succeed(relative)
+      : fail("destPath", `${JSON.stringify(text)} is refused: ${wrong}`)
+  })
+
 /** Checks everything a user can write; the first mistake is named. */
 export const check = (options: ClusterOptions): Result.Result<CheckedOptions, InvalidOption> =>
   Result.gen(function*() {
@@ -167,6 +239,17 @@ export const check = (options: ClusterOptions): Result.Result<CheckedOptions, In
       limits: {
         graceMillis: options.grace === undefined ? 1000 : yield* millisOf("grace", options.grace),
         outputLimitBytes: yield* integer("outputLimit", options.outputLimit, mebibyte, [0, 16 * mebibyte])
-      }
+      },
+      depends: yield* paths("depends", options.depends),
+      destPath: yield* destPathOf(options.destPath),
+      keepFiles: !((yield* typed("cleanup", options.cleanup, "boolean")) ?? true),
+      maxFileBytes: yield* integer("maxFileSize", options.maxFileSize, 0, [0, Number.MAX_SAFE_INTEGER]),
+      filesDirectory: resolve((yield* typed("filesDirectory", options.filesDirectory, "string")) ?? "."),
+      onFile: yield* typed("onFile", options.onFile, "function"),
+      notes: options.destPath?.startsWith("/") === true
+        ? [
+          `destPath ${options.destPath} is relative to a directory of your own on each node: its leading "/" is ignored`
+        ]
+        : []
     }
   })

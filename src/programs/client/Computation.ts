@@ -13,7 +13,8 @@ import {
   NotAFunction,
   NotCloneable
 } from "../../domain/ComputationError.ts"
-import { maxValueBytes } from "../../domain/NodeInfo.ts"
+import { maxCodeBytes } from "../../domain/NodeInfo.ts"
+import * as DependFiles from "../../layers/computation/DependFiles.ts"
 import * as FunctionSource from "../../layers/computation/FunctionSource.ts"
 import * as ModuleBundle from "../../layers/computation/ModuleBundle.ts"
 import * as Program from "../../layers/computation/Program.ts"
@@ -122,6 +123,16 @@ export type Provisional<C extends Input> = C extends AnyFunction ? Yielded<Retur
 export interface Packed {
   readonly name: string
   readonly code: Code
+  /** What it takes along; none by default. */
+  readonly files?: DependFiles.LocalFiles
+}
+
+/** What else is to travel. */
+export interface PackOptions {
+  /** Paths of files and directories. */
+  readonly depends: ReadonlyArray<string | URL>
+  /** Largest file; 0 for any. */
+  readonly maxFileBytes: number
 }
 
 const packFunction = Effect.fnUntraced(function*(
@@ -182,13 +193,17 @@ const sizeOf = (code: Code): number => {
 }
 
 /** Makes a computation ready to travel; what is wrong with it is found here, before anything is sent. */
-export const pack = Effect.fnUntraced(function*(computation: Input): Effect.fn.Return<Packed, ComputationError> {
+export const pack = Effect.fnUntraced(function*(
+  computation: Input,
+  options: PackOptions = { depends: [], maxFileBytes: 0 }
+): Effect.fn.Return<Packed, ComputationError> {
   const packed = yield* packAny(computation)
   const sizeBytes = sizeOf(packed.code)
-  if (sizeBytes > maxValueBytes) {
-    return yield* new ComputationTooLarge({ computation: packed.name, sizeBytes, limitBytes: maxValueBytes })
+  if (sizeBytes > maxCodeBytes) {
+    return yield* new ComputationTooLarge({ computation: packed.name, sizeBytes, limitBytes: maxCodeBytes })
   }
-  return packed
+  if (options.depends.length === 0) return packed
+  return { ...packed, files: yield* DependFiles.gather(options.depends, options.maxFileBytes) }
 })
 
 const packAny = (computation: Input): Effect.Effect<Packed, ComputationError> => {

@@ -1,8 +1,12 @@
 /** The layers behind a cluster, composed: what `JobCluster.make` uses and what users build on. */
 import { Effect, Layer, References } from "effect"
-import { hostname, userInfo } from "node:os"
+import { rm } from "node:fs/promises"
+import { hostname, tmpdir, userInfo } from "node:os"
+import { join } from "node:path"
 import type { InvalidOption } from "../../domain/ClusterError.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
+import * as FileTransferMemory from "../../layers/bulk/FileTransferMemory.ts"
+import * as FileTransferSocket from "../../layers/bulk/FileTransferSocket.ts"
 import * as DiscoveryStatic from "../../layers/discovery/DiscoveryStatic.ts"
 import * as JobExecutorMemory from "../../layers/executor/JobExecutorMemory.ts"
 import * as HostStatsFixed from "../../layers/host/HostStatsFixed.ts"
@@ -42,6 +46,7 @@ export const layerChecked = (
   SchedulerLocal.layer.pipe(
     Layer.provide([
       NodeLinkSocket.layer,
+      FileTransferSocket.layer,
       NodeLauncherProcess.layer({ cpus: options.localCpus }),
       DiscoveryStatic.layer({ nodePort: options.nodePort }),
       ClusterConfig.layer({ client, nodes: options.nodes, pulseMillis: options.pulseMillis })
@@ -57,6 +62,24 @@ export const layer = (
 ): Layer.Layer<Scheduler, InvalidOption> =>
   Layer.unwrap(Effect.map(Effect.fromResult(ClusterOptions.check(options)), layerChecked))
 
+/** Files of the node in this process lie in a temporary directory, made when it is needed. */
+const nodeConfigMemory = Layer.effect(
+  NodeConfig.NodeConfig,
+  Effect.acquireRelease(
+    Effect.sync(() => join(tmpdir(), `dispy-memory-${crypto.randomUUID()}`)),
+    (home) => Effect.promise(() => rm(home, { recursive: true, force: true }))
+  ).pipe(
+    Effect.map((home) =>
+      NodeConfig.NodeConfig.of({
+        ...NodeConfig.defaults,
+        name: "memory",
+        incarnation: "memory",
+        directory: join(home, "node", "memory")
+      })
+    )
+  )
+)
+
 /**
  * A scheduler with one node in this process, without sockets and processes: for fast tests of programs that use
  * clusters. Functions only; they run on this process's event loop, so one that never ends hangs the program.
@@ -65,6 +88,7 @@ export const layerMemory = (options: { readonly cpus: number }): Layer.Layer<Sch
   SchedulerLocal.layer.pipe(
     Layer.provide([
       NodeLinkMemory.layer,
+      FileTransferMemory.layer,
       Layer.succeed(NodeLauncher, NodeLauncher.of({ launch: Effect.succeed({ _tag: "Unix", path: "memory" }) })),
       DiscoveryStatic.layer({ nodePort: NodeAddress.defaultNodePort }),
       ClusterConfig.layer({ client })
@@ -72,7 +96,7 @@ export const layerMemory = (options: { readonly cpus: number }): Layer.Layer<Sch
     Layer.provide(NodeServer.layer),
     Layer.provide(JobExecutorMemory.layer),
     Layer.provide([
-      NodeConfig.layer({ name: "memory", incarnation: "memory" }),
+      nodeConfigMemory,
       HostStatsFixed.layer({ cpus: options.cpus }),
       ExecutorConfig.layer({ cpus: options.cpus, nodeName: "memory", environment: {} })
     ]),

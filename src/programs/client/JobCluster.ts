@@ -72,6 +72,15 @@ export interface JobCluster<in Params extends ReadonlyArray<unknown>, out A, out
    * else the result is false and the cluster stays open.
    */
   readonly close: (options?: CloseOptions) => Effect.Effect<boolean>
+  /**
+   * Sends a file to the working directory that the jobs have on a node, under its last name; succeeds with 0 when it is
+   * there, whole. Interruption leaves nothing there.
+   */
+  readonly sendFile: (
+    path: string,
+    node: NodeRef,
+    options?: NodeMethods.SendFileOptions
+  ) => Effect.Effect<0, NodeMethods.SendFileError>
   /** The same cluster with other job options. */
   readonly with: (options: ClusterOptions.JobOptions) => JobCluster<Params, A, P>
   /** Nodes and pending jobs. */
@@ -379,6 +388,7 @@ const fromCore = <Params extends ReadonlyArray<unknown>, A, P>(
       }),
     wait: (timeout) => wait(core, timeout),
     close: (closeOptions = {}) => close(core, closeOptions, release),
+    sendFile: (path, node, sendOptions) => NodeMethods.sendFile(core, path, node, sendOptions),
     with: (more) => fromCore<Params, A, P>(core, release, { ...options, ...more }),
     status,
     statusTable: Effect.map(status, StatusTable.format),
@@ -416,7 +426,7 @@ export const makeWith = Effect.fnUntraced(function*<const C extends Input>(
   options: ClusterOptions.ClusterOptions = {}
 ): Effect.fn.Return<JobCluster<Args<C>, Success<C>, Provisional<C>>, MakeError, Scheduler | Scope.Scope> {
   const checked = yield* Effect.fromResult(ClusterOptions.check(options))
-  const packed = yield* pack(computation)
+  const packed = yield* pack(computation, checked)
   const scope = yield* Scope.fork(yield* Effect.scope)
   const core = yield* ClusterCore.make(packed, checked, listeners).pipe(Scope.provide(scope))
   return fromCore(core, Scope.close(scope, Exit.void), {})
@@ -428,7 +438,7 @@ export const open = Effect.fnUntraced(function*(
   options: ClusterOptions.CheckedOptions,
   told: ClusterCore.Listeners
 ): Effect.fn.Return<ClusterCore.ClusterCore, MakeError, Scope.Scope> {
-  const packed = yield* pack(computation)
+  const packed = yield* pack(computation, options)
   const context = yield* Layer.build(Dispy.layerChecked(options))
   return yield* ClusterCore.make(packed, options, told).pipe(Effect.provideContext(context))
 })

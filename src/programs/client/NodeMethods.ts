@@ -6,6 +6,7 @@ import type { ComputationRefused, NodeUnreachable } from "../../domain/NodeError
 import * as NodeList from "../../domain/NodeList.ts"
 import * as Explain from "../../domain/scheduler/Explain.ts"
 import { nearest } from "../../domain/Suggestion.ts"
+import type { FileTooLarge, TransferFailed } from "../../domain/TransferError.ts"
 import type * as ClusterCore from "./ClusterCore.ts"
 import { type ClusterJob, nameOf } from "./ClusterJob.ts"
 import * as NodeAllocate from "./NodeAllocate.ts"
@@ -27,6 +28,24 @@ export interface NodeJobsOptions {
   /** Ask the node itself, and get only the jobs that run. Default false: all that were sent to it and not answered. */
   readonly fromNode?: boolean | undefined
 }
+
+/** How far a file is on its way to a node. */
+export interface SendProgress {
+  readonly path: string
+  /** Address of the node. */
+  readonly node: string
+  readonly sentBytes: number
+  readonly sizeBytes: number
+}
+
+/** How to send a file. */
+export interface SendFileOptions {
+  /** Called now and then while the file is sent, and when it is there. Must not throw. */
+  readonly onProgress?: ((progress: SendProgress) => void) | undefined
+}
+
+/** Why a file was not sent. */
+export type SendFileError = NodeMethodError | NodeNotReady | TransferFailed | FileTooLarge
 
 /** The node that is meant. */
 export const find = (core: ClusterCore.ClusterCore, node: NodeRef): Result.Result<DispyNode, NodeMethodError> => {
@@ -147,6 +166,24 @@ export const jobs = (
       return sent.filter((job) => numbers.has(job.number))
     })
   })
+
+/** Sends a file to the jobs' working directory on a node, under its last name. */
+export const sendFile = Effect.fnUntraced(function*(
+  core: ClusterCore.ClusterCore,
+  path: string,
+  ref: NodeRef,
+  { onProgress }: SendFileOptions = {}
+): Effect.fn.Return<0, SendFileError> {
+  const { address, reason, state } = yield* Effect.fromResult(find(core, ref))
+  if (core.control.idOf(address) === undefined) {
+    return yield* new NodeNotReady({ cluster: core.name, node: address, state, reason })
+  }
+  const tell = onProgress === undefined
+    ? undefined
+    : (sentBytes: number, sizeBytes: number) => onProgress({ path, node: address, sentBytes, sizeBytes })
+  yield* core.sendFile(path, address, tell)
+  return 0
+})
 
 /** Why a job is not running, or what became of it. */
 export const explain = (core: ClusterCore.ClusterCore, job: ClusterJob): Explain.Explanation =>

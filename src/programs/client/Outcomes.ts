@@ -6,7 +6,8 @@ import {
   JobFailed,
   JobTimedOut,
   NodeLost,
-  ResultNotSendable
+  ResultNotSendable,
+  ValueNotTransferred
 } from "../../domain/JobError.ts"
 import { Outcome, type ReplyFields, ReplyFlags } from "../../domain/wire/Entries.ts"
 import { decodeSlotDeath } from "../../domain/wire/SlotDeath.ts"
@@ -88,6 +89,8 @@ const errorOf = (job: ClusterJob, node: string, reply: ReplyFields): JobError | 
       })
     case Outcome.notCloneable:
       return new ResultNotSendable({ jobId, node, reason: Values.decodeError(reply.result).message })
+    case Outcome.notTransferred:
+      return new ValueNotTransferred({ jobId, node, reason: Values.decodeError(reply.result).message })
     case Outcome.returned:
     case Outcome.provisional:
       // The scheduler runs such a job again, or lets it go on; no reply of these kinds is an outcome.

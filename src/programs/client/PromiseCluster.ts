@@ -149,6 +149,12 @@ export interface PromiseMapOptions extends MapItems.MapOptions {
   readonly signal?: AbortSignal | undefined
 }
 
+/** How to send a file. */
+export interface PromiseSendFileOptions extends NodeMethods.SendFileOptions {
+  /** Gives the transfer up with the signal's reason. */
+  readonly signal?: AbortSignal | undefined
+}
+
 const levels = { debug: "Debug", info: "Info", warning: "Warn", error: "Error", none: "None" } as const
 
 type Runtime = ManagedRuntime.ManagedRuntime<never, never>
@@ -339,6 +345,24 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
   async wait(timeout?: Duration.Input): Promise<boolean> {
     if (this.#lifetime.end !== undefined) return true
     return await this.#runtime.runPromise(JobCluster.wait(this.#core, timeout))
+  }
+
+  /**
+   * Sends a file to the working directory that the jobs have on a node, under its last name; resolves to 0 when it is
+   * there, whole. Rejects with `FileTooLarge`, `TransferFailed`, `UnknownNode` or `NodeNotReady`; nothing is left there then.
+   */
+  async sendFile(path: string, node: NodeRef, options: PromiseSendFileOptions = {}): Promise<0> {
+    const { signal, ...rest } = options
+    signal?.throwIfAborted()
+    try {
+      return await this.#runtime.runPromise(
+        NodeMethods.sendFile(this.#core, path, node, rest),
+        signal === undefined ? {} : { signal }
+      )
+    } catch (error) {
+      signal?.throwIfAborted()
+      throw error
+    }
   }
 
   /** The same cluster with other job options: `cluster.with({ timeout: "2 seconds" }).submit(…)`. */

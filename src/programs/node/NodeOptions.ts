@@ -34,6 +34,11 @@ export const table = {
     about: "Remove the files of computations also where their client wants them kept",
     group: work
   }),
+  "max-file-size": Setting.size({
+    metavar: "SIZE",
+    about: "Largest file that is taken or sent, in bytes or as 10k, 20M, 2G, 1T; 0 for any (default)",
+    group: work
+  }),
   init: Setting.text({
     metavar: "FILE",
     about: "Module whose init() runs first, and close() last: what init returns are globals of all jobs here",

@@ -130,6 +130,7 @@ const settingsOf = (options: NodeOptions.NodeOptions, name: string, directory: s
   directory,
   helloDeadline: options["msg-timeout"] * 1000,
   serve: options.serve,
+  maxFileBytes: options["max-file-size"],
   forceCleanup: options["force-cleanup"],
   clientShutdown: options["client-shutdown"],
   ...(options["ip-addr"].length > 0 ? { addresses: [...new Set(options["ip-addr"])] } : {}),

@@ -146,6 +146,28 @@ export const seconds = (options: About & { readonly byDefault: number; readonly 
   }
 }
 
+const sizeUnits = ["", "k", "m", "g", "t"]
+
+/** Bytes in "1000", "10k", "1.5M", "2G", "1T"; the units are powers of 1024. */
+export const parseSize = (value: string): Result.Result<number, string> => {
+  const [, number, unit = ""] = /^\s*(\d{1,15}(?:\.\d+)?)\s*([kmgt]?)\s*$/i.exec(value) ?? []
+  const bytes = Math.floor(Number(number) * 1024 ** sizeUnits.indexOf(unit.toLowerCase()))
+  return Number.isSafeInteger(bytes)
+    ? Result.succeed(bytes)
+    : Result.fail(`${shown(value)} is not a size; write bytes, or 10k, 20M, 2G, 1T, or 0 for any`)
+}
+
+/** A number of bytes; 0 for any. */
+export const size = (options: About): Setting<number> => ({
+  ...options,
+  kind: "text",
+  byDefault: 0,
+  fromText: parseSize,
+  fromJson: (value) =>
+    typeof value === "string" || typeof value === "number" ? parseSize(String(value)) : wrong(value, "a size"),
+  toJson: (value) => value
+})
+
 /** A time of the day, in minutes since midnight. */
 export const timeOfDay = (options: About): Setting<number | undefined> => ({
   ...options,

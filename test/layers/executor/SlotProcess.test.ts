@@ -30,6 +30,7 @@ const aSlot = () => {
   const slot = SlotProcess.adopt(child as unknown as ChildProcess, {
     id: 1,
     marker: "test.1",
+    onFile: () => {},
     onEvent: (event) => events.push(event)
   })
   const end = async (): Promise<void> => {

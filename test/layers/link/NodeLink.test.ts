@@ -7,16 +7,16 @@ import * as NodeLinkSocket from "../../../src/layers/link/NodeLinkSocket.ts"
 import * as NodeListener from "../../../src/layers/node/NodeListener.ts"
 import * as NodeServer from "../../../src/layers/node/NodeServer.ts"
 import * as ExecutorConfig from "../../../src/services/ExecutorConfig.ts"
-import * as NodeConfig from "../../../src/services/NodeConfig.ts"
 import { NodeEndpoints } from "../../../src/services/NodeEndpoints.ts"
 import type { NodeLink } from "../../../src/services/NodeLink.ts"
 import { suite } from "../../conformance/NodeLink.ts"
+import * as NodeSettings from "../../support/NodeSettings.ts"
 
 const server = NodeServer.layer.pipe(
   Layer.provide(JobExecutorMemory.layer),
   Layer.provideMerge(Layer.mergeAll(
     HostStatsFixed.layer(),
-    NodeConfig.layer({ name: "subject", incarnation: "1", addresses: ["127.0.0.1"], port: 0 }),
+    NodeSettings.layer({ name: "subject", incarnation: "1", addresses: ["127.0.0.1"], port: 0 }),
     ExecutorConfig.layer({ cpus: 2, environment: {} })
   ))
 )

@@ -16,6 +16,7 @@ import * as NodeConfig from "../../../src/services/NodeConfig.ts"
 import { NodeEndpoints } from "../../../src/services/NodeEndpoints.ts"
 import { NodeLink } from "../../../src/services/NodeLink.ts"
 import * as HostileFrames from "../../support/HostileFrames.ts"
+import * as NodeSettings from "../../support/NodeSettings.ts"
 import * as ScriptedExecutor from "../../support/ScriptedExecutor.ts"
 
 const { sendAndAwaitClose } = HostileFrames
@@ -28,7 +29,7 @@ const listening = (settings: Partial<NodeConfig.NodeSettings> = {}) =>
       Layer.provide([
         ScriptedExecutor.make().layer,
         HostStatsFixed.layer(),
-        NodeConfig.layer({ name: "n1", port: 0, addresses: ["127.0.0.1"], ...settings })
+        NodeSettings.layer({ name: "n1", port: 0, addresses: ["127.0.0.1"], ...settings })
       ])
     )
   ).pipe(
@@ -128,7 +129,7 @@ describe("a peer", () => {
   it.live("that sends what is no frame is disconnected within a second", () =>
     Effect.gen(function*() {
       const port = portOf(yield* listening())
-      for (const text of ["GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "\0", "\xFF\xFF\xFF\xFF\xFF\xFF"]) {
+      for (const text of ["GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "\0\0", "\xFF\xFF\xFF\xFF\xFF\xFF"]) {
         const millis = yield* Effect.promise(() => sendAndAwaitClose(port, Buffer.from(text, "latin1")))
         expect(millis).toBeLessThan(1000)
       }

@@ -6,9 +6,9 @@ import { protocolVersion } from "../../../src/domain/NodeInfo.ts"
 import { countReplies, noBytes, Outcome } from "../../../src/domain/wire/Entries.ts"
 import * as HostStatsFixed from "../../../src/layers/host/HostStatsFixed.ts"
 import * as NodeServer from "../../../src/layers/node/NodeServer.ts"
-import * as NodeConfig from "../../../src/services/NodeConfig.ts"
 import { NodeLifecycle } from "../../../src/services/NodeLifecycle.ts"
 import * as NodeClients from "../../support/NodeClients.ts"
+import * as NodeSettings from "../../support/NodeSettings.ts"
 import * as ScriptedExecutor from "../../support/ScriptedExecutor.ts"
 
 const { aComputation, listen, outcomesOf, someJobs } = NodeClients
@@ -22,7 +22,7 @@ const aNode = (options?: Parameters<typeof ScriptedExecutor.make>[0]) =>
     const { layer, script } = ScriptedExecutor.make(options)
     const context = yield* Layer.build(
       NodeServer.layer.pipe(
-        Layer.provide([layer, HostStatsFixed.layer(), NodeConfig.layer({ name: "n1", incarnation: "i1" })])
+        Layer.provide([layer, HostStatsFixed.layer(), NodeSettings.layer({ name: "n1", incarnation: "i1" })])
       )
     )
     const lifecycle = yield* NodeLifecycle.pipe(Effect.provideContext(context))

@@ -14,8 +14,21 @@ describe("cluster options", () => {
       name: undefined,
       timeoutMillis: 0,
       isReentrant: false,
-      limits: { graceMillis: 1000, outputLimitBytes: 1024 * 1024 }
+      limits: { graceMillis: 1000, outputLimitBytes: 1024 * 1024 },
+      depends: [],
+      destPath: undefined,
+      keepFiles: false,
+      maxFileBytes: 0,
+      filesDirectory: process.cwd(),
+      onFile: undefined,
+      notes: []
     })
+  })
+
+  it("take a destPath below the client's own directory, and say so of one that looks absolute", () => {
+    const checked = Result.getOrThrow(ClusterOptions.check({ destPath: "/data/of mine/" }))
+    expect(checked.destPath).toBe("data/of mine")
+    expect(checked.notes).toEqual([expect.stringContaining("its leading \"/\" is ignored")])
   })
 
   it("take durations as text and as milliseconds", () => {
@@ -27,6 +40,13 @@ describe("cluster options", () => {
   })
 
   it.each([
+    [{ destPath: "../x" }, "destPath", "leads elsewhere"],
+    [{ destPath: "C:/x" }, "destPath", "drive letter"],
+    [{ destPath: "" }, "destPath", "empty"],
+    [{ maxFileSize: -1 }, "maxFileSize", "whole number"],
+    [{ cleanup: "no" as never }, "cleanup", "not a boolean"],
+    [{ depends: "a.txt" as never }, "depends", "list of paths"],
+    [{ depends: [new URL("https://example.org/x")] }, "depends", "not a path"],
     [{ timeout: 0 }, "timeout", "no time"],
     [{ timeout: "soon" }, "timeout", "\"soon\" is not a duration"],
     [{ timeout: "60 days" }, "timeout", "49 days"],

@@ -1,0 +1,256 @@
+/**
+ * Arguments and results that travel over bulk connections, next to the engine: a
+ * job goes to its node when its arguments are there, and its reply to the scheduler
+ * when its result is here. Until then the scheduler holds the job for running.
+ *
+ * ```
+ * Dispatch ──▶ sending arguments ──▶ entry with `largeArgs` ──▶ … reply with `largeResult` ──▶ fetching ──▶ Replied
+ *                 │ cancelled: its reply is made here      the node is lost: given back unstarted, or as the core says
+ *                 └ failed: `notTransferred`
+ * ```
+ */
+import { Effect, Exit, Fiber } from "effect"
+import { maxValueBytes } from "../../domain/NodeInfo.ts"
+import type { JobRecord } from "../../domain/scheduler/JobRecord.ts"
+import type { Event } from "../../domain/scheduler/SchedulerEvent.ts"
+import type { TransferFailed } from "../../domain/TransferError.ts"
+import * as Entries from "../../domain/wire/Entries.ts"
+import { largeBytes } from "../../domain/wire/LargeValue.ts"
+import type { Content } from "../../services/FileTransfer.ts"
+import * as Values from "../../slot/Values.ts"
+import type { ConnectedNode } from "./ConnectedNode.ts"
+
+/** What it needs of the engine. */
+export interface Surroundings {
+  readonly fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
+  readonly post: (event: Event) => void
+  /** Sends job entries to a node. */
+  readonly send: (node: ConnectedNode, computationId: string, batch: Uint8Array) => void
+  /** The job as the scheduler has it with a node; undefined when it has not. */
+  readonly running: (computationId: string, nodeId: string, number: number, attempt: number) => JobRecord | undefined
+}
+
+/** A job whose arguments are on their way, or whose result is. */
+interface Moving {
+  readonly computationId: string
+  readonly nodeId: string
+  readonly jobId: number
+  readonly attempt: number
+  /** The reply whose result is fetched; undefined while arguments are sent. */
+  readonly reply: Entries.ReplyFields | undefined
+  fiber: Fiber.Fiber<unknown, unknown> | undefined
+}
+
+/** The values under way. */
+export interface LargeValues {
+  readonly surroundings: Surroundings
+  readonly moving: Map<string, Moving>
+  /** Results that are here, for replies that the scheduler is about to take. */
+  readonly results: Map<string, Uint8Array>
+}
+
+/** None. */
+export const make = (surroundings: Surroundings): LargeValues => ({
+  surroundings,
+  moving: new Map(),
+  results: new Map()
+})
+
+const keyOf = (computationId: string, jobId: number, attempt: number): string => `${jobId} ${attempt} ${computationId}`
+
+const isLarge = (job: JobRecord): boolean =>
+  job.args.length > largeBytes || (job.held !== undefined && job.held.path !== "")
+
+const contentOf = ({ args, held }: JobRecord): Content =>
+  held === undefined || held.path === "" ? { _tag: "Bytes", bytes: args } : { _tag: "File", ...held }
+
+const nothing: Omit<Entries.ReplyFields, "jobId" | "attempt" | "outcome"> = {
+  flags: 0,
+  startMillis: 0,
+  durationMicros: 0,
+  result: Entries.noBytes,
+  stdout: Entries.noBytes,
+  stderr: Entries.noBytes
+}
+
+const replied = (moving: Moving, reply: Entries.ReplyFields): Event => ({
+  _tag: "Replied",
+  nodeId: moving.nodeId,
+  computationId: moving.computationId,
+  batch: Entries.encodeReply(reply)
+})
+
+/** The reply of a job whose arguments did not get there, or whose result did not get here. */
+const replyFor = ({ attempt, jobId, reply }: Moving, outcome: Entries.Outcome, error?: Error): Entries.ReplyFields => ({
+  ...nothing,
+  ...reply,
+  jobId,
+  attempt,
+  outcome,
+  flags: (reply?.flags ?? 0) & ~Entries.ReplyFlags.largeResult,
+  result: error === undefined ? Entries.noBytes : Values.encodeError(error)
+})
+
+const start = (
+  self: LargeValues,
+  moving: Moving,
+  effect: Effect.Effect<void, TransferFailed | Error>,
+  isThere: () => boolean
+): void => {
+  const key = keyOf(moving.computationId, moving.jobId, moving.attempt)
+  self.moving.set(key, moving)
+  moving.fiber = self.surroundings.fork(
+    effect.pipe(
+      Effect.onExit((exit) =>
+        Effect.sync(() => {
+          if (self.moving.get(key) !== moving) return
+          // When the node is lost, that decides what becomes of the job.
+          if (Exit.isFailure(exit) && !isThere()) return
+          self.moving.delete(key)
+        })
+      ),
+      Effect.catch((error) =>
+        Effect.sync(() => {
+          if (isThere()) {
+            self.surroundings.post(replied(moving, replyFor(moving, Entries.Outcome.notTransferred, error)))
+          }
+        })
+      )
+    )
+  )
+}
+
+const sendArguments = (
+  self: LargeValues,
+  node: ConnectedNode,
+  computationId: string,
+  job: JobRecord,
+  isThere: () => boolean
+): void => {
+  const { attempt, flags, number: jobId, timeoutMillis } = job
+  const moving: Moving = { computationId, nodeId: node.id, jobId, attempt, reply: undefined, fiber: undefined }
+  const entry = { jobId, attempt, flags: flags | Entries.JobFlags.largeArgs, timeoutMillis, args: Entries.noBytes }
+  const put = node.transfer.put({
+    computationId,
+    target: { _tag: "Arguments", jobId, attempt },
+    content: contentOf(job),
+    what: `the arguments of job ${jobId}`
+  })
+  const sent = Effect.sync(() => self.surroundings.send(node, computationId, Entries.encodeJobs([entry])))
+  start(self, moving, Effect.andThen(put, sent), isThere)
+}
+
+/** Starts what has large arguments on its way and returns the jobs that go at once. */
+export const dispatch = (
+  self: LargeValues,
+  node: ConnectedNode,
+  computationId: string,
+  jobs: ReadonlyArray<JobRecord>,
+  isThere: () => boolean
+): ReadonlyArray<JobRecord> => {
+  if (!jobs.some(isLarge)) return jobs
+  for (const job of jobs) if (isLarge(job)) sendArguments(self, node, computationId, job, isThere)
+  return jobs.filter((job) => !isLarge(job))
+}
+
+const tooLarge = (sizeBytes: number): Error =>
+  new RangeError(`the result has ${sizeBytes} bytes, more than the ${maxValueBytes} that can be held`)
+
+const fetchResult = (
+  self: LargeValues,
+  node: ConnectedNode,
+  computationId: string,
+  reply: Entries.ReplyFields,
+  isThere: () => boolean
+): void => {
+  const { attempt, jobId } = reply
+  const sizeBytes = reply.result.length === 8 ? Entries.viewOf(reply.result).getFloat64(0, true) : Number.NaN
+  const moving: Moving = { computationId, nodeId: node.id, jobId, attempt, reply, fiber: undefined }
+  const isGood = Number.isSafeInteger(sizeBytes) && sizeBytes >= 0 && sizeBytes <= maxValueBytes
+  const fetched = isGood
+    ? node.transfer.getBytes({
+      computationId,
+      source: { _tag: "Result", jobId, attempt },
+      sizeBytes,
+      what: `the result of job ${jobId}`
+    })
+    : Effect.fail(tooLarge(sizeBytes))
+  const taken = Effect.map(fetched as Effect.Effect<Uint8Array, Error>, (bytes) => {
+    self.results.set(keyOf(computationId, jobId, attempt), bytes)
+    self.surroundings.post(replied(moving, replyFor(moving, reply.outcome)))
+  })
+  start(self, moving, taken, isThere)
+}
+
+/**
+ * Takes the replies out of a batch whose results are to be fetched, and returns the others: the batch itself when there
+ * is none of the first kind.
+ */
+export const take = (
+  self: LargeValues,
+  node: ConnectedNode,
+  computationId: string,
+  batch: Uint8Array,
+  isThere: () => boolean
+): Uint8Array => {
+  if (!Entries.hasLargeResults(batch)) return batch
+  const view = Entries.viewOf(batch)
+  const others: Array<Entries.ReplyFields> = []
+  for (let offset = 0; offset < batch.length; offset += Entries.entrySize(view, offset)) {
+    const reply = Entries.readReply(batch, view, offset)
+    const isHeld = (reply.flags & Entries.ReplyFlags.largeResult) !== 0 &&
+      self.surroundings.running(computationId, node.id, reply.jobId, reply.attempt) !== undefined
+    if (isHeld) fetchResult(self, node, computationId, reply, isThere)
+    else others.push(reply)
+  }
+  return Entries.encodeReplies(others)
+}
+
+/** The reply with its result in it, if that was fetched. */
+export const complete = (self: LargeValues, computationId: string, reply: Entries.ReplyFields): Entries.ReplyFields => {
+  if (self.results.size === 0) return reply
+  const key = keyOf(computationId, reply.jobId, reply.attempt)
+  const result = self.results.get(key)
+  self.results.delete(key)
+  return result === undefined ? reply : { ...reply, result }
+}
+
+const stop = (self: LargeValues, key: string, moving: Moving): void => {
+  self.moving.delete(key)
+  if (moving.fiber !== undefined) self.surroundings.fork(Fiber.interrupt(moving.fiber))
+}
+
+/** Cancels jobs whose values are under way, which the node cannot; returns the numbers of the others. */
+export const cancel = (
+  self: LargeValues,
+  nodeId: string,
+  computationId: string,
+  jobNumbers: ReadonlyArray<number>
+): ReadonlyArray<number> => {
+  if (self.moving.size === 0) return jobNumbers
+  const rest = new Set(jobNumbers)
+  for (const [key, moving] of self.moving) {
+    if (moving.nodeId !== nodeId || moving.computationId !== computationId || !rest.delete(moving.jobId)) continue
+    stop(self, key, moving)
+    self.surroundings.post(replied(moving, replyFor(moving, Entries.Outcome.cancelled)))
+  }
+  return [...rest]
+}
+
+/** What the scheduler is to take in before this event: jobs that a lost node never got run elsewhere. */
+export const before = (self: LargeValues, event: Event): ReadonlyArray<Event> => {
+  if (self.moving.size === 0 && self.results.size === 0) return []
+  if (event._tag === "ComputationClosed") {
+    for (const [key, moving] of self.moving) if (moving.computationId === event.computationId) stop(self, key, moving)
+    for (const key of self.results.keys()) if (key.endsWith(` ${event.computationId}`)) self.results.delete(key)
+    return []
+  }
+  if (event._tag !== "NodeLost") return []
+  const returned: Array<Event> = []
+  for (const [key, moving] of self.moving) {
+    if (moving.nodeId !== event.nodeId) continue
+    stop(self, key, moving)
+    if (moving.reply === undefined) returned.push(replied(moving, replyFor(moving, Entries.Outcome.returned)))
+  }
+  return returned
+}

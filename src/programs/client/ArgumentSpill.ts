@@ -1,0 +1,53 @@
+/**
+ * Encoded arguments that wait for a node: a queue of many large ones must not fill
+ * the memory of the client, so beyond a bound they wait in files of a private
+ * directory, from which they are sent as they are.
+ */
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import type { HeldArguments } from "../../domain/scheduler/JobRecord.ts"
+
+/** Bytes of arguments that wait in memory, over all clusters of the process. */
+export const heldBytes = 256 * 1024 * 1024
+
+/** Smaller arguments are not worth a file. */
+const leastBytes = 64 * 1024
+
+let held = 0
+let directory = ""
+let last = 0
+
+const makeDirectory = (): string => {
+  if (directory === "") {
+    directory = fs.mkdtempSync(path.join(os.tmpdir(), "dispy-arguments-"))
+    process.once("exit", () => fs.rmSync(directory, { recursive: true, force: true }))
+  }
+  return directory
+}
+
+/** Counts arguments that are to wait; puts them into a file where there are too many. Undefined for small ones. */
+export const hold = (encoded: Uint8Array): HeldArguments | undefined => {
+  if (encoded.length < leastBytes) return undefined
+  const sizeBytes = encoded.length
+  if (held + sizeBytes <= heldBytes) {
+    held += sizeBytes
+    return { path: "", sizeBytes }
+  }
+  const file = path.join(makeDirectory(), String(++last))
+  try {
+    fs.writeFileSync(file, encoded, { flag: "wx", mode: 0o600 })
+  } catch {
+    // Without room on the disk memory has to do.
+    fs.rmSync(file, { force: true })
+    held += sizeBytes
+    return { path: "", sizeBytes }
+  }
+  return { path: file, sizeBytes }
+}
+
+/** The arguments are not needed any more. */
+export const release = ({ path: file, sizeBytes }: HeldArguments): void => {
+  if (file === "") held -= sizeBytes
+  else fs.rm(file, { force: true }, () => {})
+}
