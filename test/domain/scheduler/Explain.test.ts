@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest"
-import type { DispyNode } from "../../../src/domain/DispyNode.ts"
+import { type DispyNode, nothingTransferred } from "../../../src/domain/DispyNode.ts"
 import { explain, type Facts } from "../../../src/domain/scheduler/Explain.ts"
 
 const aNode = (node: Partial<DispyNode> = {}): DispyNode => ({
@@ -18,6 +18,7 @@ const aNode = (node: Partial<DispyNode> = {}): DispyNode => ({
   updateTime: 0,
   availInfo: undefined,
   platform: "",
+  transferred: nothingTransferred,
   ...node
 })
 
