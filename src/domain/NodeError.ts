@@ -55,6 +55,16 @@ export class NotLeased extends Schema.TaggedError<NotLeased>()("NotLeased", {
   }
 }
 
+/** A client wants to end the node, whose owner does not let clients do that. */
+export class ShutdownRefused extends Schema.TaggedError<ShutdownRefused>()("ShutdownRefused", {
+  node: Schema.String
+}) {
+  override get message(): string {
+    return `node ${this.node} does not let clients shut it down; its owner can allow that with dispynode` +
+      " --client-shutdown"
+  }
+}
+
 /** A peer sent bytes that are not what the protocol says. */
 export class MalformedMessage extends Schema.TaggedError<MalformedMessage>()("MalformedMessage", {
   peer: Schema.String,

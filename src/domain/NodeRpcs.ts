@@ -18,13 +18,21 @@
  *   CancelJobs {jobIds}              ──▶
  *   NodeJobs                         ──▶      ids of the jobs that it has
  *   CloseComputation                 ──▶
+ *   ShutDown                         ──▶      (ends when its last client has gone) | ShutdownRefused
  *   ReleaseLease                     ──▶
  * ```
  */
 import { Schema } from "effect"
 import { Rpc, RpcGroup } from "effect/rpc"
 import { Computation, FileEntry } from "./Computation.ts"
-import { ComputationRefused, MalformedMessage, NodeBusy, NotLeased, VersionMismatch } from "./NodeError.ts"
+import {
+  ComputationRefused,
+  MalformedMessage,
+  NodeBusy,
+  NotLeased,
+  ShutdownRefused,
+  VersionMismatch
+} from "./NodeError.ts"
 import { AvailInfo, NodeInfo } from "./NodeInfo.ts"
 
 /** What a node tells its client without being asked. */
@@ -178,6 +186,12 @@ export class ReleaseLease extends Rpc.make("ReleaseLease", {
   payload: { leaseId: Schema.String }
 }) {}
 
+/** Ends the node when its last client has gone; it takes no new ones from now on. */
+export class ShutDown extends Rpc.make("ShutDown", {
+  payload: { leaseId: Schema.String },
+  error: Schema.Union([NotLeased, ShutdownRefused])
+}) {}
+
 /** All messages of the control protocol. */
 export class NodeRpcs extends RpcGroup.make(
   Hello,
@@ -191,5 +205,6 @@ export class NodeRpcs extends RpcGroup.make(
   CancelJobs,
   NodeJobs,
   CloseComputation,
-  ReleaseLease
+  ReleaseLease,
+  ShutDown
 ) {}

@@ -9,6 +9,7 @@ import type {
   NodeBusy,
   NodeUnreachable,
   NotLeased,
+  ShutdownRefused,
   VersionMismatch
 } from "../domain/NodeError.ts"
 import type { NodeInfo } from "../domain/NodeInfo.ts"
@@ -91,6 +92,8 @@ export interface NodeConnection {
     leaseId: string,
     computationId: string
   ) => Effect.Effect<void, NotLeased | NodeUnreachable>
+  /** Has the node end when its last client has gone; its owner may not let clients do that. */
+  readonly shutDown: (leaseId: string) => Effect.Effect<void, NotLeased | ShutdownRefused | NodeUnreachable>
   /** Gives the node back; ends the lease's computations. */
   readonly release: (leaseId: string) => Effect.Effect<void, NodeUnreachable>
 }

@@ -3,7 +3,7 @@ import { Context, type Effect, type Scope } from "effect"
 import type { Computation } from "../domain/Computation.ts"
 import type { DispyNode, NodeStatus } from "../domain/DispyNode.ts"
 import type { SessionJobs } from "../domain/node/SessionJobs.ts"
-import type { CannotStart, ComputationRefused, NodeUnreachable } from "../domain/NodeError.ts"
+import type { CannotStart, ComputationRefused, NodeUnreachable, ShutdownRefused } from "../domain/NodeError.ts"
 import type { NodeRule, NodeTarget } from "../domain/NodeList.ts"
 import type { JobRecord } from "../domain/scheduler/JobRecord.ts"
 import type { FileTooLarge, TransferFailed } from "../domain/TransferError.ts"
@@ -62,6 +62,8 @@ export interface NodeControl {
   readonly jobs: (address: string) => ReadonlyArray<JobRecord>
   /** The numbers of the jobs that the node itself says it has. */
   readonly askJobs: (address: string) => Effect.Effect<SessionJobs, NodeUnreachable>
+  /** Has the node end when its last client has gone. */
+  readonly shutDown: (address: string) => Effect.Effect<void, NodeUnreachable | ShutdownRefused>
   /** Id of a node that may get pinned jobs; undefined for one that is not connected or not used. */
   readonly idOf: (address: string) => string | undefined
 }

@@ -157,7 +157,13 @@ describe("on a terminal", () => {
       if (child.exitCode !== null) return resume(Effect.succeed(child.exitCode))
       child.on("exit", (code) => resume(Effect.succeed(code)))
     })
-    return { type: (text: string) => Effect.sync(() => child.stdin.write(text)), shows, ended, screen: () => screen }
+    return {
+      command,
+      type: (text: string) => Effect.sync(() => child.stdin.write(text)),
+      shows,
+      ended,
+      screen: () => screen
+    }
   })
 
   it.live("reads commands, and none with --daemon", () =>
@@ -175,10 +181,31 @@ describe("on a terminal", () => {
       expect(daemon.screen()).not.toContain("Serving")
     }))
 
+  it.live("goes on in the background when it was stopped and sent there, and reads commands again in front", () =>
+    Effect.gen(function*() {
+      const { command, ended, shows, type } = yield* onTerminal("bash --norc -i")
+      yield* type(`${command}\n`)
+      yield* shows(/ready on/)
+      yield* type("\u001a")
+      yield* shows(/Stopped/)
+      yield* type("bg\n")
+      yield* type("echo front $((6 * 7))\n")
+      yield* shows(/front 42/)
+      yield* type("jobs\n")
+      yield* shows(/Running/)
+      yield* type("fg\n")
+      yield* shows(/fg\r?\n[^]*dispynode\.ts/)
+      yield* type("status\n")
+      yield* shows(/Serving 1 cpu/)
+      yield* type("quit\n")
+      yield* type("exit\n")
+      expect(yield* ended).toBe(0)
+    }))
+
   it.live("reads nothing in the background, where that would stop it", () =>
     Effect.gen(function*() {
       const { ended, screen, shows, type } = yield* onTerminal(
-        "bash -c 'set -m; dispynode & echo pid $!; read word; kill -s CONT $!; echo got $word; read word; kill -s TERM $!; wait $!; echo status $?'"
+        "bash -c 'set -m; dispynode & echo pid $!; read word; echo got $word; read word; kill -s TERM $!; wait $!; echo status $?'"
       )
       const pid = yield* shows(/pid (\d+)/)
       yield* shows(/ready on/)

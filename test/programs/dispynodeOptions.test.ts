@@ -175,6 +175,25 @@ describe("--serve", () => {
     }))
 })
 
+describe("--client-shutdown", () => {
+  it.live("lets a client end the node when it has left it, and without it nobody does", () =>
+    Effect.gen(function*() {
+      const open = yield* start(["--port", "0", "--cpus", "1", "--client-shutdown"])
+      const shut = yield* start(["--port", "0", "--cpus", "1"])
+      const [openPort, shutPort] = [(yield* readyPort(open)).port, (yield* readyPort(shut)).port]
+      const nodes = [openPort, shutPort].map((port) => `127.0.0.1:${port}`)
+      yield* Effect.promise(async () => {
+        await using cluster = await createJobCluster((x: number) => x + 1, { nodes })
+        await expect(cluster.shutdownNode(nodes[1]!)).rejects.toMatchObject({ _tag: "ShutdownRefused" })
+        await cluster.shutdownNode(nodes[0]!)
+        expect(await cluster.run(1)).toBe(2)
+        expect(await Effect.runPromise(open.ended)).toEqual({ code: 0, signal: null })
+      })
+      expect(shut.child.exitCode).toBeNull()
+      expect(open.stderr.join("\n")).toMatch(/a client shuts the node down/)
+    }))
+})
+
 describe("service hours", () => {
   it.live("outside of them a node takes clients and runs nothing", () =>
     Effect.gen(function*() {

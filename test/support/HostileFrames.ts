@@ -33,6 +33,7 @@ export const validFrames: Effect.Effect<ReadonlyArray<Uint8Array>> = Effect.gen(
     Dispatch: { leaseId, computationId: "c", batch: someJobs(1, 2, 3), acknowledged: 0 },
     CancelJobs: { leaseId, computationId: "c", jobIds: [1, 2, 3] },
     CloseComputation: { leaseId, computationId: "c" },
+    ShutDown: { leaseId },
     ReleaseLease: { leaseId }
   }
   return [...NodeRpcs.requests.values()].map((rpc, index) =>

@@ -85,6 +85,7 @@ export const make = (address: string, ipAddr: string, info: NodeInfo, rpc: NodeR
       call(rpc.Dispatch({ leaseId, computationId, batch, acknowledged })),
     cancelJobs: (leaseId, computationId, jobIds) => call(rpc.CancelJobs({ leaseId, computationId, jobIds })),
     closeComputation: (leaseId, computationId) => call(rpc.CloseComputation({ leaseId, computationId })),
+    shutDown: (leaseId) => call(rpc.ShutDown({ leaseId })),
     release: (leaseId) => call(rpc.ReleaseLease({ leaseId }))
   }
 }

@@ -4,13 +4,13 @@
  */
 import { DateTime, Effect } from "effect"
 import * as ServiceHours from "../../domain/node/ServiceHours.ts"
-import { NodeControl } from "../../services/NodeControl.ts"
+import { NodeOwner } from "../../services/NodeOwner.ts"
 
 const minuteMillis = 60_000
 
 /** Opens and closes the node by the clock; succeeds when the node is to end. */
 export const keep = Effect.fnUntraced(function*(hours: ServiceHours.ServiceHours) {
-  const control = yield* NodeControl
+  const control = yield* NodeOwner
   const end = ServiceHours.endAfter(hours, yield* DateTime.nowInCurrentZone)
   let wasOpen = true
   while (true) {

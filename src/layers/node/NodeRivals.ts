@@ -21,13 +21,13 @@ export interface Rival {
   readonly directory: string
 }
 
-/** Writes down what others need to know of this daemon. */
+/** Writes down what others need to know of this daemon; they can do without. */
 export const record = (directory: string, name: string, ports: ReadonlyArray<number>): Effect.Effect<void> =>
-  Effect.sync(() =>
+  Effect.try(() =>
     fs.writeFileSync(path.join(directory, recordName), Schema.encodeSync(NodeRecord)({ name, ports: [...ports] }), {
       mode: 0o600
     })
-  )
+  ).pipe(Effect.ignore)
 
 /** Inodes of the sockets that listen on a TCP port, as the kernel lists them. */
 const listeners = (port: number): ReadonlySet<string> => {

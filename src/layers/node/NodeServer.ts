@@ -11,7 +11,14 @@ import type { Duplex } from "node:stream"
 import type { Computation } from "../../domain/Computation.ts"
 import * as Leases from "../../domain/node/Leases.ts"
 import * as Returned from "../../domain/node/Returned.ts"
-import { ComputationRefused, MalformedMessage, NodeBusy, NotLeased, VersionMismatch } from "../../domain/NodeError.ts"
+import {
+  ComputationRefused,
+  MalformedMessage,
+  NodeBusy,
+  NotLeased,
+  ShutdownRefused,
+  VersionMismatch
+} from "../../domain/NodeError.ts"
 import { type NodeInfo, protocolVersion } from "../../domain/NodeInfo.ts"
 import { NodeRpcs } from "../../domain/NodeRpcs.ts"
 import { packageVersion } from "../../domain/Version.ts"
@@ -20,13 +27,13 @@ import { BulkDoor } from "../../services/BulkDoor.ts"
 import { HostStats } from "../../services/HostStats.ts"
 import { JobExecutor } from "../../services/JobExecutor.ts"
 import { NodeConfig } from "../../services/NodeConfig.ts"
-import { NodeControl } from "../../services/NodeControl.ts"
 import { NodeLifecycle } from "../../services/NodeLifecycle.ts"
 import type { SeatTerms } from "../../services/NodeLink.ts"
+import { NodeOwner } from "../../services/NodeOwner.ts"
 import * as BulkServer from "../bulk/BulkServer.ts"
 import * as LeaseSession from "./LeaseSession.ts"
-import * as NodeControlTenants from "./NodeControlTenants.ts"
 import * as NodeFiles from "./NodeFiles.ts"
+import * as NodeOwnerTenants from "./NodeOwnerTenants.ts"
 import * as NodeTenants from "./NodeTenants.ts"
 
 const makeHello = (state: NodeTenants.NodeTenants, name: string, info: Effect.Effect<NodeInfo>) =>
@@ -185,6 +192,7 @@ const makeHandlers = (options: {
   readonly close: NodeTenants.Closer
   readonly scope: Scope.Scope
   readonly pulse: Pulse
+  readonly clientShutdown: boolean
 }) => {
   const { close, executor, files, name, state } = options
   const hello = makeHello(state, name, options.info)
@@ -269,6 +277,12 @@ const makeHandlers = (options: {
           Effect.ensuring(NodeTenants.tell(state))
         )
     },
+    ShutDown: ({ leaseId }, { client }): Effect.Effect<void, NotLeased | ShutdownRefused> => {
+      const session = sessionOf(leaseId, client)
+      if (session === undefined) return notLeased("a shutdown")
+      if (!options.clientShutdown) return Effect.fail(new ShutdownRefused({ node: name }))
+      return NodeTenants.shutDown(state, session.clientName)
+    },
     ReleaseLease: ({ leaseId }, { client }) =>
       Effect.suspend(() => {
         const tenant = tenantWith(leaseId, client)
@@ -346,7 +360,17 @@ const make = Effect.gen(function*() {
     availInfo: now
   }))
   const pulse = makePulse(availInfo, config.pulseInterval)
-  const handlers = makeHandlers({ state, name: config.name, executor, info, files, close, scope, pulse })
+  const handlers = makeHandlers({
+    state,
+    name: config.name,
+    executor,
+    info,
+    files,
+    close,
+    scope,
+    pulse,
+    clientShutdown: config.clientShutdown
+  })
 
   const countDown = Effect.fnUntraced(function*(tenant: NodeTenants.Tenant, connection: number) {
     const before = tenant.leases
@@ -374,13 +398,13 @@ const make = Effect.gen(function*() {
   return (yield* NodeRpcs.toHandlers(handlers)).pipe(
     Context.add(NodeLifecycle, lifecycle),
     Context.add(BulkDoor, doorOf(files)),
-    Context.add(NodeControl, NodeControlTenants.make(state, executor, close))
+    Context.add(NodeOwner, NodeOwnerTenants.make(state, executor, close))
   )
 })
 
 /** Serves the control protocol over the executor. */
 export const layer: Layer.Layer<
-  Rpc.ToHandler<RpcGroup.Rpcs<typeof NodeRpcs>> | NodeLifecycle | NodeControl | BulkDoor,
+  Rpc.ToHandler<RpcGroup.Rpcs<typeof NodeRpcs>> | NodeLifecycle | NodeOwner | BulkDoor,
   never,
   NodeConfig | HostStats | JobExecutor
 > = Layer.effectContext(make)

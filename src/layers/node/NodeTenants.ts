@@ -36,6 +36,8 @@ export interface NodeTenants {
   /** Why no more clients are taken; empty when they are. */
   endingBecause: string
   isDraining: boolean
+  /** Done when a client shut the node down. */
+  readonly shutdown: Deferred.Deferred<string>
   /** Told when a computation or a lease is gone. */
   readonly watchers: Set<() => void>
 }
@@ -53,6 +55,7 @@ export const make = (options: Pick<NodeTenants, "serve" | "startedAt"> & { reado
   availability: Availability.initial,
   endingBecause: "",
   isDraining: false,
+  shutdown: Deferred.makeUnsafe(),
   watchers: new Set()
 })
 
@@ -101,6 +104,14 @@ export const until = (state: NodeTenants, holds: () => boolean): Effect.Effect<v
     state.watchers.add(look)
     look()
     return Effect.sync(() => state.watchers.delete(look))
+  })
+
+/** Has the node end when its clients have gone. */
+export const shutDown = (state: NodeTenants, clientName: string): Effect.Effect<void> =>
+  Effect.gen(function*() {
+    state.endingBecause = `${clientName} shut it down`
+    yield* Effect.logInfo("a client shuts the node down").pipe(Effect.annotateLogs({ clientName }))
+    yield* Deferred.succeed(state.shutdown, clientName)
   })
 
 /** Why the node takes no more computations; empty when it does. */

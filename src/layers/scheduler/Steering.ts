@@ -161,5 +161,14 @@ export const make = (fleet: Fleet, roll: Member.Roll, env: NodeSupervisor.Enviro
       )
     })
 
-  return { allocate, discover: fleet.look, deallocate, close, resetup, setCpus, idOf, jobs, askJobs }
+  const shutDown: NodeControl["shutDown"] = (address) =>
+    Effect.suspend(() => {
+      const node = fleet.members.get(address)?.node
+      if (node === undefined) return Effect.fail(new NodeUnreachable({ address, reason: "it is not connected" }))
+      return node.connection.shutDown(node.leaseId).pipe(
+        Effect.catchTag("NotLeased", (error) => Effect.fail(new NodeUnreachable({ address, reason: error.message })))
+      )
+    })
+
+  return { allocate, discover: fleet.look, deallocate, close, resetup, setCpus, idOf, jobs, askJobs, shutDown }
 }

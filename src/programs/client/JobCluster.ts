@@ -6,7 +6,7 @@ import { type Duration, Effect, Exit, Layer, Pull, Result, Scope, Stream } from 
 import type { ClusterClosed, InvalidOption, NodeNotReady, UnknownNode } from "../../domain/ClusterError.ts"
 import type { ComputationError } from "../../domain/ComputationError.ts"
 import type { JobError } from "../../domain/JobError.ts"
-import type { CannotStart, ComputationRefused, NodeUnreachable } from "../../domain/NodeError.ts"
+import type { CannotStart, ComputationRefused, NodeUnreachable, ShutdownRefused } from "../../domain/NodeError.ts"
 import type { Explanation } from "../../domain/scheduler/Explain.ts"
 import type { JobStatus } from "../../domain/scheduler/JobRecord.ts"
 import type { Scheduler } from "../../services/Scheduler.ts"
@@ -115,6 +115,14 @@ export interface JobCluster<in Params extends ReadonlyArray<unknown>, out A, out
     node: NodeRef,
     options?: NodeMethods.CloseNodeOptions
   ) => Effect.Effect<void, NodeMethods.NodeMethodError>
+  /**
+   * `closeNode`, and the node ends when no client has it any more; it takes no new ones. Fails with `ShutdownRefused`
+   * where dispynode runs without `--client-shutdown`.
+   */
+  readonly shutdownNode: (
+    node: NodeRef,
+    options?: NodeMethods.CloseNodeOptions
+  ) => Effect.Effect<void, NodeMethods.NodeMethodError | NodeUnreachable | ShutdownRefused>
   /** Leaves the node and sets it up again, `allocate` included; succeeds when it is ready. */
   readonly resetupNode: (
     node: NodeRef,
@@ -409,6 +417,7 @@ const fromCore = <Params extends ReadonlyArray<unknown>, A, P>(
     allocateNode: (entries) => NodeMethods.allocate(core, entries),
     deallocateNode: (node) => NodeMethods.deallocate(core, node),
     closeNode: (node, how) => NodeMethods.closeNode(core, node, how),
+    shutdownNode: (node, how) => NodeMethods.shutdownNode(core, node, how),
     resetupNode: (node, how) => NodeMethods.resetup(core, node, how),
     setNodeCpus: (node, cpus) => NodeMethods.setCpus(core, node, cpus),
     nodeJobs: (node, how) => Effect.map(NodeMethods.jobs(core, node, how), (jobs) => jobs.map(view)),

@@ -2,7 +2,7 @@
 import { Effect, Result } from "effect"
 import { ClusterClosed, InvalidOption, NodeNotReady, UnknownNode } from "../../domain/ClusterError.ts"
 import type { DispyNode } from "../../domain/DispyNode.ts"
-import type { ComputationRefused, NodeUnreachable } from "../../domain/NodeError.ts"
+import type { ComputationRefused, NodeUnreachable, ShutdownRefused } from "../../domain/NodeError.ts"
 import * as NodeList from "../../domain/NodeList.ts"
 import * as Explain from "../../domain/scheduler/Explain.ts"
 import { nearest } from "../../domain/Suggestion.ts"
@@ -122,6 +122,18 @@ export const closeNode = (
   options: CloseNodeOptions = {}
 ): Effect.Effect<void, NodeMethodError> =>
   withNode(core, node, (address) => core.control.close(address, options.terminatePending ?? false))
+
+/** Has the node end, and leaves it. */
+export const shutdownNode = (
+  core: ClusterCore.ClusterCore,
+  node: NodeRef,
+  options: CloseNodeOptions = {}
+): Effect.Effect<void, NodeMethodError | NodeUnreachable | ShutdownRefused> =>
+  withNode(core, node, (address) =>
+    Effect.andThen(
+      core.control.shutDown(address),
+      core.control.close(address, options.terminatePending ?? false)
+    ))
 
 /** Leaves the node and takes it again. */
 export const resetup = (

@@ -302,6 +302,14 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
   }
 
   /**
+   * `closeNode`, and the node ends when no client has it any more; it takes no new ones. Rejects with
+   * `ShutdownRefused` where dispynode runs without `--client-shutdown`.
+   */
+  async shutdownNode(node: NodeRef, options?: NodeMethods.CloseNodeOptions): Promise<void> {
+    await this.#runtime.runPromise(NodeMethods.shutdownNode(this.#core, node, options))
+  }
+
+  /**
    * Leaves the node and sets it up again: asks `allocate`, sends what the computation takes along, runs its `setup`;
    * resolves when the node is ready. Rejects with `ComputationRefused` when it is not any more.
    */

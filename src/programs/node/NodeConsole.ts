@@ -9,13 +9,13 @@ import { createInterface } from "node:readline"
 import * as ConsoleCommand from "../../domain/node/ConsoleCommand.ts"
 import * as CpuCount from "../../domain/node/CpuCount.ts"
 import * as ServiceHours from "../../domain/node/ServiceHours.ts"
-import { NodeControl } from "../../services/NodeControl.ts"
+import { NodeOwner } from "../../services/NodeOwner.ts"
 import type { NodeOptions } from "./NodeOptions.ts"
 import type { NodeSignals } from "./NodeSignals.ts"
 import * as NodeStatusText from "./NodeStatusText.ts"
 
-/** How often a daemon in the background looks whether it was brought to the front. */
-const lookMillis = 1000
+/** How often the terminal is looked at. */
+const lookMillis = 200
 
 /** Whether this process may read its terminal. (Where the kernel does not tell, it is taken to be in front.) */
 const isInFront = (): boolean => {
@@ -27,48 +27,69 @@ const isInFront = (): boolean => {
 
 /** Whether there is anybody to talk to. */
 export const isWanted = (options: NodeOptions): boolean =>
-  options.console || (process.stdin.isTTY && !options.daemon && !options.embedded)
+  options.console || (!options.daemon && !options.embedded && process.stdin.isTTY)
 
-type End = { readonly _tag: "End" }
+/** A line, or the end of standard input. */
+type Input = string | { readonly _tag: "End" }
 
-/** Lines from standard input while the scope is open; `isForced` says that it is no terminal. */
-const lines = Effect.fnUntraced(function*(isForced: boolean) {
-  const queue = yield* Queue.unbounded<string | End>()
-  let isReading = false
-  const reader = yield* Effect.acquireRelease(
+/** Lines from a pipe. */
+const fromPipe = Effect.fnUntraced(function*(queue: Queue.Queue<Input>) {
+  yield* Effect.acquireRelease(
     Effect.sync(() => {
-      const made = createInterface({ input: process.stdin, terminal: false })
-      made.on("line", (line) => Queue.offerUnsafe(queue, line))
-      made.on("close", () => Queue.offerUnsafe(queue, { _tag: "End" }))
-      made.pause()
-      return made
+      const reader = createInterface({ input: process.stdin, terminal: false })
+      reader.on("line", (line) => Queue.offerUnsafe(queue, line))
+      reader.on("close", () => Queue.offerUnsafe(queue, { _tag: "End" }))
+      return reader
     }),
-    (made) =>
+    (reader) =>
       Effect.sync(() => {
-        made.close()
+        reader.close()
         process.stdin.destroy()
       })
   )
-  const look = (): void => {
-    const mayRead = isForced || isInFront()
-    if (mayRead === isReading) return
-    isReading = mayRead
-    if (mayRead) reader.resume()
-    else reader.pause()
+})
+
+const chunk = new Uint8Array(4096)
+
+/** What was typed since the last look; empty for nothing, undefined when there will be nothing any more. */
+const typedSince = (terminal: number): string | undefined => {
+  const read = Result.try({
+    try: () => fs.readSync(terminal, chunk),
+    catch: (error) => (error as NodeJS.ErrnoException).code
+  })
+  if (Result.isSuccess(read)) {
+    return read.success === 0
+      ? undefined
+      : Buffer.from(chunk.subarray(0, read.success)).toString()
   }
-  yield* Effect.acquireRelease(
-    // The shell continues a stopped process before it goes on in the background.
-    Effect.sync(() => {
-      process.on("SIGCONT", look)
-    }),
-    () =>
-      Effect.sync(() => {
-        process.off("SIGCONT", look)
-      })
+  return read.failure === "EAGAIN" ? "" : undefined
+}
+
+/**
+ * Lines from the terminal, which is looked at now and then instead of awaited: right before each read it is certain
+ * that this process is in front. With a read that waits, what is typed for another program would stop this one.
+ */
+const fromTerminal = Effect.fnUntraced(function*(queue: Queue.Queue<Input>) {
+  const opened = yield* Effect.acquireRelease(
+    // Opened anew: the shell's own descriptor must go on to block. Without a controlling terminal it cannot be.
+    Effect.sync(() => Result.try(() => fs.openSync("/dev/tty", fs.constants.O_RDONLY | fs.constants.O_NONBLOCK))),
+    (descriptor) => Effect.sync(() => Result.map(descriptor, (one) => fs.closeSync(one)))
   )
-  look()
-  yield* Effect.sync(look).pipe(Effect.delay(lookMillis), Effect.forever, Effect.forkScoped)
-  return queue
+  if (Result.isFailure(opened)) return yield* Queue.offer(queue, { _tag: "End" })
+  const terminal = opened.success
+  let rest = ""
+  const look = Effect.suspend(() => {
+    const typed = isInFront() ? typedSince(terminal) : ""
+    if (typed === undefined) return Effect.as(Queue.offer(queue, { _tag: "End" }), false)
+    const lines = (rest + typed).split("\n")
+    rest = lines.pop() ?? ""
+    return Effect.as(Queue.offerAll(queue, lines), true)
+  })
+  yield* look.pipe(
+    Effect.delay(lookMillis),
+    Effect.repeat({ while: (goesOn) => goesOn }),
+    Effect.forkScoped
+  )
 })
 
 /** What a console acts on. */
@@ -81,7 +102,7 @@ export interface Environment {
 
 const perform = Effect.fnUntraced(
   function*(command: ConsoleCommand.ConsoleCommand, { cores, hours, signals }: Environment) {
-    const control = yield* NodeControl
+    const control = yield* NodeOwner
     switch (command._tag) {
       case "Help":
         return ConsoleCommand.help()
@@ -129,7 +150,8 @@ const perform = Effect.fnUntraced(
 
 /** Reads commands until standard input ends; what ends the daemon ends in `signals`. */
 export const run = Effect.fnUntraced(function*(environment: Environment) {
-  const queue = yield* lines(environment.options.console)
+  const queue = yield* Queue.unbounded<Input>()
+  yield* environment.options.console ? fromPipe(queue) : fromTerminal(queue)
   while (true) {
     const line = yield* Queue.take(queue)
     if (typeof line !== "string") return yield* Effect.logDebug("no more commands: standard input has ended")

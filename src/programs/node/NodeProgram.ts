@@ -19,9 +19,9 @@ import * as NodeServer from "../../layers/node/NodeServer.ts"
 import * as ExecutorConfig from "../../services/ExecutorConfig.ts"
 import { HostStats } from "../../services/HostStats.ts"
 import * as NodeConfig from "../../services/NodeConfig.ts"
-import { NodeControl } from "../../services/NodeControl.ts"
 import { NodeEndpoints } from "../../services/NodeEndpoints.ts"
 import { NodeLifecycle } from "../../services/NodeLifecycle.ts"
+import { NodeOwner } from "../../services/NodeOwner.ts"
 import * as NodeConsole from "./NodeConsole.ts"
 import * as NodeLog from "./NodeLog.ts"
 import * as NodeOptions from "./NodeOptions.ts"
@@ -57,7 +57,7 @@ const readyLine = (
 /** Ends the daemon when its time has come: by the clock, by counting, by its owner's word. */
 const watch = Effect.fnUntraced(function*(environment: NodeConsole.Environment) {
   const { hours, options, signals } = environment
-  const control = yield* NodeControl
+  const control = yield* NodeOwner
   const endWith = (reason: string) => Effect.andThen(Deferred.succeed(signals.end, reason))
   if (hours !== undefined) {
     yield* NodeHours.keep(hours).pipe(
@@ -67,6 +67,11 @@ const watch = Effect.fnUntraced(function*(environment: NodeConsole.Environment) 
     )
   }
   yield* control.untilServed.pipe(endWith("it served all computations that it was to"), Effect.forkScoped)
+  yield* control.untilShutDown.pipe(
+    Effect.flatMap((clientName) => Effect.as(control.untilFree, `${clientName} shut it down`)),
+    Effect.flatMap((reason) => Deferred.succeed(signals.end, reason)),
+    Effect.forkScoped
+  )
   if (NodeConsole.isWanted(options)) yield* Effect.forkScoped(NodeConsole.run(environment))
 })
 

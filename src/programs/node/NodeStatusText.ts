@@ -1,5 +1,5 @@
 /** What a node says of itself on its console. */
-import type { NodeReport } from "../../services/NodeControl.ts"
+import type { NodeReport } from "../../services/NodeOwner.ts"
 
 const counted = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? "" : "s"}`
 

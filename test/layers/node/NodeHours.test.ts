@@ -3,12 +3,12 @@ import { describe, expect, it } from "@effect/vitest"
 import { DateTime, Effect, Fiber } from "effect"
 import { TestClock } from "effect/testing"
 import * as NodeHours from "../../../src/layers/node/NodeHours.ts"
-import { NodeControl } from "../../../src/services/NodeControl.ts"
+import { NodeOwner } from "../../../src/services/NodeOwner.ts"
 
 /** Sees what the hours do to a node. */
 const aNode = () => {
   const seen = { isOpen: true, changes: 0 }
-  const control = NodeControl.of({
+  const control = NodeOwner.of({
     report: Effect.die("not here"),
     setCpus: () => Effect.void,
     stop: Effect.void,
@@ -21,6 +21,7 @@ const aNode = () => {
     release: Effect.succeed([]),
     refuseClients: () => Effect.void,
     untilFree: Effect.never,
+    untilShutDown: Effect.never,
     untilServed: Effect.never
   })
   return { seen, control }
@@ -34,7 +35,7 @@ const startAt = Effect.fnUntraced(
     yield* TestClock.setTime(at(text, timeZone))
     const { control, seen } = aNode()
     const fiber = yield* NodeHours.keep(hours).pipe(
-      Effect.provideService(NodeControl, control),
+      Effect.provideService(NodeOwner, control),
       Effect.provide(DateTime.layerCurrentZoneNamed(timeZone)),
       Effect.forkChild
     )

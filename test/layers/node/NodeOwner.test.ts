@@ -6,7 +6,7 @@ import { Outcome } from "../../../src/domain/wire/Entries.ts"
 import * as HostStatsFixed from "../../../src/layers/host/HostStatsFixed.ts"
 import * as NodeServer from "../../../src/layers/node/NodeServer.ts"
 import * as NodeConfig from "../../../src/services/NodeConfig.ts"
-import { NodeControl } from "../../../src/services/NodeControl.ts"
+import { NodeOwner } from "../../../src/services/NodeOwner.ts"
 import * as NodeClients from "../../support/NodeClients.ts"
 import * as ScriptedExecutor from "../../support/ScriptedExecutor.ts"
 
@@ -23,7 +23,7 @@ const aNode = (settings: Partial<NodeConfig.NodeSettings> = {}) =>
         Layer.provide([layer, HostStatsFixed.layer(), NodeConfig.layer({ name: "n1", incarnation: "i1", ...settings })])
       )
     )
-    const control = yield* NodeControl.pipe(Effect.provideContext(context))
+    const control = yield* NodeOwner.pipe(Effect.provideContext(context))
     const clients = yield* NodeClients.make.pipe(Effect.provideContext(context))
     return { script, control, ...clients }
   })
@@ -123,6 +123,30 @@ describe("the owner", () => {
       expect(yield* Effect.flip(other.rpc.AcquireLease(bob))).toMatchObject({
         holder: expect.stringContaining("it ends soon")
       })
+    }))
+})
+
+describe("a client", () => {
+  it.effect("shuts the node down where its owner allows that: no client is new, and it is done when the last is gone", () =>
+    Effect.gen(function*() {
+      const { client, connect, control, leaseId } = yield* aBusyNode({ clientShutdown: true })
+      const asked = yield* Effect.forkChild(control.untilShutDown)
+      yield* client.rpc.ShutDown({ leaseId })
+      expect(yield* Fiber.join(asked)).toBe("alice@desk")
+      const other = yield* connect
+      expect(yield* Effect.flip(other.rpc.AcquireLease(bob))).toMatchObject({
+        holder: expect.stringContaining("alice@desk shut it down")
+      })
+    }))
+
+  it.effect("cannot shut it down elsewhere, nor without a lease", () =>
+    Effect.gen(function*() {
+      const { client, connect, leaseId } = yield* aBusyNode()
+      const refused = yield* Effect.flip(client.rpc.ShutDown({ leaseId }))
+      expect(refused._tag).toBe("ShutdownRefused")
+      expect(refused.message).toContain("dispynode --client-shutdown")
+      const other = yield* connect
+      expect((yield* Effect.flip(other.rpc.ShutDown({ leaseId })))._tag).toBe("NotLeased")
     }))
 })
 

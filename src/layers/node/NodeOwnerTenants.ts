@@ -1,14 +1,9 @@
 /** What the owner sees and does of a node, over its tenants and its executor. */
-import { Effect } from "effect"
+import { Deferred, Effect } from "effect"
 import * as Availability from "../../domain/node/Availability.ts"
 import * as Leases from "../../domain/node/Leases.ts"
 import type { JobExecutor } from "../../services/JobExecutor.ts"
-import {
-  NodeControl,
-  type NodeReport,
-  type ReportedClient,
-  type ReportedComputation
-} from "../../services/NodeControl.ts"
+import { NodeOwner, type NodeReport, type ReportedClient, type ReportedComputation } from "../../services/NodeOwner.ts"
 import * as LeaseSession from "./LeaseSession.ts"
 import * as NodeTenants from "./NodeTenants.ts"
 
@@ -54,7 +49,7 @@ export const make = (
   state: NodeTenants.NodeTenants,
   executor: JobExecutor["Service"],
   close: NodeTenants.Closer
-): NodeControl["Service"] => {
+): NodeOwner["Service"] => {
   const apply = (change: () => void): Effect.Effect<void> =>
     Effect.sync(() => {
       change()
@@ -70,7 +65,7 @@ export const make = (
     apply(() => {
       state.availability = next(state.availability)
     })
-  return NodeControl.of({
+  return NodeOwner.of({
     report: Effect.sync(() => reportOf(state, executor.cpus())),
     setCpus: (cpus) =>
       apply(() => {
@@ -97,6 +92,7 @@ export const make = (
         state.endingBecause = reason
       }),
     untilFree: NodeTenants.until(state, () => state.tenants.size === 0),
+    untilShutDown: Deferred.await(state.shutdown),
     untilServed: NodeTenants.until(state, () => NodeTenants.isServed(state))
   })
 }

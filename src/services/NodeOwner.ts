@@ -37,7 +37,7 @@ export interface NodeReport {
   readonly cpuMillis: number
 }
 
-export class NodeControl extends Context.Service<NodeControl, {
+export class NodeOwner extends Context.Service<NodeOwner, {
   readonly report: Effect.Effect<NodeReport>
   /** Offers this many slots. Jobs that run go on; clients are told. */
   readonly setCpus: (cpus: number) => Effect.Effect<void>
@@ -53,6 +53,8 @@ export class NodeControl extends Context.Service<NodeControl, {
   readonly refuseClients: (reason: string) => Effect.Effect<void>
   /** Waits until no client has the node. */
   readonly untilFree: Effect.Effect<void>
+  /** Waits until a client has shut the node down; succeeds with its name. The node is to end when it is free. */
+  readonly untilShutDown: Effect.Effect<string>
   /** Waits until as many computations as the node is to serve were opened and closed; for ever if that is unlimited. */
   readonly untilServed: Effect.Effect<void>
-}>()("dispy/services/NodeControl") {}
+}>()("dispy/services/NodeOwner") {}
