@@ -1,6 +1,6 @@
 /**
- * Slot processes on paper, for the slot pool: each claims its jobs from a FIFO of
- * its own, runs one at a time, and answers when a test lets it. Frames in both
+ * Slots on paper, for the slot pool, processes and threads: each claims its jobs from
+ * a FIFO of its own, runs one or several at a time, and answers when a test lets it. Frames in both
  * directions wait until they are delivered, so that every race between a node and
  * its slots can be had on purpose.
  */
@@ -21,17 +21,21 @@ type Frame =
   | { readonly _tag: "Jobs"; readonly jobs: ReadonlyArray<SimulatedJob> }
   | { readonly _tag: "Revoke"; readonly count: number }
 
-/** A slot process. */
+/** A slot, or a host of threads. */
 export interface SimulatedSlot {
   readonly id: number
   session: number
+  /** The process whose thread it is; 0 for a process. */
+  readonly host: number
+  /** Jobs that it runs at a time. */
+  concurrency: number
   /** Bytes in the claims FIFO. */
   fifo: number
   readonly inbox: Array<Frame>
   /** Events that the node has not read yet. */
   readonly outbox: Array<PoolEvent>
   readonly queue: Array<SimulatedJob>
-  running: SimulatedJob | undefined
+  readonly running: Array<SimulatedJob>
   isTerminated: boolean
   isAlive: boolean
 }
@@ -56,6 +60,8 @@ export interface Simulation {
   /** Jobs whose end was asked for, and those with a timeout. */
   readonly cancelled: Set<string>
   readonly timeouts: Map<string, number>
+  /** Jobs at a time per slot, by session. */
+  readonly concurrency: Map<number, number>
   readonly readySessions: Set<number>
   readonly refusedSessions: Set<number>
   nextJob: number
@@ -89,6 +95,7 @@ export const make = (config: Partial<SlotPoolState.PoolConfig> = {}): Simulation
     started: new Set(),
     cancelled: new Set(),
     timeouts: new Map(),
+    concurrency: new Map(),
     readySessions: new Set(),
     refusedSessions: new Set(),
     nextJob: 1
@@ -106,8 +113,8 @@ export const feed = (simulation: Simulation, event: PoolEvent): void => {
   }
   const wrong = SlotPoolState.invariants(simulation.pool)
   demand(wrong.length === 0, wrong.join("; "))
-  const running = [...simulation.slots.values()].filter((slot) => slot.isAlive && slot.running !== undefined)
-  demand(running.length <= simulation.pool.ceiling, `${running.length} jobs run at the same time`)
+  const running = [...simulation.slots.values()].filter((slot) => slot.isAlive && slot.running.length > 0)
+  demand(running.length <= simulation.pool.ceiling, `${running.length} slots are busy at the same time`)
 }
 
 const perform = (simulation: Simulation, action: PoolAction, events: Array<PoolEvent>): void => {
@@ -116,35 +123,61 @@ const perform = (simulation: Simulation, action: PoolAction, events: Array<PoolE
   else if (action._tag === "SessionReady") simulation.readySessions.add(action.session)
   else if (action._tag === "SessionRefused") simulation.refusedSessions.add(action.session)
   else if (action._tag === "StartSlot") startSlot(simulation, action.slot)
+  else if (action._tag === "StartThread") startThread(simulation, action)
   else performOn(simulation, simulation.slots.get(action.slot)!, action, events)
 }
 
-const startSlot = (simulation: Simulation, id: number): void => {
+const addSlot = (simulation: Simulation, id: number, host: number): SimulatedSlot => {
   demand(!simulation.slots.has(id), `slot ${id} is started twice`)
-  simulation.slots.set(id, {
+  const slot: SimulatedSlot = {
     id,
     session: 0,
+    host,
+    concurrency: 1,
     fifo: 0,
     inbox: [],
-    outbox: [{ _tag: "SlotStarted", slot: id }],
+    outbox: [],
     queue: [],
-    running: undefined,
+    running: [],
     isTerminated: false,
     isAlive: true
-  })
+  }
+  simulation.slots.set(id, slot)
+  return slot
 }
+
+const startSlot = (simulation: Simulation, id: number): void => {
+  addSlot(simulation, id, 0).outbox.push({ _tag: "SlotStarted", slot: id })
+}
+
+const prepare = (simulation: Simulation, slot: SimulatedSlot, session: number): void => {
+  slot.session = session
+  slot.concurrency = simulation.concurrency.get(session) ?? 1
+  slot.inbox.push({ _tag: "Prepare", session })
+}
+
+const startThread = (
+  simulation: Simulation,
+  { host, session, slot: id }: Extract<PoolAction, { readonly _tag: "StartThread" }>
+): void => {
+  const slot = addSlot(simulation, id, host)
+  // The host may have died without its node knowing.
+  if (simulation.slots.get(host)?.isAlive === true) prepare(simulation, slot, session)
+  else slot.isAlive = false
+}
+
+const threadsOf = (simulation: Simulation, host: SimulatedSlot): ReadonlyArray<SimulatedSlot> =>
+  [...simulation.slots.values()].filter((slot) => slot.host === host.id)
 
 const performOn = (
   simulation: Simulation,
   slot: SimulatedSlot,
-  action: Exclude<Extract<PoolAction, { readonly slot: number }>, { readonly _tag: "StartSlot" }>,
+  action: Exclude<Extract<PoolAction, { readonly slot: number }>, { readonly _tag: "StartSlot" | "StartThread" }>,
   events: Array<PoolEvent>
 ): void => {
   switch (action._tag) {
     case "PrepareSlot":
-      slot.session = action.session
-      slot.inbox.push({ _tag: "Prepare", session: action.session })
-      return
+      return prepare(simulation, slot, action.session)
     case "SendJobs":
       return send(simulation, slot, action.jobs)
     case "TakeBack": {
@@ -161,7 +194,7 @@ const performOn = (
       return
     case "Kill":
       demandGuilt(simulation, slot)
-      return die(slot)
+      return die(simulation, slot)
     case "Abort":
     case "Sweep":
   }
@@ -175,11 +208,15 @@ const isToEnd = (simulation: Simulation, name: string): boolean => {
     (since !== undefined && timeout !== undefined && simulation.now - since >= timeout)
 }
 
+/** Nobody is killed unless one of the jobs that die is to end; it may have ended without the node knowing. */
 const demandGuilt = (simulation: Simulation, slot: SimulatedSlot): void => {
-  const job = slot.running
-  if (!slot.isAlive || job === undefined || !simulation.open.has(job.session)) return
-  const isBroken = job.id === brokenJob
-  demand(isBroken || isToEnd(simulation, nameOf(job.session, job.id)), `job ${job.id} is killed for no reason`)
+  const slots = [slot, ...threadsOf(simulation, slot)]
+  const jobs = slots.flatMap((one) => one.isAlive ? one.running : []).filter((job) => simulation.open.has(job.session))
+  if (jobs.length === 0 || slots.some((one) => one.isTerminated)) return
+  const hasReplied = slots.length + slot.concurrency > 2 &&
+    slots.some((one) => one.outbox.some((event) => event._tag === "Replied"))
+  const isGuilty = jobs.some((job) => job.id === brokenJob || isToEnd(simulation, nameOf(job.session, job.id)))
+  demand(hasReplied || isGuilty, `job ${jobs[0]!.id} is killed for no reason`)
 }
 
 /** Number of a job that no client sent: a slot that replies to it is broken. */
@@ -244,12 +281,16 @@ const emitted = (simulation: Simulation, session: number, entries: Uint8Array): 
   }
 }
 
-/** The process is gone; what it wrote can still be read, its end comes last. */
-export const die = (slot: SimulatedSlot): void => {
-  if (!slot.isAlive) return
-  slot.isAlive = false
-  slot.inbox.length = 0
+/** It is gone, with its threads; what they wrote can still be read, its end comes last. */
+export const die = (simulation: Simulation, slot: SimulatedSlot): void => {
+  for (const one of [slot, ...threadsOf(simulation, slot)]) {
+    one.isAlive = false
+    one.inbox.length = 0
+  }
 }
+
+const isGoneWithHost = (simulation: Simulation, slot: SimulatedSlot): boolean =>
+  slot.host > 0 && simulation.slots.get(slot.host)?.isAlive !== true
 
 /** The node reads the next thing that the slot wrote, or that it is gone. */
 export const read = (simulation: Simulation, slot: SimulatedSlot): boolean => {
@@ -258,16 +299,20 @@ export const read = (simulation: Simulation, slot: SimulatedSlot): boolean => {
     feed(simulation, event)
     return true
   }
-  if (slot.isAlive) return false
-  simulation.slots.delete(slot.id)
-  takenBack(simulation, slot, slot.fifo)
+  if (slot.isAlive || isGoneWithHost(simulation, slot)) return false
+  const threads = threadsOf(simulation, slot)
+  const unread = threads.find((thread) => thread.outbox.length > 0)
+  if (unread !== undefined) return read(simulation, unread)
+  const ends = [slot, ...threads].map((one) => {
+    simulation.slots.delete(one.id)
+    takenBack(simulation, one, one.fifo)
+    return { slot: one.id, unclaimed: one.fifo, printed: [] }
+  })
   feed(simulation, {
     _tag: "SlotDied",
-    slot: slot.id,
-    unclaimed: slot.fifo,
+    ...ends[0]!,
     death: { reason: "killed by SIGSEGV", exitCode: null, signal: "SIGSEGV", lastStderr: "" },
-    stdout: Entries.noBytes,
-    stderr: Entries.noBytes
+    threads: ends.slice(1)
   })
   return true
 }
@@ -288,14 +333,14 @@ export const receive = (slot: SimulatedSlot): boolean => {
 /** The slot claims and starts its next job. */
 export const begin = (simulation: Simulation, slot: SimulatedSlot): boolean => {
   const job = slot.queue[0]
-  if (!slot.isAlive || slot.running !== undefined || job === undefined || slot.fifo === 0) return false
+  if (!slot.isAlive || slot.running.length >= slot.concurrency || job === undefined || slot.fifo === 0) return false
   slot.fifo--
   slot.queue.shift()
   const name = nameOf(job.session, job.id)
   demand(!simulation.started.has(name), `job ${name} is started twice`)
   demand(!simulation.replies.has(name), `job ${name} is started after its reply`)
   simulation.started.add(name)
-  slot.running = job
+  slot.running.push(job)
   return true
 }
 
@@ -316,20 +361,19 @@ const replyOf = (
     stderr: Entries.noBytes
   })
 
-/** The slot's job sends a provisional result. */
-export const say = (slot: SimulatedSlot): boolean => {
-  const job = slot.running
-  if (!slot.isAlive || job === undefined) return false
+/** A job of the slot sends a provisional result. */
+export const say = (slot: SimulatedSlot, pick = 0): boolean => {
+  const job = slot.isAlive ? slot.running[pick % Math.max(1, slot.running.length)] : undefined
+  if (job === undefined) return false
   const entries = replyOf(job, Entries.Outcome.provisional, 1)
   slot.outbox.push({ _tag: "Replied", slot: slot.id, entries })
   return true
 }
 
-/** The slot replies to its job. */
-export const finish = (slot: SimulatedSlot, micros: number): boolean => {
-  const job = slot.running
-  if (!slot.isAlive || job === undefined) return false
-  slot.running = undefined
+/** The slot replies to a job that it runs. */
+export const finish = (slot: SimulatedSlot, micros: number, pick = 0): boolean => {
+  const [job] = slot.isAlive ? slot.running.splice(pick % Math.max(1, slot.running.length), 1) : []
+  if (job === undefined) return false
   const entries = replyOf(job, Entries.Outcome.succeeded, micros)
   slot.outbox.push({ _tag: "Replied", slot: slot.id, entries })
   return true
@@ -343,11 +387,30 @@ export const advance = (simulation: Simulation, millis: number): void => {
   feed(simulation, { _tag: "Timer" })
 }
 
+/** What a session's slots are. */
+export interface SessionKind {
+  readonly kind: "process" | "thread"
+  readonly concurrency: number
+}
+
+const aProcess: SessionKind = { kind: "process", concurrency: 1 }
+
+interface OpenOptions {
+  readonly cpus?: number
+  readonly graceMillis?: number
+  readonly kind?: SessionKind | undefined
+}
+
 /** A client opens a computation. */
-export const open = (simulation: Simulation, session: number, { cpus = Infinity, graceMillis = 1000 } = {}): void => {
+export const open = (
+  simulation: Simulation,
+  session: number,
+  { cpus = Infinity, graceMillis = 1000, kind = aProcess }: OpenOptions = {}
+): void => {
+  simulation.concurrency.set(session, kind.concurrency)
   simulation.open.set(session, new Set())
   simulation.waiting.set(session, [])
-  feed(simulation, { _tag: "SessionOpened", session, graceMillis, cpus })
+  feed(simulation, { _tag: "SessionOpened", session, graceMillis, cpus, ...kind })
 }
 
 /** The client closes it and forgets its jobs. */
@@ -387,9 +450,10 @@ export const settle = (simulation: Simulation, micros: number, isStubborn = fals
   for (let isBusy = true; isBusy;) {
     isBusy = false
     for (const slot of simulation.slots.values()) {
-      const job = slot.running
-      const hangs = isStubborn && job !== undefined && simulation.cancelled.has(nameOf(job.session, job.id))
-      const hasMoved = receive(slot) || (!hangs && finish(slot, micros)) || begin(simulation, slot)
+      const mayEnd = slot.running.findIndex((job) =>
+        !isStubborn || !simulation.cancelled.has(nameOf(job.session, job.id))
+      )
+      const hasMoved = receive(slot) || (mayEnd >= 0 && finish(slot, micros, mayEnd)) || begin(simulation, slot)
       isBusy = read(simulation, slot) || hasMoved || isBusy
     }
   }

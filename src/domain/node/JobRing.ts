@@ -59,6 +59,16 @@ export const pop = <A>(ring: JobRing<A>): A | undefined => {
   return item
 }
 
+/** Takes the element at `index` out of the middle; those before it move up. */
+export const removeAt = <A>(ring: JobRing<A>, index: number): A | undefined => {
+  if (index < 0 || index >= ring.length) return undefined
+  const mask = ring.items.length - 1
+  const item = ring.items[(ring.head + index) & mask]
+  for (let i = index; i > 0; i--) ring.items[(ring.head + i) & mask] = ring.items[(ring.head + i - 1) & mask]
+  shift(ring)
+  return item
+}
+
 /** Everything from front to back. */
 export const toArray = <A>(ring: JobRing<A>): Array<A> => {
   const all: Array<A> = []

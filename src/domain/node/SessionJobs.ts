@@ -15,7 +15,7 @@ export const of = (session: PoolSession): SessionJobs => {
   const running: Array<number> = []
   const waiting: Array<number> = []
   for (const slot of session.slots) {
-    JobRing.toArray(slot.inflight).forEach((job, i) => (i === 0 ? running : waiting).push(job.id))
+    JobRing.toArray(slot.inflight).forEach((job, i) => (i < slot.concurrency ? running : waiting).push(job.id))
   }
   for (const job of JobRing.toArray(session.queue)) waiting.push(job.id)
   return { running, waiting }

@@ -6,8 +6,10 @@
 import * as Entries from "../wire/Entries.ts"
 import * as JobRing from "./JobRing.ts"
 import * as KillPlan from "./KillPlan.ts"
+import * as SlotKill from "./SlotKill.ts"
 import type { PoolAction } from "./SlotPoolEvent.ts"
-import type { PoolJob, PoolSession, PoolSlot, SlotPool } from "./SlotPoolState.ts"
+import * as State from "./SlotPoolState.ts"
+import type { PoolJob, PoolSession, PoolSlot, SlotPlan, SlotPool } from "./SlotPoolState.ts"
 
 /** What a reply that the node makes itself says beside its outcome. */
 export interface OwnReply {
@@ -79,30 +81,47 @@ export const giveBack = (pool: SlotPool, session: PoolSession, now: number, out:
     emit(pool, session, job, Entries.Outcome.returned, now, out)
   }
   for (const slot of session.slots) {
-    if (slot.inflight.length === 0 || slot.plan !== null) continue
+    if (slot.inflight.length === 0 || (slot.plans.length > 0 && !State.isShared(slot))) continue
     for (const job of JobRing.toArray(slot.inflight)) job.ending ??= "returned"
     takeBack(slot, out)
   }
 }
 
-/** Does the steps of the slot's kill plan that are due. */
-export const pursue = (slot: PoolSlot, now: number, out: Array<PoolAction>): void => {
-  const plan = slot.plan
-  if (plan === null) return
-  for (let step = plan.steps[plan.next]; step !== undefined; step = plan.steps[plan.next]) {
-    if (now < plan.startedAt + step.atMillis) return
-    plan.next++
-    if (step.act === "abort") {
-      out.push({ _tag: "Abort", slot: slot.id, jobId: plan.job.id })
-      continue
-    }
-    slot.phase = "dying"
-    out.push(
-      step.act === "terminate"
-        ? { _tag: "Terminate", slot: slot.id }
-        : { _tag: "Kill", slot: slot.id, reason: `job ${plan.job.id} did not end in time` }
-    )
+const act = (slot: PoolSlot, plan: SlotPlan, step: KillPlan.KillStep, out: Array<PoolAction>): void => {
+  const jobId = plan.job.id
+  if (step.act === "abort") return void out.push({ _tag: "Abort", slot: slot.id, jobId })
+  slot.phase = "dying"
+  if (State.isShared(slot) && slot.fault === "") {
+    slot.fault = `job ${jobId}, which ran in it at the same time, did not end in time`
   }
+  if (step.act === "terminate") {
+    // Also when this job ends: others may still keep the thread from stopping.
+    if (slot.host !== null) slot.stopBy = Math.min(slot.stopBy, plan.startedAt + plan.steps.at(-1)!.atMillis)
+    out.push({ _tag: "Terminate", slot: slot.id })
+  } else if (slot.host === null) {
+    out.push({ _tag: "Kill", slot: slot.id, reason: `job ${jobId} did not end in time` })
+  } else SlotKill.killProcess(slot.host, `job ${jobId}, which ran in another thread, could not be stopped`, out)
+}
+
+/** Does the steps of the slot's kill plans that are due. */
+export const pursue = (slot: PoolSlot, now: number, out: Array<PoolAction>): void => {
+  for (const plan of slot.plans) {
+    for (let step = plan.steps[plan.next]; step !== undefined; step = plan.steps[plan.next]) {
+      if (now < plan.startedAt + step.atMillis) break
+      plan.next++
+      act(slot, plan, step, out)
+    }
+  }
+}
+
+/** When the next step of a kill plan is due. */
+export const nextStepAt = (slot: PoolSlot): number => {
+  let at = Infinity
+  for (const { next, startedAt, steps } of slot.plans) {
+    const step = steps[next]
+    if (step !== undefined) at = Math.min(at, startedAt + step.atMillis)
+  }
+  return at
 }
 
 /** A job that comes back from a slot without having started. */
@@ -154,14 +173,24 @@ export const tookBack = (
   }
   if (count > 0 && slot.inflight.length === 0) pool.busy--
   for (const job of JobRing.toArray(slot.inflight)) if (job.ending === "returned") job.ending = null
-  // Of several claimed jobs only the last can be running: the replies of the others are on their way.
-  const head = JobRing.at(slot.inflight, 0)
-  if (session === null || slot.plan !== null || slot.inflight.length !== 1 || head!.ending === null) return
-  slot.plan = {
-    job: head!,
-    startedAt: now,
-    steps: KillPlan.steps(session.graceMillis, slot.listener === head!.id),
-    next: 0
+  if (session === null) return
+  if (State.isShared(slot)) {
+    for (const job of JobRing.toArray(slot.inflight)) begin(session, slot, job, now)
+  } else if (slot.inflight.length === 1) {
+    // Of several claimed jobs only the last can be running: the replies of the others are on their way.
+    begin(session, slot, JobRing.at(slot.inflight, 0)!, now)
   }
   pursue(slot, now, out)
+}
+
+/** Begins the end of a running job that is to end, unless it has begun. */
+const begin = (session: PoolSession, slot: PoolSlot, job: PoolJob, now: number): void => {
+  if (job.ending === null || slot.plans.some((plan) => plan.job === job)) return
+  const surroundings = { isThread: slot.host !== null, isShared: State.isShared(slot) }
+  slot.plans.push({
+    job,
+    startedAt: now,
+    steps: KillPlan.steps(session.graceMillis, slot.listener === job.id, surroundings),
+    next: 0
+  })
 }

@@ -10,9 +10,11 @@
 import * as Entries from "../wire/Entries.ts"
 import * as JobRing from "./JobRing.ts"
 import * as SlotEnding from "./SlotEnding.ts"
+import * as SlotKill from "./SlotKill.ts"
 import * as SlotLoss from "./SlotLoss.ts"
 import type { PoolAction, PoolEvent } from "./SlotPoolEvent.ts"
-import type { PoolSession, PoolSlot, SlotPool } from "./SlotPoolState.ts"
+import * as State from "./SlotPoolState.ts"
+import type { PoolJob, PoolSession, PoolSlot, SlotPool } from "./SlotPoolState.ts"
 import * as SlotSchedule from "./SlotSchedule.ts"
 
 /** A job that runs this long has the jobs behind it taken back if a cpu is free. */
@@ -39,6 +41,7 @@ const arrived = (session: PoolSession, batch: Uint8Array): void => {
       batch,
       offset,
       size,
+      sentAt: 0,
       ending: null
     })
     offset += size
@@ -55,9 +58,11 @@ const isSlotOutcome = (outcome: Entries.Outcome): boolean =>
  * The reply of the job that was being ended: it has the result that came in time, and the outcome that was asked for.
  * One that was in time by its own clock is not overdue: it was the node that looked late.
  */
-const settlePlan = (slot: PoolSlot, view: DataView, offset: number): void => {
-  const { job, next, steps } = slot.plan!
-  slot.plan = null
+const settlePlan = (slot: PoolSlot, job: PoolJob, view: DataView, offset: number): void => {
+  const plan = slot.plans.find((one) => one.job === job)
+  if (plan === undefined) return
+  slot.plans = slot.plans.filter((one) => one !== plan)
+  const { next, steps } = plan
   // Asked to end, the job may have answered just for that, a little before its own clock says that its time was up.
   const wasAsked = next > 0 && steps[0]?.act === "abort"
   const isOverdue = wasAsked || Entries.replyDurationMicros(view, offset) > job.timeoutMillis * 1000
@@ -78,6 +83,13 @@ const hasJob = (slot: PoolSlot, id: number, attempt: number): boolean => {
   return false
 }
 
+/** Where a job is among those in flight; -1 if it is not. A slot that runs one at a time can only reply to the first. */
+const placeOf = (slot: PoolSlot, id: number): number => {
+  if (!State.isShared(slot)) return 0
+  for (let i = 0; i < slot.inflight.length; i++) if (JobRing.at(slot.inflight, i)!.id === id) return i
+  return -1
+}
+
 const replied = (pool: SlotPool, slot: PoolSlot, entries: Uint8Array, now: number, out: Array<PoolAction>): void => {
   const session = slot.session
   const view = Entries.viewOf(entries)
@@ -85,7 +97,6 @@ const replied = (pool: SlotPool, slot: PoolSlot, entries: Uint8Array, now: numbe
   let broken = ""
   let ended = 0
   while (offset < entries.length) {
-    const job = JobRing.at(slot.inflight, 0)
     const id = Entries.entryJobId(view, offset)
     if (Entries.replyOutcome(view, offset) === Entries.Outcome.provisional) {
       if (!hasJob(slot, id, Entries.entryAttempt(view, offset))) {
@@ -95,6 +106,8 @@ const replied = (pool: SlotPool, slot: PoolSlot, entries: Uint8Array, now: numbe
       offset += Entries.entrySize(view, offset)
       continue
     }
+    const place = placeOf(slot, id)
+    const job = place < 0 ? undefined : JobRing.at(slot.inflight, place)
     if (job === undefined || job.id !== id || job.attempt !== Entries.entryAttempt(view, offset)) {
       broken = `it replied to job ${id}, which it was not running`
       break
@@ -103,30 +116,38 @@ const replied = (pool: SlotPool, slot: PoolSlot, entries: Uint8Array, now: numbe
       broken = `it gave job ${id} an outcome that only a node gives`
       break
     }
-    JobRing.shift(slot.inflight)
-    if (slot.plan !== null) settlePlan(slot, view, offset)
-    if (session !== null) learn(session, slot, Entries.replyDurationMicros(view, offset))
+    if (place === 0) JobRing.shift(slot.inflight)
+    else JobRing.removeAt(slot.inflight, place)
+    if (slot.plans.length > 0) settlePlan(slot, job, view, offset)
+    if (session !== null && !State.isShared(slot)) learn(session, slot, Entries.replyDurationMicros(view, offset))
     offset += Entries.entrySize(view, offset)
     ended++
   }
   if (ended > 0) {
-    const limit = session === null ? 1 : SlotSchedule.windowLimit(pool, session)
-    slot.window = Math.min(slot.window * 2, limit)
-    slot.headSince = now
-    slot.takes = 0
-    // It was told to end, or is about to be: the job made it in time, the process is not to be trusted any more.
-    if (slot.phase === "dying") SlotLoss.discard(slot, "its job ended while it was being killed", out)
+    if (!State.isShared(slot)) nextHead(pool, slot, now, out)
     if (slot.inflight.length === 0) {
       pool.busy--
       slot.since = now
-    } else if (JobRing.at(slot.inflight, 0)!.ending !== null) SlotEnding.takeBack(slot, out)
+    }
     if (session !== null) session.lastServed = ++pool.served
   }
   if (offset > 0 && session !== null) {
     const good = offset === entries.length ? entries : entries.subarray(0, offset)
     out.push({ _tag: "Emit", session: session.id, entries: good })
   }
-  if (broken !== "") SlotLoss.discard(slot, broken, out)
+  if (broken !== "") SlotKill.discard(slot, broken, now, out)
+}
+
+/** The jobs before it have ended: the first one in flight runs now. */
+const nextHead = (pool: SlotPool, slot: PoolSlot, now: number, out: Array<PoolAction>): void => {
+  const limit = slot.session === null ? 1 : SlotSchedule.windowLimit(pool, slot.session)
+  slot.window = Math.min(slot.window * 2, limit)
+  slot.headSince = now
+  slot.takes = 0
+  // It was told to end, or is about to be: the job made it in time, its slot is not to be trusted any more.
+  if (slot.phase === "dying") SlotKill.discard(slot, "its job ended while it was being killed", now, out)
+  const head = JobRing.at(slot.inflight, 0)
+  if (head !== undefined && head.ending !== null) SlotEnding.takeBack(slot, out)
 }
 
 /** What the slot itself needs per job, in microseconds. */
@@ -140,32 +161,29 @@ const learn = (session: PoolSession, slot: PoolSlot, durationMicros: number): vo
   if (micros > 2_000) slot.window = 1
 }
 
-const closed = (pool: SlotPool, session: PoolSession, out: Array<PoolAction>): void => {
-  pool.sessions.delete(session.id)
-  for (const slot of session.slots) {
-    slot.session = null
-    slot.plan = null
-    SlotLoss.discard(slot, "its computation was closed", out)
-  }
-  session.slots.clear()
-}
-
 /** When `timed` has something to do for this slot. */
 const deadline = (pool: SlotPool, slot: PoolSlot): number => {
-  if (slot.plan !== null) {
-    const step = slot.plan.steps[slot.plan.next]
-    return step === undefined ? Infinity : slot.plan.startedAt + step.atMillis
-  }
+  const at = slot.plans.length === 0 ? Infinity : SlotEnding.nextStepAt(slot)
   if (slot.phase === "preparing") return slot.since + pool.config.prepareMillis
-  if (slot.phase !== "ready") return Infinity
+  if (slot.phase !== "ready") return slot.phase === "dying" ? Math.min(at, SlotKill.stopBy(slot)) : Infinity
   const head = JobRing.at(slot.inflight, 0)
   if (head === undefined) return slot.isRevoking ? slot.since + silentMillis : Infinity
-  const overdue = head.timeoutMillis > 0 && head.ending === null ? slot.headSince + head.timeoutMillis : Infinity
-  return Math.min(overdue, lookAgainAt(pool, slot))
+  return Math.min(at, overdueAt(slot, head), lookAgainAt(pool, slot))
 }
 
-/** When the jobs behind the head are to be taken back. */
+/** When a job in flight has had its time, or earlier. */
+const overdueAt = (slot: PoolSlot, head: PoolJob): number => {
+  if (State.isShared(slot)) return slot.overdueAt
+  return head.timeoutMillis > 0 && head.ending === null ? slot.headSince + head.timeoutMillis : Infinity
+}
+
+/** When jobs that the slot may not have claimed are to be taken back. */
 const lookAgainAt = (pool: SlotPool, slot: PoolSlot): number => {
+  if (State.isShared(slot)) {
+    // All of them should be running by then: one that computes keeps the others from it.
+    if (slot.takes > 0) return Infinity
+    return slot.headSince + (pool.busy < pool.cpus ? headMillis : longHeadMillis)
+  }
   if (pool.config.maxInflight <= 1) return Infinity
   if (slot.inflight.length > 1) {
     const wait = pool.busy < pool.cpus ? headMillis : longHeadMillis
@@ -174,13 +192,30 @@ const lookAgainAt = (pool: SlotPool, slot: PoolSlot): number => {
   return slot.takes === 0 ? slot.headSince + unclaimedMillis : Infinity
 }
 
+/** Marks the running jobs that have had their time. */
+const markOverdue = (slot: PoolSlot, now: number): void => {
+  const count = State.isShared(slot) ? slot.inflight.length : 1
+  slot.overdueAt = Infinity
+  for (let i = 0; i < count; i++) {
+    const job = JobRing.at(slot.inflight, i)!
+    if (job.timeoutMillis === 0 || job.ending !== null) continue
+    const at = State.startOf(slot, job) + job.timeoutMillis
+    if (now >= at) job.ending = "timedOut"
+    else slot.overdueAt = Math.min(slot.overdueAt, at)
+  }
+}
+
 const timed = (pool: SlotPool, slot: PoolSlot, now: number, out: Array<PoolAction>): void => {
   if (now < deadline(pool, slot)) return
-  if (slot.plan !== null) return SlotEnding.pursue(slot, now, out)
+  SlotEnding.pursue(slot, now, out)
+  if (slot.phase === "dying") {
+    if (now >= SlotKill.stopBy(slot)) SlotKill.outlived(slot, out)
+    return
+  }
   if (slot.phase === "preparing") {
     const session = slot.session!
-    SlotLoss.leaveSession(slot)
-    SlotLoss.discard(slot, "it did not get ready", out)
+    SlotKill.leaveSession(slot)
+    SlotKill.discard(slot, "it did not get ready", now, out)
     return SlotLoss.refused(
       pool,
       session,
@@ -192,10 +227,11 @@ const timed = (pool: SlotPool, slot: PoolSlot, now: number, out: Array<PoolActio
   }
   const head = JobRing.at(slot.inflight, 0)
   if (head === undefined) {
-    SlotLoss.leaveSession(slot)
-    return SlotLoss.discard(slot, "it does not answer", out)
+    SlotKill.leaveSession(slot)
+    return SlotKill.discard(slot, "it does not answer", now, out)
   }
-  if (head.timeoutMillis > 0 && now >= slot.headSince + head.timeoutMillis) head.ending ??= "timedOut"
+  if (now < Math.min(overdueAt(slot, head), lookAgainAt(pool, slot))) return
+  markOverdue(slot, now)
   SlotEnding.takeBack(slot, out)
 }
 
@@ -224,6 +260,9 @@ const onSession = (
       id: event.session,
       graceMillis: event.graceMillis,
       cpus: event.cpus,
+      kind: event.kind,
+      concurrency: event.concurrency,
+      host: null,
       queue: JobRing.make(),
       slots: new Set(),
       isOpen: false,
@@ -246,7 +285,7 @@ const onSession = (
     if (event.cpus === 0) SlotEnding.giveBack(pool, session, now, out)
   } else if (event._tag === "JobsCancelled") SlotEnding.cancel(pool, session, event.jobIds, now, out)
   else if (event._tag === "QueueReturned") SlotEnding.giveBack(pool, session, now, out)
-  else closed(pool, session, out)
+  else SlotLoss.endSession(pool, session, "its computation was closed", now, out)
 }
 
 const onSlot = (
@@ -278,20 +317,24 @@ const onSlot = (
       slot.since = now
       return
     case "SlotBroken":
-      if (slot.phase !== "dying") SlotLoss.discard(slot, event.reason, out)
+      if (slot.phase !== "dying") SlotKill.discard(slot, event.reason, now, out)
       return
     case "SlotRefused": {
       if (slot.phase !== "preparing") return
       const session = slot.session!
-      SlotLoss.leaveSession(slot)
-      SlotLoss.discard(slot, event.reason, out)
+      SlotKill.leaveSession(slot)
+      SlotKill.discard(slot, event.reason, now, out)
       return SlotLoss.refused(pool, session, event.reason, true, now, out)
     }
     case "SlotReady": {
       if (slot.phase !== "preparing") return
       const session = slot.session!
-      slot.phase = "ready"
       slot.since = now
+      if (session.host === slot) {
+        slot.phase = "hosting"
+        return
+      }
+      slot.phase = "ready"
       session.refusals = 0
       if (session.isOpen) return
       session.isOpen = true

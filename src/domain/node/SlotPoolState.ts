@@ -5,10 +5,15 @@
  * ```
  * slot   starting ─▶ blank ─▶ preparing ─▶ ready ─▶ dying ─▶ (gone)
  *           └──────────┴──────────┴───────────────────▲
+ *            a host: preparing ─▶ hosting ─▶ dying ─▶ (gone, with all its threads)
+ * thread              preparing ─▶ ready ─▶ dying ─▶ (gone)
  * job    queued ─▶ sent to a slot ─▶ claimed by it ─▶ replied
  *           ▲───────────┘ taken back
  * ```
+ * A slot is what takes a cpu: a process, or a thread of a process that is its host. It runs one job at a time, or as
+ * many as its computation's `concurrency` says, on one event loop; however many they are, it is one busy slot.
  */
+import type { ExecutorKind } from "../Computation.ts"
 import * as JobRing from "./JobRing.ts"
 import type * as KillPlan from "./KillPlan.ts"
 
@@ -24,6 +29,8 @@ export interface PoolJob {
   readonly batch: Uint8Array
   readonly offset: number
   readonly size: number
+  /** When it was last sent to a slot. */
+  sentAt: number
   /** Why it is to be ended, or given back if it has not started. */
   ending: "timedOut" | "cancelled" | "returned" | null
 }
@@ -34,6 +41,12 @@ export interface PoolSession {
   readonly graceMillis: number
   /** Slots that run its jobs at the same time, at most; 0 starts none. */
   cpus: number
+  /** What its slots are. */
+  readonly kind: ExecutorKind
+  /** Jobs at a time per slot. */
+  readonly concurrency: number
+  /** The process whose threads are its slots; null while there is none that is good. */
+  host: PoolSlot | null
   readonly queue: JobRing.JobRing<PoolJob>
   /** Its slots that are preparing or ready, and those that die under one of its jobs. */
   readonly slots: Set<PoolSlot>
@@ -51,17 +64,25 @@ export interface PoolSession {
   lastServed: number
 }
 
-/** A slot process. */
+/** A slot: a process, or a thread; or a process that is a host of threads and runs no jobs itself. */
 export interface PoolSlot {
   readonly id: number
-  phase: "starting" | "blank" | "preparing" | "ready" | "dying"
+  phase: "starting" | "blank" | "preparing" | "ready" | "hosting" | "dying"
   session: PoolSession | null
-  /** Jobs sent and not replied to; the slot runs them in this order. */
+  /** The process whose thread it is; null for a process. */
+  readonly host: PoolSlot | null
+  /** Of a host: its threads that are not gone. */
+  readonly threads: Set<PoolSlot>
+  /** Jobs that it runs at a time. */
+  concurrency: number
+  /** Jobs sent and not replied to; the slot starts them in this order. */
   readonly inflight: JobRing.JobRing<PoolJob>
   /** How many jobs may be in flight: doubles per round trip up to what the jobs' duration allows. */
   window: number
-  /** When the first job in flight started, as far as the node can tell. */
+  /** When the first job in flight started, as far as the node can tell; of a shared slot, when it was last sent one. */
   headSince: number
+  /** Of a shared slot: no job in flight is overdue before. */
+  overdueAt: number
   /** The job that asked for `dispy.signal` last, by id; 0 for none. */
   listener: number
   /** The claims are being read (`TakeBack` is out, `TookBack` not in). */
@@ -70,8 +91,10 @@ export interface PoolSlot {
   isRevoking: boolean
   /** How often the claims were read for the first job in flight. */
   takes: number
-  /** The first job in flight is being ended. */
-  plan: SlotPlan | null
+  /** Jobs in flight that are being ended: the first one, or several of a shared slot. */
+  plans: Array<SlotPlan>
+  /** Of a thread that is to stop: its process is killed if it has not by then. */
+  stopBy: number
   /** Why the node ended it under a job; empty when it did not. */
   fault: string
   /** In this phase, or without a job, since. */
@@ -143,26 +166,82 @@ export const make = (config: PoolConfig): SlotPool => ({
   timerAt: Infinity
 })
 
-/** A slot that is about to be started. */
+/** A process that is about to be started. */
 export const makeSlot = (id: number, now: number): PoolSlot => ({
   id,
   phase: "starting",
   session: null,
+  host: null,
+  threads: new Set(),
+  concurrency: 1,
   inflight: JobRing.make(),
   window: 1,
   headSince: now,
+  overdueAt: Infinity,
   listener: 0,
   isTaking: false,
   isRevoking: false,
   takes: 0,
-  plan: null,
+  plans: [],
+  stopBy: Infinity,
   fault: "",
   since: now
 })
 
+/** A thread that is about to be started. */
+export const makeThread = (id: number, host: PoolSlot, session: PoolSession, now: number): PoolSlot => ({
+  ...makeSlot(id, now),
+  phase: "preparing",
+  session,
+  host,
+  concurrency: session.concurrency
+})
+
+/** Whether a slot runs several jobs at a time. */
+export const isShared = (slot: PoolSlot): boolean => slot.concurrency > 1
+
+/** When a job in flight that was claimed started, as far as the node can tell. */
+export const startOf = (slot: PoolSlot, job: PoolJob): number => slot.concurrency > 1 ? job.sentAt : slot.headSince
+
 /** Whether a slot can be given a first job now. */
 export const isIdle = (slot: PoolSlot): boolean =>
   slot.phase === "ready" && slot.inflight.length === 0 && !slot.isTaking && !slot.isRevoking
+
+const wrongWithJobs = (pool: SlotPool, slot: PoolSlot): ReadonlyArray<string> => {
+  const wrong: Array<string> = []
+  const most = isShared(slot) ? slot.concurrency : pool.config.maxInflight
+  if (slot.inflight.length > most) wrong.push(`slot ${slot.id} has too many jobs in flight`)
+  if (slot.inflight.length > 0 && slot.phase !== "ready" && slot.phase !== "dying") {
+    wrong.push(`slot ${slot.id} has jobs in phase ${slot.phase}`)
+  }
+  const jobs = JobRing.toArray(slot.inflight)
+  for (const { job } of slot.plans) {
+    if (!jobs.includes(job)) wrong.push(`slot ${slot.id} is ending a job that it does not run`)
+  }
+  if (!isShared(slot) && slot.plans.length > 0 && jobs.length > 1) {
+    wrong.push(`slot ${slot.id} is ending a job with others behind it`)
+  }
+  return wrong
+}
+
+const wrongWithPlace = (pool: SlotPool, slot: PoolSlot): ReadonlyArray<string> => {
+  const wrong: Array<string> = []
+  const { host, phase, session } = slot
+  const isFree = phase === "starting" || phase === "blank"
+  if (isFree && session !== null) wrong.push(`slot ${slot.id} is ${phase} and has a session`)
+  if (!isFree && phase !== "dying" && session === null) wrong.push(`slot ${slot.id} has no session`)
+  if (session !== null && pool.sessions.get(session.id) !== session) {
+    wrong.push(`slot ${slot.id} works for a closed session`)
+  }
+  const isHost = session?.kind === "thread" && host === null
+  if (session !== null && session.slots.has(slot) === isHost) wrong.push(`slot ${slot.id} is misplaced in its session`)
+  if (isHost && slot.inflight.length > 0) wrong.push(`host ${slot.id} has jobs`)
+  if (isHost && phase !== "dying" && session.host !== slot) wrong.push(`session ${session.id} has two hosts`)
+  if (host === null) return wrong
+  if (pool.slots.get(host.id) !== host || !host.threads.has(slot)) wrong.push(`thread ${slot.id} has no process`)
+  if (phase !== "dying" && host.phase !== "hosting") wrong.push(`thread ${slot.id} is good in a host that is not`)
+  return wrong
+}
 
 /** Everything that is wrong with a pool; empty for a sound one. */
 export const invariants = (pool: SlotPool): ReadonlyArray<string> => {
@@ -170,23 +249,7 @@ export const invariants = (pool: SlotPool): ReadonlyArray<string> => {
   let busy = 0
   for (const slot of pool.slots.values()) {
     if (slot.inflight.length > 0) busy++
-    if (slot.inflight.length > pool.config.maxInflight) wrong.push(`slot ${slot.id} has too many jobs in flight`)
-    if (slot.inflight.length > 0 && slot.phase !== "ready" && slot.phase !== "dying") {
-      wrong.push(`slot ${slot.id} has jobs in phase ${slot.phase}`)
-    }
-    const free = slot.phase === "starting" || slot.phase === "blank"
-    if (free && slot.session !== null) wrong.push(`slot ${slot.id} is ${slot.phase} and has a session`)
-    if (!free && slot.phase !== "dying" && slot.session === null) wrong.push(`slot ${slot.id} has no session`)
-    if (slot.plan !== null && JobRing.at(slot.inflight, 0) !== slot.plan.job) {
-      wrong.push(`slot ${slot.id} is ending a job that it does not run`)
-    }
-    if (slot.plan !== null && slot.inflight.length > 1) {
-      wrong.push(`slot ${slot.id} is ending a job with others behind it`)
-    }
-    if (slot.session !== null && pool.sessions.get(slot.session.id) !== slot.session) {
-      wrong.push(`slot ${slot.id} works for a closed session`)
-    }
-    if (slot.session !== null && !slot.session.slots.has(slot)) wrong.push(`session misses slot ${slot.id}`)
+    wrong.push(...wrongWithJobs(pool, slot), ...wrongWithPlace(pool, slot))
   }
   if (busy !== pool.busy) wrong.push(`${busy} slots are busy, counted ${pool.busy}`)
   if (busy > pool.ceiling) wrong.push(`${busy} slots are busy on ${pool.ceiling} cpus`)

@@ -3,9 +3,11 @@
  * process is started, given to a computation or ended. Called after every event.
  *
  * A job that would wait behind a long one must not be with that slot, and a no-op
- * job must not pay a round trip: so a slot gets about two milliseconds of work.
+ * job must not pay a round trip: so a slot gets about two milliseconds of work. A
+ * slot that runs several jobs at a time gets as many as it can run, and none ahead.
  */
 import * as JobRing from "./JobRing.ts"
+import * as SlotKill from "./SlotKill.ts"
 import type { PoolAction } from "./SlotPoolEvent.ts"
 import * as State from "./SlotPoolState.ts"
 import type { PoolJob, PoolSession, PoolSlot, SlotPool } from "./SlotPoolState.ts"
@@ -22,6 +24,10 @@ export const spareDelayMillis = 200
 /** Largest window for a session's jobs. */
 export const windowLimit = (pool: SlotPool, session: PoolSession): number =>
   Math.max(1, Math.min(pool.config.maxInflight, Math.floor(inflightMicros / session.jobMicros)))
+
+/** How many jobs a slot may have in flight now. */
+const windowOf = (pool: SlotPool, session: PoolSession, slot: PoolSlot): number =>
+  State.isShared(slot) ? slot.concurrency : Math.min(slot.window, windowLimit(pool, session))
 
 /** Slots that work for a session or will. */
 const liveSlots = (session: PoolSession): number => {
@@ -47,19 +53,32 @@ const isTaking = (session: PoolSession): boolean => {
   return false
 }
 
-const send = (pool: SlotPool, session: PoolSession, slot: PoolSlot, most: number, out: Array<PoolAction>): void => {
+const send = (
+  pool: SlotPool,
+  session: PoolSession,
+  slot: PoolSlot,
+  most: number,
+  now: number,
+  out: Array<PoolAction>
+): void => {
   const jobs: Array<PoolJob> = []
   let bytes = 0
   while (jobs.length < most) {
     const job = JobRing.at(session.queue, 0)
-    if (job === undefined || (jobs.length > 0 && bytes + job.size > inflightBytes)) break
+    if (job === undefined || (jobs.length > 0 && bytes + job.size > inflightBytes && !State.isShared(slot))) break
     JobRing.shift(session.queue)
     JobRing.push(slot.inflight, job)
+    job.sentAt = now
+    if (job.timeoutMillis > 0) slot.overdueAt = Math.min(slot.overdueAt, now + job.timeoutMillis)
     jobs.push(job)
     bytes += job.size
   }
   if (jobs.length === 0) return
   session.lastServed = ++pool.served
+  if (State.isShared(slot)) {
+    slot.headSince = now
+    slot.takes = 0
+  }
   out.push({ _tag: "SendJobs", slot: slot.id, jobs })
 }
 
@@ -90,7 +109,7 @@ const fillIdle = (pool: SlotPool, now: number, out: Array<PoolAction>): void => 
     )
     slot.headSince = now
     slot.takes = 0
-    send(pool, session, slot, Math.min(slot.window, share, windowLimit(pool, session)), out)
+    send(pool, session, slot, Math.min(windowOf(pool, session, slot), share), now, out)
     pool.busy++
   }
 }
@@ -108,24 +127,27 @@ const someoneStarves = (pool: SlotPool): boolean => {
   return false
 }
 
-/** Sends more jobs to slots that have done half of what they have. */
-const refill = (pool: SlotPool, out: Array<PoolAction>): void => {
-  if (pool.config.maxInflight <= 1 || pool.busy > pool.cpus || someoneStarves(pool)) return
+/** Whether a busy slot is to get more jobs: one that runs several when it has room, one that runs one when half is done. */
+const wantsMore = (slot: PoolSlot, window: number): boolean => {
+  if (slot.phase !== "ready" || slot.inflight.length === 0 || slot.plans.length > 0) return false
+  if (slot.isRevoking || slot.isTaking) return false
+  return State.isShared(slot) ? slot.inflight.length < window : slot.takes === 0 && slot.inflight.length * 2 <= window
+}
+
+/** Sends more jobs to slots that are busy. */
+const refill = (pool: SlotPool, now: number, out: Array<PoolAction>): void => {
+  if (pool.busy > pool.cpus || someoneStarves(pool)) return
   for (const session of pool.sessions.values()) {
     if (session.queue.length === 0 || isTaking(session)) continue
-    const limit = windowLimit(pool, session)
-    if (limit <= 1) continue
+    if (session.concurrency === 1 && windowLimit(pool, session) <= 1) continue
     const slots = Math.max(1, busySlots(session))
     // It has fewer cpus than before: slots run dry until it keeps to them.
     if (slots > session.cpus) continue
     for (const slot of session.slots) {
-      const window = Math.min(slot.window, limit)
-      const isRunning = slot.phase === "ready" && slot.inflight.length > 0 && slot.plan === null
-      if (!isRunning || slot.isRevoking || slot.isTaking || slot.takes > 0 || slot.inflight.length * 2 > window) {
-        continue
-      }
+      const window = windowOf(pool, session, slot)
+      if (!wantsMore(slot, window)) continue
       const share = Math.ceil(session.queue.length / slots)
-      send(pool, session, slot, Math.min(window - slot.inflight.length, share), out)
+      send(pool, session, slot, Math.min(window - slot.inflight.length, share), now, out)
     }
   }
 }
@@ -144,7 +166,7 @@ const preparedSlots = (pool: SlotPool): number => {
 }
 
 /** Ends the slot that was idle longest, of a session that has another one; false when there is none. */
-const evictIdle = (pool: SlotPool, wanting: PoolSession, out: Array<PoolAction>): boolean => {
+const evictIdle = (pool: SlotPool, wanting: PoolSession, now: number, out: Array<PoolAction>): boolean => {
   let oldest: PoolSlot | undefined
   for (const session of pool.sessions.values()) {
     if (session === wanting || session.queue.length > 0 || liveSlots(session) < 2) continue
@@ -153,37 +175,35 @@ const evictIdle = (pool: SlotPool, wanting: PoolSession, out: Array<PoolAction>)
     }
   }
   if (oldest === undefined) return false
-  dismiss(oldest, "idle, its place is needed", out)
+  dismiss(oldest, "idle, its place is needed", now, out)
   return true
 }
 
-const dismiss = (slot: PoolSlot, reason: string, out: Array<PoolAction>): void => {
-  slot.session?.slots.delete(slot)
-  slot.session = null
-  slot.phase = "dying"
-  out.push({ _tag: "Kill", slot: slot.id, reason })
+const dismiss = (slot: PoolSlot, reason: string, now: number, out: Array<PoolAction>): void => {
+  SlotKill.leaveSession(slot)
+  SlotKill.discard(slot, reason, now, out)
 }
 
 /** Blank slots to be kept warm: no more than could be made use of. */
 const sparesOf = (pool: SlotPool): number => Math.min(pool.config.spares, pool.cpus)
 
 /** Ends idle slots that are more than there are cpus for, and spares that nobody can need. */
-const shrink = (pool: SlotPool, out: Array<PoolAction>): void => {
+const shrink = (pool: SlotPool, now: number, out: Array<PoolAction>): void => {
   for (const session of pool.sessions.values()) {
     for (const slot of session.slots) {
       if (liveSlots(session) <= pool.cpus) break
-      if (State.isIdle(slot)) dismiss(slot, "idle, its cpu was taken away", out)
+      if (State.isIdle(slot)) dismiss(slot, "idle, its cpu was taken away", now, out)
     }
   }
   let blanks = 0
   for (const slot of pool.slots.values()) {
-    if (slot.phase === "blank" && ++blanks > sparesOf(pool)) dismiss(slot, "a spare too many", out)
+    if (slot.phase === "blank" && ++blanks > sparesOf(pool)) dismiss(slot, "a spare too many", now, out)
   }
 }
 
 /** How many more slots a session should get now. */
 const wantedSlots = (pool: SlotPool, session: PoolSession, now: number, out: Array<PoolAction>): number => {
-  if (now < session.prepareAfter) return 0
+  if (now < session.prepareAfter || session.host?.phase === "preparing") return 0
   const live = liveSlots(session)
   const first = live === 0 && (!session.isOpen || (session.queue.length > 0 && pool.cpus > 0)) ? 1 : 0
   if (first === 1) return 1
@@ -191,8 +211,22 @@ const wantedSlots = (pool: SlotPool, session: PoolSession, now: number, out: Arr
   const more = Math.min(Math.min(pool.cpus, session.cpus) - live, session.queue.length - preparingSlots(session))
   if (more <= 0) return 0
   // Beyond its first slot a session only takes room that nobody else makes use of.
-  if (preparedSlots(pool) >= pool.cpus * 2 && !evictIdle(pool, session, out)) return 0
+  if (preparedSlots(pool) >= pool.cpus * 2 && !evictIdle(pool, session, now, out)) return 0
   return 1
+}
+
+const startThread = (
+  pool: SlotPool,
+  session: PoolSession,
+  host: PoolSlot,
+  now: number,
+  out: Array<PoolAction>
+): void => {
+  const slot = State.makeThread(pool.nextSlotId++, host, session, now)
+  pool.slots.set(slot.id, slot)
+  host.threads.add(slot)
+  session.slots.add(slot)
+  out.push({ _tag: "StartThread", slot: slot.id, host: host.id, session: session.id })
 }
 
 /** Gives blank slots to sessions that want one; returns how many wants stay open. */
@@ -203,6 +237,10 @@ const prepare = (pool: SlotPool, now: number, out: Array<PoolAction>): number =>
   const waiting = [...pool.sessions.values()].sort((a, b) => a.lastServed - b.lastServed)
   for (const session of waiting) {
     while (wantedSlots(pool, session, now, out) > 0) {
+      if (session.host !== null) {
+        startThread(pool, session, session.host, now, out)
+        continue
+      }
       const slot = blanks.shift()
       if (slot === undefined) {
         unmet++
@@ -211,7 +249,9 @@ const prepare = (pool: SlotPool, now: number, out: Array<PoolAction>): number =>
       slot.phase = "preparing"
       slot.session = session
       slot.since = now
-      session.slots.add(slot)
+      slot.concurrency = session.concurrency
+      if (session.kind === "thread") session.host = slot
+      else session.slots.add(slot)
       pool.spareAfter = now + spareDelayMillis
       out.push({ _tag: "PrepareSlot", slot: slot.id, session: session.id })
     }
@@ -240,11 +280,11 @@ const start = (pool: SlotPool, unmet: number, now: number, out: Array<PoolAction
 /** Does everything that the state allows. */
 export const run = (pool: SlotPool, now: number, out: Array<PoolAction>): void => {
   fillIdle(pool, now, out)
-  refill(pool, out)
+  refill(pool, now, out)
   let hasUnmet = pool.slots.size === 0
   for (const session of pool.sessions.values()) if (!session.isOpen || session.queue.length > 0) hasUnmet = true
   const unmet = hasUnmet ? prepare(pool, now, out) : 0
   // After new computations got theirs: they need a slot to load their code even where there are no cpus.
-  if (pool.cpus < pool.mostCpus) shrink(pool, out)
+  if (pool.cpus < pool.mostCpus) shrink(pool, now, out)
   start(pool, unmet, now, out)
 }

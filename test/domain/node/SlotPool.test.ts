@@ -9,9 +9,18 @@ import {
   ReplyFlags,
   viewOf
 } from "../../../src/domain/wire/Entries.ts"
+import { decodeSlotDeath } from "../../../src/domain/wire/SlotDeath.ts"
 import * as Simulated from "../../support/SimulatedSlots.ts"
 
-const sessions = [1, 2, 3]
+const sessions = [1, 2, 3, 4]
+
+/** What the slots of each session are. */
+const kinds: ReadonlyArray<Simulated.SessionKind> = [
+  { kind: "process", concurrency: 1 },
+  { kind: "thread", concurrency: 1 },
+  { kind: "process", concurrency: 3 },
+  { kind: "thread", concurrency: 2 }
+]
 
 /** What can happen; some of it more often. */
 const happenings = "dispatch dispatch receive receive begin begin begin finish finish read read read advance advance " +
@@ -31,13 +40,14 @@ const among = <A>(items: Iterable<A>, pick: number): A | undefined => {
   return all[pick % Math.max(1, all.length)]
 }
 
-const onSession = (simulation: Simulated.Simulation, { amount, pick, what }: Command): void => {
+const onSession = (simulation: Simulated.Simulation, { amount, pick, what }: Command, turn: number): void => {
   const session = sessions[pick % sessions.length]!
   const jobs = simulation.open.get(session)
   if (what === "open") {
     if (jobs === undefined && !simulation.readySessions.has(session)) {
       const cpus = amount > 20 ? amount % 3 : Infinity
-      Simulated.open(simulation, session, { graceMillis: pick % 3 * 50, cpus })
+      const kind = kinds[(session + turn) % kinds.length]
+      Simulated.open(simulation, session, { graceMillis: pick % 3 * 50, cpus, kind })
     }
     return
   }
@@ -67,17 +77,17 @@ const onSlot = (simulation: Simulated.Simulation, { amount, pick, what }: Comman
     for (let i = 0; i < amount % 8 && Simulated.begin(simulation, slot); i++) Simulated.finish(slot, 1)
     Simulated.begin(simulation, slot)
   } else if (what === "begin") Simulated.begin(simulation, slot)
-  else if (what === "finish") Simulated.finish(slot, amount)
-  else if (what === "finishLong") Simulated.finish(slot, amount * 10_000)
-  else if (what === "say") Simulated.say(slot)
+  else if (what === "finish") Simulated.finish(slot, amount, pick)
+  else if (what === "finishLong") Simulated.finish(slot, amount * 10_000, pick)
+  else if (what === "say") Simulated.say(slot, pick)
   else if (what === "read") Simulated.read(simulation, slot)
-  else if (what === "listen" && slot.running !== undefined) {
-    slot.outbox.push({ _tag: "SlotListening", slot: slot.id, jobId: slot.running.id })
-  } else if (what === "crash" && (slot.isTerminated || amount > 20)) Simulated.die(slot)
+  else if (what === "listen" && slot.running.length > 0) {
+    slot.outbox.push({ _tag: "SlotListening", slot: slot.id, jobId: among(slot.running, pick)!.id })
+  } else if (what === "crash" && (slot.isTerminated || amount > 20)) Simulated.die(simulation, slot)
 }
 
-const happen = (simulation: Simulated.Simulation, next: Command): void => {
-  if (["open", "close", "return", "limit", "dispatch", "cancel"].includes(next.what)) onSession(simulation, next)
+const happen = (simulation: Simulated.Simulation, next: Command, turn: number): void => {
+  if (["open", "close", "return", "limit", "dispatch", "cancel"].includes(next.what)) onSession(simulation, next, turn)
   else if (next.what === "advance") Simulated.advance(simulation, next.amount)
   else if (next.what === "cpus") Simulated.feed(simulation, { _tag: "CpusSet", cpus: next.pick % 5 })
   else if (next.what === "settle") Simulated.settle(simulation, next.amount)
@@ -96,16 +106,17 @@ const finishAll = (simulation: Simulated.Simulation): void => {
 }
 
 describe("any sequence of events", () => {
-  it("gives every job exactly one reply, starts none twice, keeps to the cpus and the order, and leaves nothing", () => {
+  it("gives every job in processes and threads exactly one reply, starts none twice, keeps to the cpus and the order, and leaves nothing", () => {
     fc.assert(
       fc.property(
         fc.array(command, { maxLength: 300, size: "max" }),
         fc.integer({ min: 1, max: 4 }),
         fc.constantFrom(1, 4, 256),
-        (commands, cpus, maxInflight) => {
+        fc.nat(3),
+        (commands, cpus, maxInflight, turn) => {
           const simulation = Simulated.make({ cpus, maxInflight, spares: 1 })
-          Simulated.open(simulation, 1)
-          for (const next of commands) happen(simulation, next)
+          Simulated.open(simulation, 1, { kind: kinds[(1 + turn) % kinds.length] })
+          for (const next of commands) happen(simulation, next, turn)
           if (simulation.pool.cpus === 0) Simulated.feed(simulation, { _tag: "CpusSet", cpus })
           finishAll(simulation)
           expect(openJobs(simulation)).toBe(0)
@@ -124,15 +135,18 @@ describe("any sequence of events", () => {
   })
 })
 
-const ready = (config: Parameters<typeof Simulated.make>[0] = {}): Simulated.Simulation => {
+const ready = (
+  config: Parameters<typeof Simulated.make>[0] = {},
+  kind: Simulated.SessionKind = kinds[0]!
+): Simulated.Simulation => {
   const simulation = Simulated.make(config)
-  Simulated.open(simulation, 1)
+  Simulated.open(simulation, 1, { kind })
   Simulated.settle(simulation, 5)
   return simulation
 }
 
 const runningJobs = (simulation: Simulated.Simulation): ReadonlyArray<number> =>
-  [...simulation.slots.values()].flatMap((slot) => slot.running === undefined ? [] : [slot.running.id])
+  [...simulation.slots.values()].flatMap((slot) => slot.running.map((job) => job.id))
 
 const outcomeOf = (simulation: Simulated.Simulation, job: number, session = 1): number | undefined =>
   simulation.replies.get(`${session}/${job}`)?.outcome
@@ -177,7 +191,7 @@ describe("work ahead", () => {
     Simulated.settle(simulation, 1)
     const jobs = Simulated.dispatch(simulation, 1, 20)
     startJobs(simulation)
-    const [first, second] = [...simulation.slots.values()].filter((slot) => slot.running !== undefined)
+    const [first, second] = [...simulation.slots.values()].filter((slot) => slot.running.length > 0)
     const behind = first!.queue.length
     expect(behind).toBeGreaterThan(0)
     const finishSecond = (): void => {
@@ -204,9 +218,9 @@ describe("ending a job", () => {
     Simulated.cancel(simulation, 1, [third!])
     expect(outcomeOf(simulation, third!)).toBe(Outcome.cancelled)
     Simulated.cancel(simulation, 1, [first!])
-    const slot = [...simulation.slots.values()].find((one) => one.running !== undefined)!
+    const slot = [...simulation.slots.values()].find((one) => one.running.length > 0)!
     expect(slot.isTerminated).toBe(true)
-    Simulated.die(slot)
+    Simulated.die(simulation, slot)
     startJobs(simulation)
     expect(outcomeOf(simulation, first!)).toBe(Outcome.cancelled)
     Simulated.settle(simulation, 5)
@@ -219,7 +233,7 @@ describe("ending a job", () => {
     const simulation = ready({ cpus: 1 })
     const [job] = Simulated.dispatch(simulation, 1, 1, 100)
     startJobs(simulation)
-    const slot = [...simulation.slots.values()].find((one) => one.running !== undefined)!
+    const slot = [...simulation.slots.values()].find((one) => one.running.length > 0)!
     Simulated.advance(simulation, 101)
     expect(slot.isTerminated).toBe(true)
     expect(slot.isAlive).toBe(true)
@@ -251,7 +265,7 @@ describe("ending a job", () => {
     const [job] = Simulated.dispatch(simulation, 1, 1)
     startJobs(simulation)
     const slot = [...simulation.slots.values()].find((one) => one.running !== undefined)!
-    slot.running = { session: 1, id: Simulated.brokenJob, attempt: 3 }
+    slot.running[0] = { session: 1, id: Simulated.brokenJob, attempt: 3 }
     Simulated.say(slot)
     Simulated.read(simulation, slot)
     Simulated.settle(simulation, 1)
@@ -281,7 +295,7 @@ describe("ending a job", () => {
     const simulation = ready({ cpus: 1 })
     const [job] = Simulated.dispatch(simulation, 1, 1)
     startJobs(simulation)
-    const slot = [...simulation.slots.values()].find((one) => one.running !== undefined)!
+    const slot = [...simulation.slots.values()].find((one) => one.running.length > 0)!
     Simulated.feed(simulation, { _tag: "SlotListening", slot: slot.id, jobId: job! })
     Simulated.cancel(simulation, 1, [job!])
     Simulated.advance(simulation, 400)
@@ -300,7 +314,7 @@ describe("ending a job", () => {
     Simulated.settle(simulation, 1)
     const jobs = Simulated.dispatch(simulation, 1, 8)
     startJobs(simulation)
-    Simulated.die([...simulation.slots.values()].find((one) => one.running !== undefined)!)
+    Simulated.die(simulation, [...simulation.slots.values()].find((one) => one.running.length > 0)!)
     for (let i = 0; i < 10; i++) {
       Simulated.settle(simulation, 5)
       Simulated.advance(simulation, 300)
@@ -315,14 +329,155 @@ describe("ending a job", () => {
     const simulation = ready({ cpus: 1 })
     const [job] = Simulated.dispatch(simulation, 1, 1)
     startJobs(simulation)
-    const slot = [...simulation.slots.values()].find((one) => one.running !== undefined)!
-    slot.running = { session: 1, id: Simulated.brokenJob, attempt: 3 }
+    const slot = [...simulation.slots.values()].find((one) => one.running.length > 0)!
+    slot.running[0] = { session: 1, id: Simulated.brokenJob, attempt: 3 }
     Simulated.finish(slot, 1)
     Simulated.read(simulation, slot)
     expect(slot.isAlive).toBe(false)
     startJobs(simulation)
     expect(outcomeOf(simulation, job!)).toBe(Outcome.slotDied)
     expect(simulation.replies.has(`1/${Simulated.brokenJob}`)).toBe(false)
+  })
+})
+
+const reasonOf = (simulation: Simulated.Simulation, job: number): string =>
+  decodeSlotDeath(simulation.replies.get(`1/${job}`)!.result).reason
+
+const slotOf = (simulation: Simulated.Simulation, job: number): Simulated.SimulatedSlot =>
+  [...simulation.slots.values()].find((slot) => slot.running.some((one) => one.id === job))!
+
+describe("threads", () => {
+  const threads = (cpus: number): Simulated.Simulation => ready({ cpus }, { kind: "thread", concurrency: 1 })
+
+  it("are made in one process, as many as there are cpus and jobs", () => {
+    const simulation = threads(3)
+    const jobs = Simulated.dispatch(simulation, 1, 3)
+    startJobs(simulation)
+    expect(new Set(jobs.map((job) => slotOf(simulation, job).id)).size).toBe(3)
+    expect(new Set(jobs.map((job) => slotOf(simulation, job).host)).size).toBe(1)
+  })
+
+  it("are stopped alone: the jobs of the others go on", () => {
+    const simulation = threads(2)
+    const [first, second] = Simulated.dispatch(simulation, 1, 2)
+    startJobs(simulation)
+    const thread = slotOf(simulation, first!)
+    Simulated.cancel(simulation, 1, [first!])
+    expect(thread.isTerminated).toBe(true)
+    Simulated.die(simulation, thread)
+    startJobs(simulation)
+    Simulated.advance(simulation, 2000)
+    Simulated.settle(simulation, 5)
+    expect(outcomeOf(simulation, first!)).toBe(Outcome.cancelled)
+    expect(outcomeOf(simulation, second!)).toBe(Outcome.succeeded)
+  })
+
+  it("that do not stop cost their process; what had not started runs in a fresh one", () => {
+    const simulation = threads(2)
+    const [first, second, third] = Simulated.dispatch(simulation, 1, 3)
+    startJobs(simulation)
+    const { host } = slotOf(simulation, first!)
+    Simulated.cancel(simulation, 1, [first!])
+    Simulated.advance(simulation, 999)
+    expect(simulation.slots.get(host)?.isAlive).toBe(true)
+    Simulated.advance(simulation, 1)
+    startJobs(simulation)
+    expect(outcomeOf(simulation, first!)).toBe(Outcome.cancelled)
+    expect(outcomeOf(simulation, second!)).toBe(Outcome.slotDied)
+    expect(reasonOf(simulation, second!)).toBe(
+      `the process of its thread was killed because job ${first}, which ran in another thread, could not be stopped`
+    )
+    for (let i = 0; i < 10; i++) {
+      Simulated.settle(simulation, 5)
+      Simulated.advance(simulation, 300)
+    }
+    expect(outcomeOf(simulation, third!)).toBe(Outcome.succeeded)
+    expect(simulation.slots.has(host)).toBe(false)
+  })
+
+  it("share the doubt when their process crashes, unless only one was at work", () => {
+    const simulation = threads(2)
+    const [first, second] = Simulated.dispatch(simulation, 1, 2)
+    startJobs(simulation)
+    Simulated.die(simulation, simulation.slots.get(slotOf(simulation, first!).host)!)
+    startJobs(simulation)
+    expect(reasonOf(simulation, first!)).toBe(
+      `killed by SIGSEGV; jobs ${first} and ${second} ran in the same process, and any of them may have caused it`
+    )
+    expect(reasonOf(simulation, second!)).toBe(reasonOf(simulation, first!))
+    Simulated.advance(simulation, 300)
+    const [alone] = Simulated.dispatch(simulation, 1, 1)
+    startJobs(simulation)
+    Simulated.die(simulation, simulation.slots.get(slotOf(simulation, alone!).host)!)
+    startJobs(simulation)
+    expect(reasonOf(simulation, alone!)).toBe("killed by SIGSEGV")
+  })
+})
+
+describe("several jobs at a time", () => {
+  it("run in one slot, end in any order, and leave room for the next", () => {
+    const simulation = ready({ cpus: 1 }, { kind: "process", concurrency: 3 })
+    const jobs = Simulated.dispatch(simulation, 1, 5)
+    startJobs(simulation)
+    expect(runningJobs(simulation)).toEqual(jobs.slice(0, 3))
+    const slot = slotOf(simulation, jobs[0]!)
+    Simulated.finish(slot, 5, 1)
+    startJobs(simulation)
+    expect(runningJobs(simulation)).toEqual([jobs[0], jobs[2], jobs[3]])
+    expect(outcomeOf(simulation, jobs[1]!)).toBe(Outcome.succeeded)
+  })
+
+  it("are not kept waiting behind one that computes", () => {
+    const simulation = ready({ cpus: 2, spares: 2 }, { kind: "process", concurrency: 3 })
+    const [first, second] = Simulated.dispatch(simulation, 1, 2)
+    const busy = [...simulation.slots.values()].find((slot) => slot.fifo > 0)!
+    Simulated.receive(busy)
+    Simulated.begin(simulation, busy)
+    Simulated.advance(simulation, 25)
+    for (const slot of simulation.slots.values()) {
+      if (slot === busy) continue
+      for (let i = 0; i < 5; i++) {
+        Simulated.receive(slot)
+        Simulated.begin(simulation, slot)
+        Simulated.read(simulation, slot)
+      }
+    }
+    expect(slotOf(simulation, first!)).toBe(busy)
+    expect(slotOf(simulation, second!)).not.toBe(busy)
+  })
+
+  it("are asked to end one by one; one that does not costs the others, which say so", () => {
+    const simulation = ready({ cpus: 1 }, { kind: "process", concurrency: 3 })
+    const [first, second, third] = Simulated.dispatch(simulation, 1, 3)
+    startJobs(simulation)
+    const slot = slotOf(simulation, first!)
+    Simulated.cancel(simulation, 1, [first!, third!])
+    Simulated.finish(slot, 5, 2)
+    Simulated.advance(simulation, 999)
+    startJobs(simulation)
+    expect(outcomeOf(simulation, third!)).toBe(Outcome.cancelled)
+    expect(slot.isAlive).toBe(true)
+    Simulated.advance(simulation, 1)
+    startJobs(simulation)
+    expect(outcomeOf(simulation, first!)).toBe(Outcome.cancelled)
+    expect(outcomeOf(simulation, second!)).toBe(Outcome.slotDied)
+    expect(reasonOf(simulation, second!)).toContain(`job ${first}, which ran in it at the same time, did not end`)
+  })
+
+  it("have each a timeout of its own", () => {
+    const simulation = ready({ cpus: 1 }, { kind: "process", concurrency: 2 })
+    const [first] = Simulated.dispatch(simulation, 1, 1, 100)
+    startJobs(simulation)
+    Simulated.advance(simulation, 60)
+    const [second] = Simulated.dispatch(simulation, 1, 1, 100)
+    startJobs(simulation)
+    Simulated.advance(simulation, 50)
+    const slot = slotOf(simulation, first!)
+    Simulated.finish(slot, 110_000)
+    Simulated.finish(slot, 50_000)
+    startJobs(simulation)
+    expect(outcomeOf(simulation, first!)).toBe(Outcome.timedOut)
+    expect(outcomeOf(simulation, second!)).toBe(Outcome.succeeded)
   })
 })
 
@@ -336,8 +491,8 @@ describe("sharing", () => {
     const order: Array<number> = []
     while (openJobs(simulation) > 0) {
       startJobs(simulation)
-      const slot = [...simulation.slots.values()].find((one) => one.running !== undefined)!
-      order.push(slot.running!.id)
+      const slot = [...simulation.slots.values()].find((one) => one.running.length > 0)!
+      order.push(slot.running[0]!.id)
       Simulated.finish(slot, 10_000)
       startJobs(simulation)
     }
@@ -360,7 +515,7 @@ describe("sharing", () => {
     for (let i = 0; i < 5; i++) {
       for (const slot of simulation.slots.values()) {
         slot.outbox.length = 0
-        Simulated.die(slot)
+        Simulated.die(simulation, slot)
         Simulated.read(simulation, slot)
       }
       Simulated.advance(simulation, 1000)
