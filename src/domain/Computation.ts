@@ -113,6 +113,9 @@ export const ExecutorKind = Schema.Literals(["process", "thread"])
 /** Where jobs run: in processes of their own, or in threads of one process that share memory. */
 export type ExecutorKind = typeof ExecutorKind.Type
 
+/** Jobs at a time per slot, at most. */
+export const maxConcurrency = 1000
+
 /** A computation as it travels. What is absent is none, or the default that is said there. */
 export const Computation = Schema.Struct({
   /** Unique per cluster: job ids count within it. */

@@ -1,4 +1,4 @@
-/** The slot's end of the two pipes to its node: frames out, written at once and whole. */
+/** The slot's end of the two pipes to its node, or of a thread's FIFOs: frames out, written at once and whole. */
 import * as fs from "node:fs"
 import type { KeptOutput } from "../domain/wire/BoundedOutput.ts"
 import * as Entries from "../domain/wire/Entries.ts"
@@ -13,6 +13,13 @@ import {
 // The functions as they are before a job can replace them.
 const { writeSync } = fs
 
+let descriptor = slotOutput
+
+/** Writes to this descriptor from now on: a thread has one of its own. */
+export const use = (opened: number): void => {
+  descriptor = opened
+}
+
 const noted = Buffer.allocUnsafeSlow(64 * 1024)
 
 /** Ends this process on the spot: without its node a slot is of no use to anybody. */
@@ -23,7 +30,7 @@ export const leave = (): never => {
 
 const writeAll = (bytes: Uint8Array): void => {
   try {
-    for (let offset = 0; offset < bytes.length;) offset += writeSync(slotOutput, bytes, offset)
+    for (let offset = 0; offset < bytes.length;) offset += writeSync(descriptor, bytes, offset)
   } catch {
     leave()
   }
@@ -48,14 +55,15 @@ export const sendNumber = (type: number, value: number): void => {
   writeAll(frame)
 }
 
-/** Sends what a running job printed. */
-export const sendOutput = (descriptor: number, { cut, head, tail }: KeptOutput): void => {
+/** Sends what a running job printed to stdout (1) or stderr (2). */
+export const sendOutput = (jobId: number, printedTo: number, { cut, head, tail }: KeptOutput): void => {
   const textAt = frameHeaderBytes + outputHeaderBytes
   const frame = frameOf(textAt + head.length + tail.length)
   writeFrameHeader(frame, FromSlot.output)
-  frame[frameHeaderBytes] = descriptor
+  frame[frameHeaderBytes] = printedTo
   frame.writeDoubleLE(cut, frameHeaderBytes + 1)
   frame.writeUInt32LE(head.length, frameHeaderBytes + 9)
+  frame.writeUInt32LE(jobId, frameHeaderBytes + 13)
   frame.set(head, textAt)
   frame.set(tail, textAt + head.length)
   writeAll(frame)

@@ -1,4 +1,4 @@
-/** Says for the running job that it takes the process down, while the process still can say so. */
+/** Says for the running jobs that one of them takes the slot down, while the slot still can say so. */
 import { Outcome } from "../domain/wire/Entries.ts"
 import { encodeSlotDeath } from "../domain/wire/SlotDeath.ts"
 import * as JobLoop from "./JobLoop.ts"
@@ -14,16 +14,36 @@ const stackOf = (thrown: unknown): string => {
   }
 }
 
+/** What a job is told that may not have been the one. */
+const suspicion = (loop: JobLoop.JobLoop, guilty: JobLoop.RunningJob | null): string => {
+  const where = `in the same ${loop.told.executor}`
+  return guilty === null
+    ? ` by one of the ${loop.active} jobs that ran ${where}`
+    : ` by job ${guilty.jobId}, which ran ${where}`
+}
+
 const tell = (loop: JobLoop.JobLoop, reason: string, exitCode: number, lastStderr: string): void => {
-  const result = encodeSlotDeath({ reason, exitCode, signal: null, lastStderr: lastStderr.slice(-4096) })
-  JobLoop.finish(loop, Outcome.slotDied, result)
+  const guilty = JobLoop.currentOf(loop)
+  const jobs = JobLoop.runningJobs(loop)
+  const others = jobs.length > 1 ? suspicion(loop, guilty) : ""
+  for (const job of jobs) {
+    const death = {
+      reason: job === guilty ? reason : reason + others,
+      exitCode,
+      signal: null,
+      lastStderr: lastStderr.slice(-4096)
+    }
+    JobLoop.finish(loop, job, Outcome.slotDied, encodeSlotDeath(death))
+  }
 }
 
 const onUncaught = (loop: JobLoop.JobLoop, error: unknown, origin: string): void => {
   const what = origin === "unhandledRejection" ? "unhandled rejection" : "uncaught exception"
   const stack = stackOf(error)
-  const stray = loop.jobsRun > 0 ? " (possibly left behind by an earlier job of this slot)" : ""
-  if (loop.current === null) Output.writeAll(2, Buffer.from(`${what} while no job ran: ${stack}\n`))
+  const stray = loop.jobsRun > 0 && loop.several === null
+    ? " (possibly left behind by an earlier job of this slot)"
+    : ""
+  if (loop.active === 0) Output.writeAll(2, Buffer.from(`${what} while no job ran: ${stack}\n`))
   else tell(loop, `${what}: ${Stack.describe(error)}${stray}`, 1, stack)
   process.exit(1)
 }
@@ -32,6 +52,6 @@ const onUncaught = (loop: JobLoop.JobLoop, error: unknown, origin: string): void
 export const watch = (loop: JobLoop.JobLoop): void => {
   process.on("uncaughtException", (error, origin) => onUncaught(loop, error, origin))
   process.on("exit", (code) => {
-    if (loop.current !== null) tell(loop, `process.exit(${code}) was called`, code, "")
+    if (loop.active > 0) tell(loop, `process.exit(${code}) was called`, code, "")
   })
 }

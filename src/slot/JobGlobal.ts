@@ -12,35 +12,39 @@ export interface JobView {
 
 /** Where to find that job. */
 export interface JobSource {
-  readonly current: JobView | null
   readonly directory: string
-  readonly stay: (isNeeded: boolean) => void
+  /** The job whose code runs. */
+  readonly current: () => JobView | null
+  /** The job has asked for its signal. */
+  readonly listens: (job: JobView) => void
+  /** The job waits for its node. */
+  readonly waits: () => void
   readonly emit: (value: unknown) => void
 }
 
 /** A signal for a job that asks for one; the node is told, so that it aborts before it kills. */
-const signalOf = (loop: JobSource): AbortSignal => {
-  const { current } = loop
+const signalOf = (source: JobSource): AbortSignal => {
+  const current = source.current()
   if (current === null) return AbortSignal.abort(new DOMException("no job is running", "AbortError"))
   if (current.controller === null) {
     current.controller = new AbortController()
-    loop.stay(true)
+    source.listens(current)
     Channel.sendNumber(FromSlot.listening, current.jobId)
   }
   return current.controller.signal
 }
 
-/** Defines `globalThis.dispy` for the jobs of this loop. */
-export const install = (loop: JobSource, told: PrepareSlot): void => {
+/** Defines `globalThis.dispy` for the jobs of this source. */
+export const install = (source: JobSource, told: PrepareSlot): void => {
   const dispy = Object.freeze({
     get jobId(): number {
-      return loop.current?.jobId ?? 0
+      return source.current()?.jobId ?? 0
     },
     get signal(): AbortSignal {
-      return signalOf(loop)
+      return signalOf(source)
     },
-    provisionalResult: (value: unknown): void => loop.emit(value),
-    sendFile: (path: unknown): Promise<number> => SendFile.sendFile(loop, path),
+    provisionalResult: (value: unknown): void => source.emit(value),
+    sendFile: (path: unknown): Promise<number> => SendFile.sendFile(source, path),
     nodeName: told.nodeName,
     ipAddr: told.ipAddr
   })

@@ -1,17 +1,19 @@
 /**
  * Runs the jobs of a slot: claim, decode, call, encode, reply. Jobs that return a
  * value run one after another without a turn of the event loop between them, for a
- * few milliseconds at most, so that frames of the node are read in time.
+ * few milliseconds at most, so that frames of the node are read in time. Where a
+ * computation has several jobs at a time, an `AsyncLocalStorage` tells which of
+ * them it is that prints, asks for its signal, or takes the slot down.
  */
+import type { AsyncLocalStorage } from "node:async_hooks"
 import * as fs from "node:fs"
-import * as BoundedOutput from "../domain/wire/BoundedOutput.ts"
 import * as Entries from "../domain/wire/Entries.ts"
 import { FromSlot, outputMarker, type PrepareSlot } from "../domain/wire/SlotFrames.ts"
 import * as Channel from "./Channel.ts"
 import * as Chunk from "./Chunk.ts"
 import * as JobGlobal from "./JobGlobal.ts"
 import * as LargeValues from "./LargeValues.ts"
-import type { Call } from "./Load.ts"
+import type { Call, Emit } from "./Load.ts"
 import * as Output from "./Output.ts"
 import * as SendFile from "./SendFile.ts"
 import * as Stack from "./Stack.ts"
@@ -36,8 +38,8 @@ interface QueuedJob {
   readonly offset: number
 }
 
-/** The job that runs. */
-interface RunningJob {
+/** A job that runs. */
+export interface RunningJob extends Output.Printer {
   readonly jobId: number
   readonly attempt: number
   readonly startMillis: number
@@ -48,6 +50,8 @@ interface RunningJob {
   /** How often and when it last passed on what it printed. */
   passes: number
   passedAt: number
+  /** It was replied to. */
+  isDone: boolean
 }
 
 /** All that a slot knows of its jobs. */
@@ -61,16 +65,53 @@ export interface JobLoop {
   readonly directory: string
   queue: Array<QueuedJob>
   head: number
+  /** Jobs at a time. */
+  readonly concurrency: number
+  /** Jobs that run, and of these the ones that listen. */
+  active: number
+  listening: number
+  /** The job that runs, where it is one at a time. */
   current: RunningJob | null
-  /** Says whether the process has to stay, though nothing but its node could give it anything to do. */
+  /** The jobs that run, and whose code it is that runs, where there are several; else null. */
+  readonly several: Several | null
+  /** What every job prints into where it is one at a time. */
+  readonly prints: Output.Prints
+  /** Says whether the slot has to stay, though nothing but its node could give it anything to do. */
   readonly stay: (isNeeded: boolean) => void
-  /** Sends a provisional result of the running job. */
+  /** What it was told last. */
+  isNeeded: boolean
+  /** Whether what children and native code print is told apart by job. */
+  readonly isMarking: boolean
+  /** Sends a provisional result of the job whose code runs. */
   readonly emit: (value: unknown) => void
   /** A later turn of the event loop will go on with the queue. */
   isScheduled: boolean
   sliceEnd: number
   jobsRun: number
 }
+
+/** Several jobs at a time. */
+interface Several {
+  readonly jobs: Map<number, RunningJob>
+  readonly storage: AsyncLocalStorage<RunningJob>
+}
+
+/** Loaded only where it is needed: it costs start-up time. */
+const makeSeveral = (): Several => {
+  const { AsyncLocalStorage: Storage } = process.getBuiltinModule("node:async_hooks")
+  return { jobs: new Map(), storage: new Storage() }
+}
+
+/** The job whose code runs, if that is known. */
+export const currentOf = (loop: JobLoop): RunningJob | null => {
+  if (loop.several === null) return loop.current
+  const job = loop.several.storage.getStore()
+  return job === undefined || job.isDone ? null : job
+}
+
+/** All jobs that run. */
+export const runningJobs = (loop: JobLoop): ReadonlyArray<RunningJob> =>
+  loop.several !== null ? [...loop.several.jobs.values()] : loop.current === null ? [] : [loop.current]
 
 /** The loop for a computation that is loaded. */
 export const make = (
@@ -82,8 +123,6 @@ export const make = (
   const claims = told.claimsPath === ""
     ? -1
     : fs.openSync(told.claimsPath, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
-  output.stdout = BoundedOutput.make(told.outputLimitBytes)
-  output.stderr = BoundedOutput.make(told.outputLimitBytes)
   const loop: JobLoop = {
     call,
     output,
@@ -92,15 +131,34 @@ export const make = (
     directory: process.cwd(),
     queue: [],
     head: 0,
+    concurrency: told.concurrency,
+    active: 0,
+    listening: 0,
     current: null,
+    several: told.concurrency > 1 ? makeSeveral() : null,
+    prints: Output.makePrints(told.outputLimitBytes),
     stay,
-    emit: (value) => emit(loop, value),
+    isNeeded: true,
+    isMarking: mayMark(told),
+    emit: (value) => emit(currentOf(loop), value),
     isScheduled: false,
     sliceEnd: 0,
     jobsRun: 0
   }
-  output.shouldPass = () => shouldPass(loop)
-  JobGlobal.install(loop, told)
+  output.limitBytes = told.outputLimitBytes
+  output.printer = () => currentOf(loop)
+  output.shouldPass = (printer) => shouldPass(printer as RunningJob)
+  const source: JobGlobal.JobSource = {
+    current: () => currentOf(loop),
+    listens: () => {
+      loop.listening++
+      lookWhetherNeeded(loop)
+    },
+    emit: loop.emit,
+    directory: loop.directory,
+    waits: () => lookWhetherNeeded(loop)
+  }
+  JobGlobal.install(source, told)
   return loop
 }
 
@@ -120,10 +178,14 @@ export const revoke = (loop: JobLoop, count: number): void => {
 
 /** Tells the job that it should end. */
 export const abort = (loop: JobLoop, jobId: number): void => {
-  const { current } = loop
-  if (current === null || current.jobId !== jobId) return
-  current.controller ??= new AbortController()
-  current.controller.abort(new DOMException("the job is to end: it was cancelled or ran out of time", "AbortError"))
+  const job = loop.several === null ? loop.current : loop.several.jobs.get(jobId)
+  if (job === null || job === undefined || job.jobId !== jobId) return
+  if (job.controller === null) {
+    job.controller = new AbortController()
+    loop.listening++
+    lookWhetherNeeded(loop)
+  }
+  job.controller.abort(new DOMException("the job is to end: it was cancelled or ran out of time", "AbortError"))
 }
 
 const claimed = new Uint8Array(1)
@@ -156,7 +218,7 @@ const later = (loop: JobLoop): void => {
 }
 
 const advance = (loop: JobLoop): void => {
-  while (loop.current === null && loop.head < loop.queue.length) {
+  while (loop.active < loop.concurrency && loop.head < loop.queue.length) {
     if (now() > loop.sliceEnd) return later(loop)
     if (!claim(loop)) return
     const job = loop.queue[loop.head++]!
@@ -168,56 +230,68 @@ const advance = (loop: JobLoop): void => {
   }
 }
 
-const start = (loop: JobLoop, job: QueuedJob): void => {
-  const { bytes, offset, view } = job
+const start = (loop: JobLoop, queued: QueuedJob): void => {
+  const { offset, view } = queued
   const startedAt = now()
-  loop.current = {
+  const job: RunningJob = {
     jobId: Entries.entryJobId(view, offset),
     attempt: Entries.entryAttempt(view, offset),
     startMillis: performance.timeOrigin + startedAt,
     startedAt,
     controller: null,
     files: null,
+    prints: loop.several === null ? loop.prints : null,
     passes: 0,
-    passedAt: 0
+    passedAt: 0,
+    isDone: false
   }
-  loop.output.isOpen = true
+  loop.active++
+  if (loop.several === null) {
+    loop.current = job
+    execute(loop, job, queued, loop.emit)
+  } else {
+    loop.several.jobs.set(job.jobId, job)
+    loop.several.storage.run(job, execute, loop, job, queued, (value) => emit(job, value))
+  }
+}
+
+const execute = (loop: JobLoop, job: RunningJob, { bytes, offset, view }: QueuedJob, emitTo: Emit): void => {
   try {
     if (process.cwd() !== loop.directory) process.chdir(loop.directory)
     const flags = Entries.jobFlags(view, offset)
     const isLarge = (flags & Entries.JobFlags.largeArgs) !== 0
-    const encoded = isLarge ? LargeValues.readArguments(loop.told, loop.current) : Entries.jobArgs(bytes, view, offset)
+    const encoded = isLarge ? LargeValues.readArguments(loop.told, job) : Entries.jobArgs(bytes, view, offset)
     const args = Values.decodeArgs(encoded)
     const isChunk = (flags & Entries.JobFlags.chunk) !== 0
-    const value = isChunk ? Chunk.run(loop.call, args) : loop.call(args, loop.emit)
-    if (Chunk.isThenable(value)) settle(loop, value)
-    else succeed(loop, value)
+    const value = isChunk ? Chunk.run(loop.call, args) : loop.call(args, emitTo)
+    if (Chunk.isThenable(value)) settle(loop, job, value)
+    else succeed(loop, job, value)
   } catch (error) {
-    fail(loop, error)
+    fail(loop, job, error)
   }
 }
 
-const settle = (loop: JobLoop, value: PromiseLike<unknown>): void => {
-  const job = loop.current
+const settle = (loop: JobLoop, job: RunningJob, value: PromiseLike<unknown>): void => {
   // A job that listens, or sends a file, may rightly wait for nothing but its node.
-  if (job?.controller === null && !(job.files !== null && job.files.size > 0)) loop.stay(false)
+  lookWhetherNeeded(loop)
   const after = (end: (result: unknown) => void) => (result: unknown): void => {
     // A job that was answered already (by `Death` or `stuck`) is answered once.
-    if (loop.current !== job) return
-    loop.stay(true)
+    if (job.isDone) return
     end(result)
     advance(loop)
   }
-  Promise.resolve(value).then(after((result) => succeed(loop, result)), after((error) => fail(loop, error)))
+  Promise.resolve(value).then(
+    after((result) => succeed(loop, job, result)),
+    after((error) => fail(loop, job, error))
+  )
 }
 
 /** Larger provisional results would hold up everything else that a node has to say. */
 const provisionalLimitBytes = 16 * 1024 * 1024
 
 /** Sends a provisional result at once: a job that never gives up the event loop sends it while it runs. */
-const emit = (loop: JobLoop, value: unknown): void => {
-  const { current: job } = loop
-  if (job === null) throw new Error("no job is running that could have a provisional result")
+const emit = (job: RunningJob | null, value: unknown): void => {
+  if (job === null || job.isDone) throw new Error("no job is running that could have a provisional result")
   const result = value === undefined ? Entries.noBytes : Values.encode(value, "provisional result")
   if (result.length > provisionalLimitBytes) {
     throw new RangeError(
@@ -238,77 +312,92 @@ const emit = (loop: JobLoop, value: unknown): void => {
   })
 }
 
-const succeed = (loop: JobLoop, value: unknown): void => {
+const succeed = (loop: JobLoop, job: RunningJob, value: unknown): void => {
   let result: Uint8Array
   try {
     result = value === undefined ? Entries.noBytes : Values.encode(value, "result")
   } catch (error) {
-    return reply(loop, Entries.Outcome.notCloneable, Values.encodeError(error))
+    return reply(loop, job, Entries.Outcome.notCloneable, Values.encodeError(error))
   }
   const limit = loop.told.resultLimitBytes
-  if (LargeValues.isLarge(loop.told, result) && result.length <= limit) return succeedLargely(loop, result)
-  if (result.length <= limit) return reply(loop, Entries.Outcome.succeeded, result)
+  if (LargeValues.isLarge(loop.told, result) && result.length <= limit) return succeedLargely(loop, job, result)
+  if (result.length <= limit) return reply(loop, job, Entries.Outcome.succeeded, result)
   const large = new RangeError(`the result has ${result.length} bytes, more than the ${limit} that can be sent`)
-  reply(loop, Entries.Outcome.notCloneable, Values.encodeError(large))
+  reply(loop, job, Entries.Outcome.notCloneable, Values.encodeError(large))
 }
 
-const succeedLargely = (loop: JobLoop, result: Uint8Array): void => {
+const succeedLargely = (loop: JobLoop, job: RunningJob, result: Uint8Array): void => {
   let size: Uint8Array
   try {
-    size = LargeValues.writeResult(loop.told, loop.current!, result)
+    size = LargeValues.writeResult(loop.told, job, result)
   } catch (error) {
-    return reply(loop, Entries.Outcome.notTransferred, Values.encodeError(error))
+    return reply(loop, job, Entries.Outcome.notTransferred, Values.encodeError(error))
   }
-  reply(loop, Entries.Outcome.succeeded, size, Entries.ReplyFlags.largeResult)
+  reply(loop, job, Entries.Outcome.succeeded, size, Entries.ReplyFlags.largeResult)
 }
 
 /** Replies when the files that the job sends have been answered. */
-const reply = (loop: JobLoop, outcome: Entries.Outcome, result: Uint8Array, flags = 0): void => {
-  const job = loop.current
-  const isLater = SendFile.later(job?.files ?? null, () => {
-    if (loop.current !== job) return
-    finish(loop, outcome, result, flags)
+const reply = (
+  loop: JobLoop,
+  job: RunningJob,
+  outcome: Entries.Outcome,
+  result: Uint8Array,
+  flags = 0
+): void => {
+  const isLater = SendFile.later(job.files, () => {
+    if (job.isDone) return
+    finish(loop, job, outcome, result, flags)
     advance(loop)
   })
-  if (!isLater) finish(loop, outcome, result, flags)
+  if (!isLater) finish(loop, job, outcome, result, flags)
 }
 
-const fail = (loop: JobLoop, error: unknown): void => {
+const fail = (loop: JobLoop, job: RunningJob, error: unknown): void => {
   if (error instanceof LargeValues.LargeValueError) {
-    return reply(loop, Entries.Outcome.notTransferred, Values.encodeError(error))
+    return reply(loop, job, Entries.Outcome.notTransferred, Values.encodeError(error))
   }
   Stack.trim(error)
-  reply(loop, Entries.Outcome.failed, Values.encodeError(error))
+  reply(loop, job, Entries.Outcome.failed, Values.encodeError(error))
 }
 
-/** Nothing is left in this process that could ever settle what the job awaits. */
+/** Nothing is left in this slot that could ever settle what its jobs await. */
 export const stuck = (loop: JobLoop): void => {
-  if (loop.current === null) return
-  loop.stay(true)
-  fail(loop, new Error("the job awaits a promise that can never settle: nothing is pending in its process"))
+  const jobs = runningJobs(loop)
+  if (jobs.length === 0) return
+  for (const job of jobs) {
+    const where = loop.told.executor === "thread" ? "thread" : "process"
+    fail(loop, job, new Error(`the job awaits a promise that can never settle: nothing is pending in its ${where}`))
+  }
   advance(loop)
 }
 
-const shouldPass = (loop: JobLoop): boolean => {
-  const { current } = loop
-  if (current === null) return false
-  if (current.passes >= promptPrints) {
+const shouldPass = (job: RunningJob): boolean => {
+  if (job.passes >= promptPrints) {
     const time = now()
-    if (time - current.passedAt < passMillis) return false
-    current.passedAt = time
+    if (time - job.passedAt < passMillis) return false
+    job.passedAt = time
   }
-  current.passes++
+  job.passes++
   return true
 }
 
-/** Replies to the running job; it is over then. */
-export const finish = (loop: JobLoop, outcome: Entries.Outcome, result: Uint8Array, flags = 0): void => {
-  const { current: job, output } = loop
-  if (job === null) return
+/** Where several jobs run in one process, nobody knows whose children and native code it was that printed. */
+const mayMark = ({ concurrency, executor, kind }: PrepareSlot): boolean =>
+  concurrency === 1 && executor === "process" && kind !== "program"
+
+/** Replies to a running job; it is over then. */
+export const finish = (
+  loop: JobLoop,
+  job: RunningJob,
+  outcome: Entries.Outcome,
+  result: Uint8Array,
+  flags = 0
+): void => {
+  if (job.isDone) return
   const millis = now() - job.startedAt
   loop.jobsRun++
-  const isMarked = loop.told.kind !== "program" && Output.mayBeNative(output)
-  Output.passOn(output)
+  const isMarked = loop.isMarking && Output.mayBeNative(loop.output)
+  Output.passOn(job)
   if (isMarked) {
     const marker = Buffer.from(outputMarker(loop.told.nonce, job.jobId))
     Output.writeAll(1, marker)
@@ -325,6 +414,18 @@ export const finish = (loop: JobLoop, outcome: Entries.Outcome, result: Uint8Arr
     stdout: Entries.noBytes,
     stderr: Entries.noBytes
   })
+  job.isDone = true
+  loop.active--
   loop.current = null
-  output.isOpen = false
+  if (loop.several !== null) loop.several.jobs.delete(job.jobId)
+  if (job.controller !== null) loop.listening--
+  lookWhetherNeeded(loop)
+}
+
+/** With jobs that await something, and none that listens, the end of the event loop means that they await in vain. */
+export const lookWhetherNeeded = (loop: JobLoop): void => {
+  const isNeeded = loop.active < loop.concurrency || loop.listening > 0 || SendFile.isWaiting()
+  if (isNeeded === loop.isNeeded) return
+  loop.isNeeded = isNeeded
+  loop.stay(isNeeded)
 }

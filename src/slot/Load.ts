@@ -105,7 +105,6 @@ const defineGlobals = (file: string): void => {
 
 /** Loads what `prepare` names; throws what the user's code threw, or a `LoadError`. */
 export const load = async (prepare: PrepareSlot): Promise<Call> => {
-  process.chdir(prepare.directory)
   if (prepare.globalsPath !== "") defineGlobals(prepare.globalsPath)
   if (prepare.kind === "function") return loadFunction(prepare)
   if (prepare.kind === "module") return loadModule(prepare)

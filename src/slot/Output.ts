@@ -14,41 +14,62 @@ import * as Channel from "./Channel.ts"
 /** A descriptor that jobs print to. */
 export type Descriptor = 1 | 2
 
-/** The output of the running job. */
+/** What a job printed and the node does not have yet. */
+export interface Prints {
+  readonly stdout: BoundedOutput.BoundedOutput
+  readonly stderr: BoundedOutput.BoundedOutput
+}
+
+/** A job that prints. */
+export interface Printer {
+  readonly jobId: number
+  /** Null as long as it has printed nothing. */
+  prints: Prints | null
+}
+
+/** Where output goes. */
 export interface Output {
-  stdout: BoundedOutput.BoundedOutput
-  stderr: BoundedOutput.BoundedOutput
-  /** Whether what was printed goes to the node now rather than at the end of the job. */
-  shouldPass: () => boolean
+  /** The job whose code runs; output of none goes to the descriptors. */
+  printer: () => Printer | null
+  /** Whether what it printed goes to the node now rather than at the end of the job. */
+  shouldPass: (printer: Printer) => boolean
+  limitBytes: number
   /** Something may have written to the descriptors themselves. */
   isNative: boolean
   /** How much of Node was loaded when that was last looked into. */
   modulesSeen: number
-  /** Whether a job runs; output outside of jobs goes to the descriptors. */
-  isOpen: boolean
 }
 
-/** The output of this slot, before it knows its computation's limit. */
+/** The output of this slot, before it knows its computation. */
 export const make = (): Output => ({
-  stdout: BoundedOutput.make(0),
-  stderr: BoundedOutput.make(0),
+  printer: () => null,
   shouldPass: () => false,
+  limitBytes: 0,
   isNative: false,
-  modulesSeen: 0,
-  isOpen: false
+  modulesSeen: 0
+})
+
+/** Nothing printed yet, of a job that may print so much. */
+export const makePrints = (limitBytes: number): Prints => ({
+  stdout: BoundedOutput.make(limitBytes),
+  stderr: BoundedOutput.make(limitBytes)
 })
 
 const print = (output: Output, descriptor: Descriptor, chunk: string | Uint8Array, encoding?: BufferEncoding): void => {
   const bytes = typeof chunk === "string" ? Buffer.from(chunk, encoding) : chunk
-  if (!output.isOpen) return writeAll(descriptor, bytes)
-  BoundedOutput.write(descriptor === 1 ? output.stdout : output.stderr, bytes)
-  if (output.shouldPass()) passOn(output)
+  const printer = output.printer()
+  if (printer === null) return writeAll(descriptor, bytes)
+  const { stderr, stdout } = printer.prints ??= makePrints(output.limitBytes)
+  BoundedOutput.write(descriptor === 1 ? stdout : stderr, bytes)
+  if (output.shouldPass(printer)) passOn(printer)
 }
 
 /** Sends what was printed and not sent yet. */
-export const passOn = (output: Output): void => {
-  if (!BoundedOutput.isEmpty(output.stdout)) Channel.sendOutput(1, BoundedOutput.take(output.stdout))
-  if (!BoundedOutput.isEmpty(output.stderr)) Channel.sendOutput(2, BoundedOutput.take(output.stderr))
+export const passOn = ({ jobId, prints }: Printer): void => {
+  if (prints === null) return
+  const { stderr, stdout } = prints
+  if (!BoundedOutput.isEmpty(stdout)) Channel.sendOutput(jobId, 1, BoundedOutput.take(stdout))
+  if (!BoundedOutput.isEmpty(stderr)) Channel.sendOutput(jobId, 2, BoundedOutput.take(stderr))
 }
 
 const rawWrite = fs.writeSync
@@ -105,10 +126,19 @@ const patchFs = (output: Output): void => {
   syncBuiltinESMExports()
 }
 
-/** Puts this slot's output in place of the process's own. */
-export const install = (output: Output): void => {
+/** The process of a thread calls methods of the thread's own streams, by symbols: here they have nothing to do. */
+const answerHost = (made: Writable, original: object): Writable => {
+  for (const symbol of Object.getOwnPropertySymbols(Object.getPrototypeOf(original))) {
+    if (!(symbol in made)) Object.defineProperty(made, symbol, { value: () => {} })
+  }
+  return made
+}
+
+/** Puts this slot's output in place of the process's own, or of the thread's. */
+export const install = (output: Output, isThread: boolean): void => {
   for (const [name, descriptor] of [["stdout", 1], ["stderr", 2]] as const) {
     let made: Writable | undefined
+    if (isThread) made = answerHost(stream(output, descriptor), process[name])
     Object.defineProperty(process, name, {
       configurable: true,
       enumerable: true,

@@ -1,5 +1,5 @@
 /** Runs programs as jobs: arguments in, exit status out, what they print kept with the job. */
-import { spawn } from "node:child_process"
+import { type ChildProcess, spawn } from "node:child_process"
 import * as fs from "node:fs"
 import { constants } from "node:os"
 import * as path from "node:path"
@@ -33,9 +33,45 @@ const missing = (prepare: PrepareSlot, command: string): Error => {
 const statusOf = (code: number | null, signal: NodeJS.Signals | null): number =>
   code ?? (signal === null ? -1 : -constants.signals[signal])
 
-const run = (command: string, args: ReadonlyArray<string>, env: NodeJS.ProcessEnv): Promise<number> =>
+/** What the program of a job among others is ended by: nothing but it gets the signals. */
+interface Ending {
+  readonly signal: AbortSignal
+  readonly graceMillis: number
+}
+
+/** SIGTERM when the job is to end, and SIGKILL early enough that the slot and its other programs are spared. */
+const endOnAbort = (child: ChildProcess, { graceMillis, signal }: Ending): void => {
+  const kill = (name: NodeJS.Signals): void => {
+    try {
+      if (child.pid !== undefined) process.kill(process.platform === "win32" ? child.pid : -child.pid, name)
+    } catch {
+      // It is gone.
+    }
+  }
+  let timer: NodeJS.Timeout | undefined
+  const end = (): void => {
+    kill("SIGTERM")
+    timer = setTimeout(() => kill("SIGKILL"), graceMillis / 2)
+  }
+  signal.addEventListener("abort", end, { once: true })
+  child.on("exit", () => {
+    signal.removeEventListener("abort", end)
+    // What it left in its group ends with the job that was to end.
+    if (timer !== undefined) kill("SIGKILL")
+    clearTimeout(timer)
+  })
+}
+
+const run = (
+  command: string,
+  args: ReadonlyArray<string>,
+  env: NodeJS.ProcessEnv,
+  ending: Ending | undefined
+): Promise<number> =>
   new Promise((resolve, reject) => {
-    const child = spawn(command, args, { env, stdio: ["ignore", "pipe", "pipe"], windowsHide: true })
+    const detached = ending !== undefined && process.platform !== "win32"
+    const child = spawn(command, args, { env, detached, stdio: ["ignore", "pipe", "pipe"], windowsHide: true })
+    if (ending !== undefined) endOnAbort(child, ending)
     child.stdout.on("data", (bytes: Uint8Array) => process.stdout.write(bytes))
     child.stderr.on("data", (bytes: Uint8Array) => process.stderr.write(bytes))
     child.on("error", reject)
@@ -74,7 +110,10 @@ export const load = (prepare: PrepareSlot): Call => {
   process.on("SIGTERM", () => {})
   return (args) => {
     const texts = args.map(asText)
-    const { jobId } = (globalThis as unknown as { readonly dispy: { readonly jobId: number } }).dispy
-    return run(found, [...first, ...texts], { ...env, DISPY_JOB_ID: String(jobId) })
+    const { dispy } = globalThis as unknown as {
+      readonly dispy: { readonly jobId: number; readonly signal: AbortSignal }
+    }
+    const ending = prepare.concurrency > 1 ? { signal: dispy.signal, graceMillis: prepare.graceMillis } : undefined
+    return run(found, [...first, ...texts], { ...env, DISPY_JOB_ID: String(dispy.jobId) }, ending)
   }
 }

@@ -10,9 +10,10 @@ import * as Channel from "./Channel.ts"
 
 /** What it needs of the loop that runs jobs. */
 export interface Sender {
-  readonly current: { readonly jobId: number; files: Set<number> | null } | null
+  readonly current: () => { readonly jobId: number; files: Set<number> | null } | null
   readonly directory: string
-  readonly stay: (isNeeded: boolean) => void
+  /** The job waits for its node from now on. */
+  readonly waits: () => void
 }
 
 interface Waiting {
@@ -48,7 +49,7 @@ const problemOf = (name: string, problem: string): Error =>
 
 /** Sends a file to the client; resolves to 0 when it is there, whole. */
 export const sendFile = (sender: Sender, name: unknown): Promise<number> => {
-  const { current } = sender
+  const current = sender.current()
   if (current === null) return Promise.reject(new Error("no job is running whose client could take a file"))
   if (typeof name !== "string" || name === "") {
     return Promise.reject(new TypeError("dispy.sendFile takes the path of a file"))
@@ -70,7 +71,7 @@ export const sendFile = (sender: Sender, name: unknown): Promise<number> => {
   })
   // One that nobody awaits must not end the process.
   sent.catch(() => {})
-  sender.stay(true)
+  sender.waits()
   Channel.send(FromSlot.sendFile, Buffer.from(JSON.stringify(request)))
   return sent
 }
@@ -88,6 +89,9 @@ export const answered = (payload: Uint8Array): void => {
   afterwards.delete(one.files)
   after?.()
 }
+
+/** Whether a job waits for an answer. */
+export const isWaiting = (): boolean => waiting.size > 0
 
 /** Does something when all these files have been answered; false when they have. */
 export const later = (files: Set<number> | null, what: () => void): boolean => {

@@ -5,10 +5,18 @@ import { expect } from "vitest"
 import { JobFlags } from "../../src/domain/wire/Entries.ts"
 import type { JobExecutor } from "../../src/services/JobExecutor.ts"
 import * as Values from "../../src/slot/Values.ts"
-import { errorOf, openCode, openFunction, outcomeOf, valueOf } from "../support/ExecutorHarness.ts"
+import * as Harness from "../support/ExecutorHarness.ts"
+import { errorOf, openCode, outcomeOf, valueOf } from "../support/ExecutorHarness.ts"
 
-/** Adds the suite for one implementation; `layerOf` makes it with so many cpus. */
-export const jobExecutorConformance = (name: string, layerOf: (cpus: number) => Layer.Layer<JobExecutor>): void => {
+/** Adds the suite for one implementation; `layerOf` makes it with so many cpus, `kind` says what jobs run in. */
+export const jobExecutorConformance = (
+  name: string,
+  layerOf: (cpus: number) => Layer.Layer<JobExecutor>,
+  kind: Pick<Harness.OpenOptions, "executor" | "concurrency"> = {}
+): void => {
+  const openFunction = (source: string, options: Harness.OpenOptions = {}) =>
+    Harness.openFunction(source, { ...kind, ...options })
+
   const withExecutor = (cpus = 2) => <A, E>(test: Effect.Effect<A, E, JobExecutor | Scope.Scope>) =>
     Effect.provide(Effect.scoped(test), layerOf(cpus))
 

@@ -1,6 +1,6 @@
 /** Drives a `JobExecutor` as a node does, in the words of a test: open a computation, submit, await replies. */
 import { Effect, type Scope } from "effect"
-import type { Code } from "../../src/domain/Computation.ts"
+import type { Code, ExecutorKind } from "../../src/domain/Computation.ts"
 import type { ComputationRefused } from "../../src/domain/NodeError.ts"
 import * as Entries from "../../src/domain/wire/Entries.ts"
 import { decodeSlotDeath, type SlotDeath } from "../../src/domain/wire/SlotDeath.ts"
@@ -49,6 +49,8 @@ export interface OpenOptions {
   readonly graceMillis?: number
   readonly outputLimitBytes?: number
   readonly name?: string
+  readonly executor?: ExecutorKind
+  readonly concurrency?: number
 }
 
 const text = new TextDecoder()
@@ -89,9 +91,11 @@ export const openCode = (
       }
       for (const look of waiting) look()
     }
-    const { graceMillis = 1000, name = "test", outputLimitBytes = 64 * 1024 } = options
+    const { concurrency = 1, executor: kind = "process", graceMillis = 1000 } = options
+    const { name = "test", outputLimitBytes = 64 * 1024 } = options
+    const limits = { graceMillis, outputLimitBytes }
     const session = yield* executor.open({
-      computation: { id: `computation ${++lastComputation}`, name, code, limits: { graceMillis, outputLimitBytes } },
+      computation: { id: `computation ${++lastComputation}`, name, code, limits, executor: kind, concurrency },
       ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
       onReplies
     })

@@ -10,8 +10,8 @@
  * with others in its process                      Abort ───────────grace─────────────▶ SIGKILL
  * with others in its thread                       Abort ───────────grace──▶ stop ──▶ SIGKILL to the process
  * ```
- * What has others around it is asked and given all of its grace before they suffer: a thread is given at least
- * `stopMillis` to stop before its process, with the other threads, is killed.
+ * What has others around it is given all of its grace, and at least `stopMillis`, before they suffer; so is a thread
+ * that is to stop before its process is killed.
  */
 
 /** One thing to do, `atMillis` after the plan began. */
@@ -38,16 +38,16 @@ export const steps = (
   isListening: boolean,
   { isShared, isThread }: Surroundings
 ): ReadonlyArray<KillStep> => {
-  const grace = Math.max(0, graceMillis)
+  const grace = Math.max(isShared ? stopMillis : 0, graceMillis)
   if (isThread) {
-    const stopAt = isShared ? grace : isListening ? grace / 2 : 0
+    const stopAt = isShared ? grace : isListening ? Math.max(0, grace / 2) : 0
     const stopped: ReadonlyArray<KillStep> = [
       { atMillis: stopAt, act: "terminate" },
       { atMillis: Math.max(grace, stopAt + stopMillis), act: "kill" }
     ]
-    return stopAt === 0 ? stopped : [{ atMillis: 0, act: "abort" }, ...stopped]
+    return stopAt <= 0 ? stopped : [{ atMillis: 0, act: "abort" }, ...stopped]
   }
-  if (grace === 0) return [{ atMillis: 0, act: "kill" }]
+  if (grace <= 0) return [{ atMillis: 0, act: "kill" }]
   if (isShared) return [{ atMillis: 0, act: "abort" }, { atMillis: grace, act: "kill" }]
   return isListening
     ? [

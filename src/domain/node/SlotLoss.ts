@@ -178,7 +178,7 @@ export const died = (
   const wasPreparing = [slot, ...slot.threads].some((one) => one.phase === "preparing")
   const nothing: SlotEnd = { slot: 0, unclaimed: 0, printed: [] }
   const lost = [lose(pool, slot, event)]
-  for (const thread of [...slot.threads]) {
+  for (const thread of slot.threads) {
     lost.push(lose(pool, thread, event.threads.find((end) => end.slot === thread.id) ?? nothing))
   }
   settle(pool, slot, lost.filter((one) => one !== undefined), event.death, now, out)

@@ -17,17 +17,26 @@
  *   Abort (u32 jobId)           ───────▶  fires `dispy.signal` of that job if it runs
  *   Revoke (u32 count)          ───────▶  forgets the last `count` jobs it was sent and has not claimed
  *                               ◀───────  Revoked: it did; until then the node sends no more jobs
+ *
+ * node                                   host of threads, after Prepare and Ready
+ *   StartThread (JSON)          ───────▶  starts a thread, which is a slot with two FIFOs of its own for frames
+ *   StopThread (u32 slot)       ───────▶  ends it wherever its JavaScript is
+ *                               ◀───────  ThreadEnded (JSON): all that it wrote is in its FIFO
  * ```
  * Every job sent ahead of time is *claimed* by the slot before it starts (one
  * byte read from the slot's claims FIFO, one byte per job, written by the node).
  * The node takes jobs back by reading the FIFO itself: the kernel serialises the
  * reads, so a job is started or taken back, never both.
  *
+ * A slot that runs several jobs at a time claims them in the order in which they
+ * came, and replies in any order.
+ *
  * What a job prints in JavaScript goes to the node in output frames before its
  * reply; the slot's replies carry none. Native code and children
  * write to the slot's own descriptors 1 and 2; a job that may have done so replies
  * with `replyMarked` after writing `outputMarker` to both, so that the node knows
- * which bytes of them belong to the job.
+ * which bytes of them belong to the job. Where several jobs run in one process nobody
+ * knows that, and there are no marks.
  */
 
 /** Descriptor on which a slot reads frames. */
@@ -40,7 +49,15 @@ export const slotOutput = 4
 export const frameHeaderBytes = 5
 
 /** Frame types from the node to the slot. */
-export const ToSlot = { prepare: 1, jobs: 2, abort: 3, revoke: 4, fileSent: 5 } as const
+export const ToSlot = {
+  prepare: 1,
+  jobs: 2,
+  abort: 3,
+  revoke: 4,
+  fileSent: 5,
+  startThread: 6,
+  stopThread: 7
+} as const
 
 /** Frame types from the slot to the node. */
 export const FromSlot = {
@@ -54,7 +71,8 @@ export const FromSlot = {
   revoked: 7,
   /** One reply entry with the outcome `provisional`, at any time while its job runs. */
   provisional: 8,
-  sendFile: 9
+  sendFile: 9,
+  threadEnded: 10
 } as const
 
 /** A file that a job sends to its client, as JSON. */
@@ -79,10 +97,10 @@ export interface FileSent {
 }
 
 /**
- * What precedes the text of an output frame: `u8 descriptor | f64 cut | u32 headBytes`. `cut` bytes are missing
- * behind the first `headBytes` of the text.
+ * What precedes the text of an output frame: `u8 descriptor | f64 cut | u32 headBytes | u32 jobId`. `cut` bytes are
+ * missing behind the first `headBytes` of the text.
  */
-export const outputHeaderBytes = 13
+export const outputHeaderBytes = 17
 
 /** Ends a job's part of descriptors 1 and 2; `nonce` is the slot's own. */
 export const outputMarker = (nonce: string, jobId: number): string => `\0dispy:${nonce}:${jobId}\0`
@@ -90,6 +108,10 @@ export const outputMarker = (nonce: string, jobId: number): string => `\0dispy:$
 /** What a slot is told before its first job, as JSON. Paths are absolute. */
 export interface PrepareSlot {
   readonly kind: "function" | "module" | "program"
+  /** With "thread" the process is a host; its threads are told the same. */
+  readonly executor: "process" | "thread"
+  /** Jobs at a time. */
+  readonly concurrency: number
   readonly name: string
   /** Working directory of the jobs. */
   readonly directory: string
@@ -109,12 +131,32 @@ export interface PrepareSlot {
   readonly nonce: string
   readonly nodeName: string
   readonly ipAddr: string
+  /** How long a job that is to end may take. */
+  readonly graceMillis: number
   /** Bytes of stdout, and of stderr, kept per job. */
   readonly outputLimitBytes: number
   /** Directory of large arguments and results; empty for none: everything is in the entries then. */
   readonly valuesDirectory: string
   /** Largest encoded result in bytes; a larger one fails the job. */
   readonly resultLimitBytes: number
+}
+
+/** What a host is told of a thread that it is to start, as JSON. */
+export interface StartThread {
+  readonly slot: number
+  readonly told: PrepareSlot
+  /** FIFOs for frames. */
+  readonly inputPath: string
+  readonly outputPath: string
+  /** Variables beside those of the host. */
+  readonly environment: Readonly<Record<string, string>>
+}
+
+/** What a host says of a thread that is gone, as JSON. */
+export interface ThreadEnded {
+  readonly slot: number
+  readonly exitCode: number
+  readonly reason: string
 }
 
 /** A frame with this payload. */

@@ -8,13 +8,14 @@ import { Effect, Layer, Queue } from "effect"
 import { randomUUID } from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import { type Computation, maxConcurrency } from "../../domain/Computation.ts"
 import * as SessionJobs from "../../domain/node/SessionJobs.ts"
 import { ComputationRefused } from "../../domain/NodeError.ts"
 import * as NodeInfo from "../../domain/NodeInfo.ts"
 import { ExecutorConfig, type ExecutorSettings } from "../../services/ExecutorConfig.ts"
 import { type ExecutorRequest, type ExecutorSession, JobExecutor } from "../../services/JobExecutor.ts"
-import * as Claims from "./Claims.ts"
 import * as ComputationFiles from "./ComputationFiles.ts"
+import * as Fifos from "./Fifos.ts"
 import * as Guardian from "./Guardian.ts"
 import * as SentFiles from "./SentFiles.ts"
 import * as SlotMachine from "./SlotMachine.ts"
@@ -28,7 +29,9 @@ const noteCapacity = 1024
 const makeMachine = Effect.fnUntraced(function*(settings: ExecutorSettings) {
   const notes = yield* Queue.dropping<SlotMachine.MachineNote>(noteCapacity)
   yield* Queue.take(notes).pipe(
-    Effect.flatMap(({ slot, text }) => Effect.annotateLogs(Effect.logDebug("slot ends"), { slot, reason: text })),
+    Effect.flatMap(({ slot, text, what }) =>
+      Effect.annotateLogs(Effect.logDebug(what), what === "slot ends" ? { slot, reason: text } : { slot, text })
+    ),
     Effect.forever,
     Effect.forkScoped
   )
@@ -38,21 +41,32 @@ const makeMachine = Effect.fnUntraced(function*(settings: ExecutorSettings) {
     Effect.sync(() => fs.mkdirSync(directory, { recursive: true, mode: 0o700 })),
     () => Effect.promise(() => fs.promises.rm(directory, { recursive: true, force: true, maxRetries: 5 }))
   )
-  const claims = settings.maxInflight > 1 ? yield* Effect.promise(() => Claims.make(directory)) : undefined
-  if (claims === undefined && settings.maxInflight > 1) {
+  const fifos = yield* Effect.promise(() => Fifos.make(directory))
+  if (fifos === undefined && settings.maxInflight > 1) {
     yield* Effect.logInfo("there are no FIFOs here: short jobs are sent to their slots one at a time")
   }
   return yield* Effect.acquireRelease(
     Effect.sync(() => {
       const guardian = Guardian.start(marker, path.resolve(settings.directory), settings.environment["PATH"] ?? "")
       const onNote = (note: SlotMachine.MachineNote): boolean => Queue.offerUnsafe(notes, note)
-      const machine = SlotMachine.make({ settings, marker, directory, guardian, claims, onNote })
+      const machine = SlotMachine.make({ settings, marker, directory, guardian, fifos, onNote })
       SlotMachine.feed(machine, { _tag: "Timer" })
       return machine
     }),
     (machine) => Effect.promise(() => SlotMachine.close(machine).then(machine.guardian.dismiss))
   )
 })
+
+/** A client of another kind may ask for anything. */
+const concurrencyOf = ({ concurrency = 1 }: Computation): number =>
+  Math.max(1, Math.min(maxConcurrency, Math.floor(concurrency) || 1))
+
+/** Why this machine cannot run the computation, whatever its code; undefined if it can. */
+const obstacle = (machine: SlotMachine.SlotMachine, { code, executor }: Computation): string | undefined => {
+  if (executor !== "thread") return undefined
+  if (code._tag === "ProgramCode") return "a program is a process of its own and does not run in a thread"
+  return machine.fifos === undefined ? "threads need FIFOs (mkfifo), and there are none here" : undefined
+}
 
 const openSession = (
   machine: SlotMachine.SlotMachine,
@@ -62,12 +76,16 @@ const openSession = (
   files: SentFiles.SentFiles
 ): Effect.Effect<void, ComputationRefused> =>
   Effect.callback<void, ComputationRefused>((resume) => {
-    const { limits, name } = request.computation
+    const { executor = "process", limits, name } = request.computation
+    const concurrency = concurrencyOf(request.computation)
     const cpus = request.cpus ?? Infinity
     const { globalsPath, ipAddr, nodeName } = machine.settings
     machine.sessions.set(id, {
       told: {
         ...code,
+        executor,
+        concurrency,
+        graceMillis: limits.graceMillis,
         nodeName,
         ipAddr,
         globalsPath,
@@ -83,7 +101,8 @@ const openSession = (
       isPaused: false,
       onBuried: () => {}
     })
-    SlotMachine.feed(machine, { _tag: "SessionOpened", session: id, graceMillis: limits.graceMillis, cpus })
+    const { graceMillis } = limits
+    SlotMachine.feed(machine, { _tag: "SessionOpened", session: id, graceMillis, cpus, kind: executor, concurrency })
   })
 
 const make = Effect.gen(function*() {
@@ -92,6 +111,11 @@ const make = Effect.gen(function*() {
   let lastId = 0
   const open = Effect.fn("JobExecutor.open")(function*(request: ExecutorRequest) {
     const id = ++lastId
+    const reason = obstacle(machine, request.computation)
+    if (reason !== undefined) {
+      const { name } = request.computation
+      return yield* new ComputationRefused({ node: settings.nodeName, computation: name, reason })
+    }
     const files = SentFiles.make(request.onFile)
     const code = yield* ComputationFiles.acquire(settings.directory, id, settings.nodeName, request)
     yield* Effect.addFinalizer(() => {

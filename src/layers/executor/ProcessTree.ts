@@ -13,7 +13,7 @@ export const markerName = "DISPY_SLOT"
 
 /** A slot whose processes are meant. */
 export interface TreeRoot {
-  /** Process, process group and session of the slot. */
+  /** Process, process group and session of the slot; 0 for a thread, whose processes only carry its marker. */
   readonly pid: number
   /** When it started; empty where that is not known. */
   readonly start: string
@@ -118,8 +118,8 @@ const signalListed = (entries: ReadonlyArray<ProcessEntry>, roots: ReadonlyArray
   for (const root of roots) {
     const members = collect(entries, root)
     // The group first, all at once: a member can have forked since the list was made.
-    if (members.some((member) => member.pgid === root.pid)) signalOne(-root.pid, signal)
-    for (const { pgid, pid } of members) if (pgid !== root.pid) signalOne(pid, signal)
+    if (root.pid > 0 && members.some((member) => member.pgid === root.pid)) signalOne(-root.pid, signal)
+    for (const { pgid, pid } of members) if (root.pid === 0 || pgid !== root.pid) signalOne(pid, signal)
     count += members.length
   }
   return count
@@ -131,7 +131,7 @@ export const startOf = (pid: number): string => isLinux ? statOf(pid)?.start ?? 
 /** Sends a signal to everything that belongs to these slots; resolves to the number of processes that were found. */
 export const signal = (roots: ReadonlyArray<TreeRoot>, name: NodeJS.Signals): Promise<number> => {
   if (process.platform === "win32") {
-    for (const root of roots) signalOne(root.pid, name)
+    for (const root of roots) if (root.pid > 0) signalOne(root.pid, name)
     return Promise.resolve(0)
   }
   return isLinux

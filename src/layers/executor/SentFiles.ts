@@ -3,10 +3,10 @@ import { Result, Schema } from "effect"
 import * as path from "node:path"
 import type { SendFileRequest } from "../../domain/wire/SlotFrames.ts"
 import type { SentFile } from "../../services/JobExecutor.ts"
-import * as SlotProcess from "./SlotProcess.ts"
+import * as SlotChannel from "./SlotChannel.ts"
 
 interface Sending {
-  readonly slot: SlotProcess.SlotProcess
+  readonly slot: SlotChannel.SlotChannel
   /** The slot's number of it. */
   readonly fileId: number
   readonly controller: AbortController
@@ -45,12 +45,12 @@ const Request = Schema.fromJsonString(
 const decode = Schema.decodeUnknownResult(Request)
 
 /** A slot sends a file. False when what it wrote is no request. */
-export const take = (files: SentFiles, slot: SlotProcess.SlotProcess, payload: Uint8Array): boolean => {
+export const take = (files: SentFiles, slot: SlotChannel.SlotChannel, payload: Uint8Array): boolean => {
   const decoded = decode(Buffer.from(payload).toString())
   if (Result.isFailure(decoded) || !path.isAbsolute(decoded.success.file)) return false
   const { fileId: inSlot, ...request } = decoded.success
   if (files.onFile === undefined) {
-    SlotProcess.tellFile(slot, { fileId: inSlot, problem: "there is no client to take files" })
+    SlotChannel.tellFile(slot, { fileId: inSlot, problem: "there is no client to take files" })
     return true
   }
   const fileId = ++files.last
@@ -65,7 +65,7 @@ export const answer = (files: SentFiles, fileId: number, problem: string): void 
   const sending = files.sending.get(fileId)
   if (sending === undefined) return
   files.sending.delete(fileId)
-  SlotProcess.tellFile(sending.slot, { fileId: sending.fileId, problem })
+  SlotChannel.tellFile(sending.slot, { fileId: sending.fileId, problem })
   sending.controller.abort()
 }
 

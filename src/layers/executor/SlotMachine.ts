@@ -7,14 +7,15 @@ import { setTimeout as sleep } from "node:timers/promises"
 import * as SlotPool from "../../domain/node/SlotPool.ts"
 import type { PoolAction, PoolEvent } from "../../domain/node/SlotPoolEvent.ts"
 import * as SlotPoolState from "../../domain/node/SlotPoolState.ts"
-import { noBytes } from "../../domain/wire/Entries.ts"
 import type { PrepareSlot } from "../../domain/wire/SlotFrames.ts"
 import type { ExecutorSettings } from "../../services/ExecutorConfig.ts"
-import * as Claims from "./Claims.ts"
+import * as Fifos from "./Fifos.ts"
 import type { Guardian } from "./Guardian.ts"
 import * as ProcessTree from "./ProcessTree.ts"
 import * as SentFiles from "./SentFiles.ts"
+import * as SlotChannel from "./SlotChannel.ts"
 import * as SlotProcess from "./SlotProcess.ts"
+import * as SlotThread from "./SlotThread.ts"
 
 /** A computation as its slots and its client see it. */
 export interface MachineSession {
@@ -34,6 +35,7 @@ export interface MachineSession {
 /** Something worth a line in the log. */
 export interface MachineNote {
   readonly slot: number
+  readonly what: "slot ends" | "output of no job"
   readonly text: string
 }
 
@@ -45,14 +47,17 @@ export interface SlotMachine {
   readonly marker: string
   readonly directory: string
   readonly guardian: Guardian
-  readonly claims: Claims.ClaimsMaker | undefined
+  readonly fifos: Fifos.FifoMaker | undefined
   readonly onNote: (note: MachineNote) => void
   readonly processes: Map<number, SlotProcess.SlotProcess>
+  readonly threads: Map<number, SlotThread.SlotThread>
+  /** Of processes, and of threads that are there. */
+  readonly channels: Map<number, SlotChannel.SlotChannel>
   readonly sessions: Map<number, MachineSession>
   /** Burials under way, by slot. */
   readonly burials: Map<number, Promise<void>>
-  /** Slots to be killed together: finding what belongs to them costs the same for many as for one. */
-  condemned: Array<SlotProcess.SlotProcess>
+  /** What is to be killed together: finding what belongs to them costs the same for many as for one. */
+  condemned: Array<ProcessTree.TreeRoot>
   execution: Promise<void> | undefined
   readonly sweeps: Map<number, NodeJS.Timeout>
   events: Array<PoolEvent>
@@ -70,13 +75,13 @@ const burialMillis = 10_000
 
 /** A machine without slots. */
 export const make = (
-  options: Pick<SlotMachine, "settings" | "marker" | "directory" | "guardian" | "claims" | "onNote">
+  options: Pick<SlotMachine, "settings" | "marker" | "directory" | "guardian" | "fifos" | "onNote">
 ): SlotMachine => {
   const { cpus, maxInflight, prepareMillis, spares } = options.settings
   const pool = SlotPoolState.make({
     cpus,
     spares: spares ?? Math.min(2, cpus),
-    maxInflight: options.claims === undefined ? 1 : maxInflight,
+    maxInflight: options.fifos === undefined ? 1 : maxInflight,
     prepareMillis,
     epochMillis: performance.timeOrigin
   })
@@ -84,6 +89,8 @@ export const make = (
     ...options,
     pool,
     processes: new Map(),
+    threads: new Map(),
+    channels: new Map(),
     sessions: new Map(),
     burials: new Map(),
     condemned: [],
@@ -122,33 +129,69 @@ const perform = (machine: SlotMachine, action: PoolAction): void => {
       return machine.sessions.get(action.session)?.onRefused(action.reason)
     case "StartSlot":
       return startSlot(machine, action.slot)
-    default:
-      return performOn(machine, action)
+    case "StartThread":
+      return startThread(machine, action)
+    case "SendJobs":
+    case "TakeBack":
+    case "Abort": {
+      const channel = machine.channels.get(action.slot)
+      return channel === undefined ? undefined : performOnChannel(machine, channel, action)
+    }
+    default: {
+      const slot = machine.processes.get(action.slot)
+      if (slot !== undefined) return performOnProcess(machine, slot, action)
+      const thread = machine.threads.get(action.slot)
+      if (thread !== undefined) performOnThread(machine, thread, action)
+    }
   }
 }
 
-type SlotAction = Exclude<Extract<PoolAction, { readonly slot: number }>, { readonly _tag: "StartSlot" }>
+type Action<Tag extends PoolAction["_tag"]> = Extract<PoolAction, { readonly _tag: Tag }>
 
-const performOn = (machine: SlotMachine, action: SlotAction): void => {
-  const slot = machine.processes.get(action.slot)
-  if (slot === undefined) return
+const performOnChannel = (
+  machine: SlotMachine,
+  channel: SlotChannel.SlotChannel,
+  action: Action<"SendJobs" | "TakeBack" | "Abort">
+): void => {
+  if (action._tag === "SendJobs") return SlotChannel.sendJobs(channel, action.jobs)
+  if (action._tag === "Abort") return SlotChannel.abort(channel, action.jobId)
+  machine.events.push({ _tag: "TookBack", slot: channel.id, count: SlotChannel.takeBack(channel) })
+}
+
+const performOnProcess = (
+  machine: SlotMachine,
+  slot: SlotProcess.SlotProcess,
+  action: Action<"PrepareSlot" | "Terminate" | "Kill" | "Sweep">
+): void => {
   switch (action._tag) {
-    case "SendJobs":
-      return SlotProcess.sendJobs(slot, action.jobs)
-    case "TakeBack":
-      return void machine.events.push({ _tag: "TookBack", slot: slot.id, count: SlotProcess.takeBack(slot) })
-    case "Abort":
-      return SlotProcess.abort(slot, action.jobId)
     case "PrepareSlot":
       return void prepareSlot(machine, slot, action.session)
     case "Terminate":
       return void ProcessTree.signal([slot.root], "SIGTERM")
     case "Kill":
-      machine.onNote({ slot: slot.id, text: action.reason })
+      machine.onNote({ slot: slot.id, what: "slot ends", text: action.reason })
       return bury(machine, slot)
     case "Sweep":
       if (action.afterMillis === 0) return bury(machine, slot)
       machine.sweeps.set(slot.id, setTimeout(() => bury(machine, slot), action.afterMillis))
+  }
+}
+
+/** A thread is stopped, and what its jobs have started gets the signals that it cannot get itself. */
+const performOnThread = (
+  machine: SlotMachine,
+  thread: SlotThread.SlotThread,
+  action: Action<"PrepareSlot" | "Terminate" | "Kill" | "Sweep">
+): void => {
+  if (action._tag === "Terminate") {
+    SlotThread.stop(thread)
+    void ProcessTree.signal([thread.root], "SIGTERM")
+  } else if (action._tag === "Sweep") {
+    machine.channels.delete(thread.id)
+    machine.threads.delete(thread.id)
+    const sweep = (): void => void condemn(machine, [thread.root])
+    if (action.afterMillis === 0) sweep()
+    else machine.sweeps.set(thread.id, setTimeout(sweep, action.afterMillis))
   }
 }
 
@@ -167,69 +210,114 @@ const startSlot = (machine: SlotMachine, id: number): void => {
     directory: machine.directory,
     onEvent: (event) => {
       if (event._tag === "SlotDied" && !machine.burials.has(id)) {
-        machine.onNote({ slot: id, text: `${event.death.reason}\n${event.death.lastStderr}`.trim() })
+        machine.onNote({
+          slot: event.slot,
+          what: "slot ends",
+          text: `${event.death.reason}\n${event.death.lastStderr}`.trim()
+        })
       }
       if (event._tag === "SlotDied") {
-        for (const session of machine.sessions.values()) SentFiles.forget(session.files, id)
+        for (const session of machine.sessions.values()) {
+          for (const end of [event, ...event.threads]) SentFiles.forget(session.files, end.slot)
+        }
       }
       feed(machine, event)
     },
-    onFile: (payload) => takeFile(machine, id, payload)
+    onFile: (payload) => {
+      const session = [...machine.sessions.values()].find((one) => one.slots.has(id))
+      if (session !== undefined) takeFile(machine, session, id, payload)
+    },
+    onStray: (text) => machine.onNote({ slot: id, what: "output of no job", text })
   })
   if (typeof slot === "string") {
     const death = { reason: slot, exitCode: null, signal: null, lastStderr: "" }
-    machine.onNote({ slot: id, text: slot })
-    machine.events.push({ _tag: "SlotDied", slot: id, unclaimed: 0, death, stdout: noBytes, stderr: noBytes })
+    machine.onNote({ slot: id, what: "slot ends", text: slot })
+    machine.events.push({ _tag: "SlotDied", slot: id, unclaimed: 0, death, printed: [], threads: [] })
     return
   }
   machine.processes.set(id, slot)
+  machine.channels.set(id, slot.channel)
   if (slot.root.pid > 0) machine.guardian.add(slot.root.pid)
 }
 
-const takeFile = (machine: SlotMachine, id: number, payload: Uint8Array): void => {
-  const slot = machine.processes.get(id)
-  if (slot === undefined) return
-  for (const session of machine.sessions.values()) {
-    if (!session.slots.has(id)) continue
-    if (SentFiles.take(session.files, slot, payload)) return
-  }
+const takeFile = (machine: SlotMachine, session: MachineSession, id: number, payload: Uint8Array): void => {
+  const channel = machine.channels.get(id)
+  if (channel === undefined || SentFiles.take(session.files, channel, payload)) return
   feed(machine, { _tag: "SlotBroken", slot: id, reason: "it wrote a malformed request to send a file" })
 }
+
+const hasClaims = (machine: SlotMachine): boolean => machine.pool.config.maxInflight > 1
 
 const prepareSlot = async (machine: SlotMachine, slot: SlotProcess.SlotProcess, id: number): Promise<void> => {
   const session = machine.sessions.get(id)
   if (session === undefined) return
   session.slots.add(slot.id)
+  const isHost = session.told.executor === "thread"
   try {
-    const claims = machine.claims === undefined ? undefined : await Claims.open(machine.claims)
-    if (slot.isReported && claims !== undefined) return Claims.close(claims)
-    SlotProcess.prepare(slot, { ...session.told, claimsPath: claims?.path ?? "", nonce: slot.nonce }, claims)
-    if (session.isPaused) SlotProcess.setPaused(slot, true)
+    const maker = hasClaims(machine) && !isHost ? machine.fifos : undefined
+    const claims = maker === undefined ? undefined : await Fifos.open(maker)
+    if (slot.isReported && claims !== undefined) return Fifos.close(claims)
+    const { nonce } = slot.channel
+    SlotProcess.prepare(slot, { ...session.told, claimsPath: claims?.path ?? "", nonce }, claims)
+    if (session.isPaused && !isHost) SlotChannel.setPaused(slot.channel, true)
   } catch (error) {
     const reason = `its claims cannot be made: ${error instanceof Error ? error.message : String(error)}`
     feed(machine, { _tag: "SlotRefused", slot: slot.id, reason })
   }
 }
 
-/** Kills whatever is left of a slot, once. */
+const startThread = (machine: SlotMachine, { host, session: sessionId, slot: id }: Action<"StartThread">): void => {
+  const process = machine.processes.get(host)
+  const session = machine.sessions.get(sessionId)
+  if (process === undefined || session === undefined || machine.fifos === undefined) return
+  const thread = SlotThread.make(id, process.channel, `${machine.marker}.${id}`)
+  process.threads.set(id, thread)
+  machine.threads.set(id, thread)
+  const hears: SlotThread.Hears = {
+    onEvent: (event) => feed(machine, event),
+    onFile: (payload) => takeFile(machine, session, id, payload)
+  }
+  void SlotThread.start(thread, session.told, machine.fifos, hasClaims(machine), hears).then(() => {
+    if (thread.channel === undefined) return
+    machine.channels.set(id, thread.channel)
+    if (session.isPaused) SlotChannel.setPaused(thread.channel, true)
+  }, (error: unknown) => {
+    const reason = `its FIFOs cannot be made: ${error instanceof Error ? error.message : String(error)}`
+    feed(machine, { _tag: "SlotRefused", slot: id, reason })
+  })
+}
+
+/** Kills what belongs to these, with whatever else is to be killed now. */
+const condemn = (machine: SlotMachine, roots: ReadonlyArray<ProcessTree.TreeRoot>): Promise<void> => {
+  machine.condemned.push(...roots)
+  return machine.execution ??= new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
+    const condemned = machine.condemned
+    machine.condemned = []
+    machine.execution = undefined
+    return ProcessTree.kill(condemned)
+  })
+}
+
+/** Kills whatever is left of a process, once. */
 const bury = (machine: SlotMachine, slot: SlotProcess.SlotProcess): void => {
   clearTimeout(machine.sweeps.get(slot.id))
   machine.sweeps.delete(slot.id)
   if (machine.burials.has(slot.id)) return
-  SlotProcess.setPaused(slot, false)
-  if (slot.root.pid > 0) machine.condemned.push(slot)
-  machine.execution ??= new Promise<void>((resolve) => setImmediate(resolve)).then(() => {
-    const roots = machine.condemned.map((one) => one.root)
-    machine.condemned = []
-    machine.execution = undefined
-    return ProcessTree.kill(roots)
-  })
+  SlotChannel.setPaused(slot.channel, false)
+  const threads = [...machine.threads.values()].filter((thread) => thread.host === slot.channel)
+  const killed = condemn(machine, slot.root.pid > 0 ? [slot.root, ...threads.map((thread) => thread.root)] : [])
   const gone = Promise.race([slot.reported, sleep(burialMillis, undefined, { ref: false })])
-  machine.burials.set(slot.id, machine.execution.then(() => gone).then(() => buried(machine, slot)))
+  machine.burials.set(slot.id, killed.then(() => gone).then(() => buried(machine, slot)))
 }
 
 const buried = (machine: SlotMachine, slot: SlotProcess.SlotProcess): void => {
   machine.processes.delete(slot.id)
+  machine.channels.delete(slot.id)
+  for (const thread of machine.threads.values()) {
+    if (thread.host !== slot.channel) continue
+    machine.threads.delete(thread.id)
+    machine.channels.delete(thread.id)
+  }
   machine.burials.delete(slot.id)
   if (slot.root.pid > 0) machine.guardian.remove(slot.root.pid)
   for (const session of machine.sessions.values()) {
@@ -245,7 +333,12 @@ export const setPaused = (machine: SlotMachine, id: number, isPaused: boolean): 
   for (const slotId of session.slots) {
     const slot = machine.processes.get(slotId)
     // The end of a slot that is being killed is only seen when all that it said is read.
-    if (slot !== undefined && !machine.burials.has(slotId)) SlotProcess.setPaused(slot, isPaused)
+    if (slot === undefined || machine.burials.has(slotId)) continue
+    // A host tells of its threads what has to be known in any case.
+    if (session.told.executor === "process") SlotChannel.setPaused(slot.channel, isPaused)
+    for (const { channel } of slot.threads.values()) {
+      if (channel !== undefined) SlotChannel.setPaused(channel, isPaused)
+    }
   }
 }
 

@@ -3,6 +3,7 @@
  * before the reply, and what native code and children wrote to the slot's
  * descriptors up to the job's marker.
  */
+import type { PrintedOutput } from "../../domain/node/SlotPoolEvent.ts"
 import * as BoundedOutput from "../../domain/wire/BoundedOutput.ts"
 import * as Entries from "../../domain/wire/Entries.ts"
 import * as SlotFrames from "../../domain/wire/SlotFrames.ts"
@@ -31,11 +32,19 @@ interface HeldReply {
   readonly passed: readonly [BoundedOutput.KeptOutput, BoundedOutput.KeptOutput]
 }
 
+/** What a job passed on, to stdout and to stderr. */
+type Passed = readonly [BoundedOutput.BoundedOutput, BoundedOutput.BoundedOutput]
+
 /** The output of one slot. */
 export interface SlotOutput {
   readonly limitBytes: number
+  /** Jobs that run at a time, at most. */
+  readonly concurrency: number
+  /** Jobs of other slots, or several of this one, write to the same descriptors: what comes there belongs to none. */
+  readonly isShared: boolean
   readonly marker: Buffer
-  readonly passed: readonly [BoundedOutput.BoundedOutput, BoundedOutput.BoundedOutput]
+  /** By job, of those that run. */
+  readonly passed: Map<number, Passed>
   readonly raw: readonly [RawStream, RawStream]
   last: Buffer
   held: Array<HeldReply>
@@ -49,16 +58,28 @@ const makeRaw = (limitBytes: number): RawStream => ({
 })
 
 /** The output of a slot whose jobs may each keep `limitBytes` of stdout, and of stderr. */
-export const make = (limitBytes: number, nonce: string): SlotOutput => ({
+export const make = (limitBytes: number, nonce: string, concurrency = 1, isShared = concurrency > 1): SlotOutput => ({
   limitBytes,
+  concurrency,
+  isShared,
   marker: Buffer.from(`\0dispy:${nonce}:`),
-  passed: [BoundedOutput.make(limitBytes), BoundedOutput.make(limitBytes)],
+  passed: new Map(),
   raw: [makeRaw(limitBytes), makeRaw(limitBytes)],
   last: Buffer.alloc(0),
   held: []
 })
 
-/** Takes in an output frame of the running job; false when it is none. */
+/** Undefined for one job too many: the slot is broken. */
+const passedOf = (output: SlotOutput, jobId: number): Passed | undefined => {
+  let passed = output.passed.get(jobId)
+  if (passed === undefined && output.passed.size < output.concurrency) {
+    passed = [BoundedOutput.make(output.limitBytes), BoundedOutput.make(output.limitBytes)]
+    output.passed.set(jobId, passed)
+  }
+  return passed
+}
+
+/** Takes in an output frame of a running job; false when it is none. */
 export const pass = (output: SlotOutput, payload: Uint8Array): boolean => {
   const view = Entries.viewOf(payload)
   const text = payload.subarray(SlotFrames.outputHeaderBytes)
@@ -67,7 +88,9 @@ export const pass = (output: SlotOutput, payload: Uint8Array): boolean => {
   const headBytes = view.getUint32(9, true)
   if (!(cut >= 0) || headBytes > text.length) return false
   const kept = { head: text.subarray(0, headBytes), tail: text.subarray(headBytes), cut }
-  BoundedOutput.append(output.passed[payload[0] === 2 ? 1 : 0], kept)
+  const passed = passedOf(output, view.getUint32(13, true))
+  if (passed === undefined) return false
+  BoundedOutput.append(passed[payload[0] === 2 ? 1 : 0], kept)
   return true
 }
 
@@ -95,7 +118,7 @@ export const feed = (output: SlotOutput, index: 0 | 1, chunk: Buffer): void => {
 
 const keep = (output: SlotOutput, index: 0 | 1, bytes: Buffer): void => {
   if (bytes.length === 0) return
-  BoundedOutput.write(output.raw[index].current, bytes)
+  if (!output.isShared) BoundedOutput.write(output.raw[index].current, bytes)
   if (index === 1) output.last = Buffer.from(Buffer.concat([output.last, bytes]).subarray(-lastBytes))
 }
 
@@ -108,8 +131,7 @@ export const end = (output: SlotOutput, index: 0 | 1): void => {
 }
 
 /** Whether a reply can go on as it is. */
-export const isPlain = (output: SlotOutput): boolean =>
-  output.held.length === 0 && BoundedOutput.isEmpty(output.passed[0]) && BoundedOutput.isEmpty(output.passed[1])
+export const isPlain = (output: SlotOutput): boolean => output.held.length === 0 && output.passed.size === 0
 
 const nothing: BoundedOutput.KeptOutput = { head: Entries.noBytes, tail: Entries.noBytes, cut: 0 }
 
@@ -146,7 +168,12 @@ const withOutput = (
 
 /** Takes in a reply that is not plain; `release` gives it back when all its output is there. */
 export const hold = (output: SlotOutput, entry: Uint8Array, isMarked: boolean): void => {
-  const passed = [BoundedOutput.take(output.passed[0]), BoundedOutput.take(output.passed[1])] as const
+  const jobId = Entries.entryJobId(Entries.viewOf(entry), 0)
+  const own = output.passed.get(jobId)
+  output.passed.delete(jobId)
+  const passed = own === undefined
+    ? [nothing, nothing] as const
+    : [BoundedOutput.take(own[0]), BoundedOutput.take(own[1])] as const
   output.held.push({ entry, isMarked, passed })
 }
 
@@ -177,12 +204,20 @@ export const release = (output: SlotOutput, isFinal: boolean): ReadonlyArray<Uin
   return released
 }
 
-/** What the running job printed up to now, for a slot that died. */
-export const remains = (output: SlotOutput): { readonly stdout: Uint8Array; readonly stderr: Uint8Array } => {
+/** What the running jobs printed up to now, for a slot that died. */
+export const remains = (output: SlotOutput): ReadonlyArray<PrintedOutput> => {
+  if (output.isShared) {
+    return [...output.passed].map(([jobId, [stdout, stderr]]) => ({
+      jobId,
+      stdout: BoundedOutput.render(BoundedOutput.take(stdout)),
+      stderr: BoundedOutput.render(BoundedOutput.take(stderr))
+    }))
+  }
+  const running = [...output.passed.values()].at(-1)
   const of = (index: 0 | 1): Uint8Array => {
-    const passed = BoundedOutput.take(output.passed[index])
+    const passed = running === undefined ? nothing : BoundedOutput.take(running[index])
     const native = BoundedOutput.take(output.raw[index].current)
     return BoundedOutput.render(joined(output.limitBytes, passed, native))
   }
-  return { stdout: of(0), stderr: of(1) }
+  return [{ jobId: 0, stdout: of(0), stderr: of(1) }]
 }

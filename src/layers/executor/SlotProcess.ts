@@ -1,21 +1,19 @@
 /**
- * One slot process as its node sees it: frames out, frames in as events for the
- * pool, its output, its claims, and its end.
+ * One slot process as its node sees it: its channel, what it and its children print,
+ * its threads if it is a host of some, and its end.
  */
 import { type ChildProcess, spawn } from "node:child_process"
 import { randomUUID } from "node:crypto"
 import type { Readable, Writable } from "node:stream"
 import { fileURLToPath } from "node:url"
-import type { PoolEvent } from "../../domain/node/SlotPoolEvent.ts"
-import type { PoolJob } from "../../domain/node/SlotPoolState.ts"
-import * as NodeInfo from "../../domain/NodeInfo.ts"
-import * as Bytes from "../../domain/wire/Bytes.ts"
-import * as Entries from "../../domain/wire/Entries.ts"
+import type { PoolEvent, SlotEnd } from "../../domain/node/SlotPoolEvent.ts"
 import type { SlotDeath } from "../../domain/wire/SlotDeath.ts"
 import * as SlotFrames from "../../domain/wire/SlotFrames.ts"
-import * as Claims from "./Claims.ts"
+import type { Fifo } from "./Fifos.ts"
 import * as ProcessTree from "./ProcessTree.ts"
+import * as SlotChannel from "./SlotChannel.ts"
 import * as SlotOutput from "./SlotOutput.ts"
+import * as SlotThread from "./SlotThread.ts"
 
 const isSource = import.meta.url.endsWith(".ts")
 const slotFile = fileURLToPath(new URL(isSource ? "../../slot/main.ts" : "../../slot/main.js", import.meta.url))
@@ -29,8 +27,8 @@ const drainMillis = 50
 /** Frames are awaited longer, since replies must not be lost; only a fork of the slot without exec holds them open. */
 const framesMillis = 1_000
 
-/** A reply waits so long for output that other processes may have swallowed. */
-const markerMillis = 1_000
+/** So much of what belongs to no job goes to the log at a time. */
+const strayBytes = 1024
 
 /** What a slot is started with. */
 export interface SlotOptions {
@@ -42,6 +40,8 @@ export interface SlotOptions {
   readonly onEvent: (event: PoolEvent) => void
   /** A job of the slot sends a file. */
   readonly onFile: (payload: Uint8Array) => void
+  /** Hears what children and native code print where several jobs run in the process. */
+  readonly onStray: (text: string) => void
 }
 
 /** A slot process. */
@@ -49,104 +49,30 @@ export interface SlotProcess {
   readonly id: number
   readonly child: ChildProcess
   readonly root: ProcessTree.TreeRoot
-  readonly nonce: string
-  readonly onEvent: (event: PoolEvent) => void
-  readonly onFile: (payload: Uint8Array) => void
-  readonly input: Writable
-  output: SlotOutput.SlotOutput
-  claims: Claims.Claims | undefined
-  /** Replies read since the last that were passed on. */
-  batch: Array<Uint8Array>
-  heapLimitMb: number
+  readonly channel: SlotChannel.SlotChannel
+  /** Of a host: its threads that have not ended. */
+  readonly threads: Map<number, SlotThread.SlotThread>
+  readonly onStray: (text: string) => void
   /** How it ended, once it has. */
   ended: { readonly code: number | null; readonly signal: NodeJS.Signals | null; readonly reason: string } | undefined
   isReported: boolean
   /** Resolves when the end was reported. */
   readonly reported: Promise<void>
   readonly onReported: () => void
-  markerTimer: NodeJS.Timeout | undefined
-}
-
-const flush = (slot: SlotProcess): void => {
-  if (slot.batch.length === 0) return
-  const entries = Bytes.concat(slot.batch)
-  slot.batch = []
-  if (Entries.countReplies(entries) < 1) return broken(slot, "it wrote a malformed reply")
-  slot.onEvent({ _tag: "Replied", slot: slot.id, entries })
-}
-
-const broken = (slot: SlotProcess, reason: string): void => slot.onEvent({ _tag: "SlotBroken", slot: slot.id, reason })
-
-const release = (slot: SlotProcess, isFinal: boolean): void => {
-  const released = SlotOutput.release(slot.output, isFinal)
-  if (released.length > 0) slot.batch.push(...released)
-  clearTimeout(slot.markerTimer)
-  if (slot.output.held.length === 0) return
-  slot.markerTimer = setTimeout(() => {
-    release(slot, true)
-    flush(slot)
-  }, markerMillis)
-}
-
-const onReply = (slot: SlotProcess, payload: Uint8Array, isMarked: boolean): void => {
-  if (!isMarked && SlotOutput.isPlain(slot.output)) return void slot.batch.push(payload)
-  if (Entries.countReplies(payload) !== 1) return broken(slot, "it wrote a malformed reply")
-  SlotOutput.hold(slot.output, payload, isMarked)
-  release(slot, false)
-}
-
-const numberIn = (payload: Uint8Array): number => payload.length === 4 ? Entries.viewOf(payload).getUint32(0, true) : 0
-
-const onFrame = (slot: SlotProcess, type: number, payload: Uint8Array): void => {
-  const { FromSlot } = SlotFrames
-  if (type === FromSlot.reply) return onReply(slot, payload, false)
-  if (type === FromSlot.replyMarked) return onReply(slot, payload, true)
-  if (type === FromSlot.output) {
-    if (!SlotOutput.pass(slot.output, payload)) broken(slot, "it wrote malformed output")
-    return
-  }
-  if (type === FromSlot.provisional) {
-    if (Entries.countReplies(payload) === 1 && Entries.countEnded(payload) === 0) return void slot.batch.push(payload)
-    return broken(slot, "it wrote a malformed provisional result")
-  }
-  if (type === FromSlot.sendFile) return slot.onFile(payload)
-  // What was read before is told before.
-  flush(slot)
-  if (type === FromSlot.ready) {
-    slot.heapLimitMb = numberIn(payload)
-    if (slot.claims !== undefined) Claims.unlink(slot.claims)
-    slot.onEvent({ _tag: "SlotReady", slot: slot.id })
-  } else if (type === FromSlot.refused) {
-    slot.onEvent({ _tag: "SlotRefused", slot: slot.id, reason: Buffer.from(payload).toString() })
-  } else if (type === FromSlot.listening) {
-    slot.onEvent({ _tag: "SlotListening", slot: slot.id, jobId: numberIn(payload) })
-  } else if (type === FromSlot.revoked) slot.onEvent({ _tag: "SlotRevoked", slot: slot.id })
-  else broken(slot, `it wrote a frame of unknown type ${type}`)
-}
-
-const watchFrames = (slot: SlotProcess, frames: Readable, onEnd: () => void): void => {
-  const reader = SlotFrames.makeFrameReader(NodeInfo.maxFrameBytes, (type, payload) => onFrame(slot, type, payload))
-  let isSound = true
-  frames.on("data", (chunk: Uint8Array) => {
-    if (!isSound) return
-    isSound = reader.feed(chunk)
-    flush(slot)
-    if (!isSound) broken(slot, "it wrote bytes that are no frames")
-  })
-  frames.on("error", () => {})
-  frames.on("close", onEnd)
 }
 
 const watchOutput = (slot: SlotProcess, stream: Readable, index: 0 | 1, onEnd: () => void): void => {
+  const { channel } = slot
   stream.on("data", (chunk: Buffer) => {
-    SlotOutput.feed(slot.output, index, chunk)
-    if (slot.output.held.length === 0) return
-    release(slot, false)
-    flush(slot)
+    SlotOutput.feed(channel.output, index, chunk)
+    if (channel.output.isShared) slot.onStray(chunk.toString("utf8", 0, strayBytes))
+    if (channel.output.held.length === 0) return
+    SlotChannel.release(channel, false)
+    SlotChannel.flush(channel)
   })
   stream.on("error", () => {})
   stream.on("close", () => {
-    SlotOutput.end(slot.output, index)
+    SlotOutput.end(channel.output, index)
     onEnd()
   })
 }
@@ -155,7 +81,7 @@ const reasonOf = (slot: SlotProcess, stderr: string): string => {
   const { code, reason, signal } = slot.ended!
   if (reason !== "") return reason
   if (/heap out of memory|Reached heap limit/.test(stderr)) {
-    return `ran out of heap memory (V8 limit ${slot.heapLimitMb} MB)`
+    return `ran out of heap memory (V8 limit ${slot.channel.heapLimitMb} MB)`
   }
   if (signal === "SIGKILL") return "killed by SIGKILL (the system does this when memory runs out)"
   if (signal === "SIGABRT") return "killed by SIGABRT (process.abort or a failed assertion)"
@@ -165,17 +91,16 @@ const reasonOf = (slot: SlotProcess, stderr: string): string => {
 const report = (slot: SlotProcess): void => {
   if (slot.isReported) return
   slot.isReported = true
-  release(slot, true)
-  clearTimeout(slot.markerTimer)
-  flush(slot)
-  const lastStderr = slot.output.last.toString()
+  const { channel, threads } = slot
+  const ends: Array<SlotEnd> = [...threads.values()].map(SlotThread.end)
+  const unclaimed = SlotChannel.close(channel)
+  const lastStderr = channel.output.last.toString()
   const { code, signal } = slot.ended!
   const death: SlotDeath = { reason: reasonOf(slot, lastStderr), exitCode: code, signal, lastStderr }
-  const unclaimed = slot.claims === undefined ? 0 : Claims.takeBack(slot.claims)
-  if (slot.claims !== undefined) Claims.close(slot.claims)
-  slot.claims = undefined
   slot.onReported()
-  slot.onEvent({ _tag: "SlotDied", slot: slot.id, unclaimed, death, ...SlotOutput.remains(slot.output) })
+  const printed = SlotOutput.remains(channel.output)
+  channel.onEvent({ _tag: "SlotDied", slot: slot.id, unclaimed, death, printed, threads: ends })
+  threads.clear()
 }
 
 /** Reports the end once all that the process wrote was read, or after a while if others hold its descriptors. */
@@ -194,7 +119,7 @@ const watchEnd = (slot: SlotProcess): void => {
   child.on("exit", (code, signal) => {
     slot.ended ??= { code, signal, reason: "" }
     // All that it said is wanted now.
-    setPaused(slot, false)
+    SlotChannel.setPaused(slot.channel, false)
     look(0)
   })
   child.on("error", (error) => {
@@ -202,11 +127,11 @@ const watchEnd = (slot: SlotProcess): void => {
     slot.ended ??= { code: null, signal: null, reason: `the process cannot be started: ${error.message}` }
     report(slot)
   })
-  child.on("spawn", () => slot.onEvent({ _tag: "SlotStarted", slot: slot.id }))
-  const [, stdout, stderr, , frames] = child.stdio
+  child.on("spawn", () => slot.channel.onEvent({ _tag: "SlotStarted", slot: slot.id }))
+  const [, stdout, stderr] = child.stdio
   watchOutput(slot, stdout as Readable, 0, onEnd("stdout"))
   watchOutput(slot, stderr as Readable, 1, onEnd("stderr"))
-  watchFrames(slot, frames as Readable, onEnd("frames"))
+  SlotChannel.watch(slot.channel, onEnd("frames"))
 }
 
 /** Starts a blank slot, or says why it cannot. */
@@ -231,84 +156,47 @@ export const start = (options: SlotOptions): SlotProcess | string => {
 /** Makes a slot of a process that was started as one. */
 export const adopt = (
   child: ChildProcess,
-  options: Pick<SlotOptions, "id" | "marker" | "onEvent" | "onFile">
+  options: Pick<SlotOptions, "id" | "marker" | "onEvent" | "onFile" | "onStray">
 ): SlotProcess => {
   const pid = child.pid ?? 0
-  const nonce = randomUUID()
   const { promise: reported, resolve: onReported } = Promise.withResolvers<void>()
+  const threads = new Map<number, SlotThread.SlotThread>()
   const slot: SlotProcess = {
     id: options.id,
     child,
     root: { pid, start: ProcessTree.startOf(pid), marker: options.marker, seen: new Map() },
-    nonce,
-    onEvent: options.onEvent,
-    onFile: options.onFile,
-    input: child.stdio[3] as Writable,
-    output: SlotOutput.make(0, nonce),
-    claims: undefined,
-    batch: [],
-    heapLimitMb: 0,
+    channel: SlotChannel.make({
+      id: options.id,
+      nonce: randomUUID(),
+      input: child.stdio[3] as Writable,
+      frames: child.stdio[4] as Readable,
+      onEvent: options.onEvent,
+      onFile: options.onFile,
+      onOther: (type, payload) => type === SlotFrames.FromSlot.threadEnded && onThreadEnded(slot, payload)
+    }),
+    threads,
+    onStray: options.onStray,
     ended: undefined,
     isReported: false,
     reported,
-    onReported,
-    markerTimer: undefined
+    onReported
   }
-  slot.input.on("error", () => {})
   watchEnd(slot)
   return slot
 }
 
+const onThreadEnded = (slot: SlotProcess, payload: Uint8Array): boolean => {
+  const ended = SlotThread.endedIn(payload)
+  const thread = ended === undefined ? undefined : slot.threads.get(ended.slot)
+  if (ended === undefined || thread === undefined) return false
+  slot.threads.delete(thread.id)
+  const death: SlotDeath = { reason: ended.reason, exitCode: ended.exitCode, signal: null, lastStderr: "" }
+  slot.channel.onEvent({ _tag: "SlotDied", ...SlotThread.end(thread), death, threads: [] })
+  return true
+}
+
 /** Tells a blank slot what it is for. */
-export const prepare = (slot: SlotProcess, told: SlotFrames.PrepareSlot, claims: Claims.Claims | undefined): void => {
-  slot.claims = claims
-  slot.output = SlotOutput.make(told.outputLimitBytes, slot.nonce)
-  slot.input.write(SlotFrames.encodeFrame(SlotFrames.ToSlot.prepare, Buffer.from(JSON.stringify(told))))
+export const prepare = ({ channel }: SlotProcess, told: SlotFrames.PrepareSlot, claims: Fifo | undefined): void => {
+  SlotChannel.expect(channel, told, claims)
+  channel.input.write(SlotFrames.encodeFrame(SlotFrames.ToSlot.prepare, Buffer.from(JSON.stringify(told))))
 }
-
-/** Sends jobs; neighbours in a batch are copied in one go. */
-export const sendJobs = (slot: SlotProcess, jobs: ReadonlyArray<PoolJob>): void => {
-  let size = SlotFrames.frameHeaderBytes
-  for (const job of jobs) size += job.size
-  const frame = Buffer.allocUnsafe(size)
-  SlotFrames.writeFrameHeader(frame, SlotFrames.ToSlot.jobs)
-  let at = SlotFrames.frameHeaderBytes
-  for (let i = 0; i < jobs.length;) {
-    const { batch, offset } = jobs[i]!
-    let end = offset
-    for (let job = jobs[i]; job !== undefined && job.batch === batch && job.offset === end; job = jobs[++i]) {
-      end += job.size
-    }
-    frame.set(batch.subarray(offset, end), at)
-    at += end - offset
-  }
-  if (slot.claims !== undefined) Claims.grant(slot.claims, jobs.length)
-  slot.input.write(frame)
-}
-
-const sendNumber = (slot: SlotProcess, type: number, value: number): void => {
-  const payload = new Uint8Array(4)
-  Entries.viewOf(payload).setUint32(0, value, true)
-  slot.input.write(SlotFrames.encodeFrame(type, payload))
-}
-
-/** Takes back the jobs that the slot has not claimed, and says how many. */
-export const takeBack = (slot: SlotProcess): number => {
-  const count = slot.claims === undefined ? 0 : Claims.takeBack(slot.claims)
-  if (count > 0) sendNumber(slot, SlotFrames.ToSlot.revoke, count)
-  return count
-}
-
-/** Reads the slot's frames, or leaves them in the pipe: then the slot waits when that is full. */
-export const setPaused = (slot: SlotProcess, isPaused: boolean): void => {
-  const frames = slot.child.stdio[4] as Readable
-  if (isPaused) frames.pause()
-  else frames.resume()
-}
-
-/** Fires the job's `dispy.signal`. */
-export const abort = (slot: SlotProcess, jobId: number): void => sendNumber(slot, SlotFrames.ToSlot.abort, jobId)
-
-/** Tells a job what became of a file that it sent. */
-export const tellFile = (slot: SlotProcess, answer: SlotFrames.FileSent): void =>
-  void slot.input.write(SlotFrames.encodeFrame(SlotFrames.ToSlot.fileSent, Buffer.from(JSON.stringify(answer))))

@@ -23,6 +23,13 @@ describe("a kill plan", () => {
     expect(KillPlan.steps(0, true, alone)).toEqual([{ atMillis: 0, act: "kill" }])
   })
 
+  it("gives a job among others some time also without a grace", () => {
+    expect(KillPlan.steps(0, true, { isThread: false, isShared: true }).at(-1)).toEqual({
+      atMillis: KillPlan.stopMillis,
+      act: "kill"
+    })
+  })
+
   it("gives a thread time to stop before its process is killed, also without a grace", () => {
     const thread = { isThread: true, isShared: false }
     expect(KillPlan.steps(0, true, thread)).toEqual([

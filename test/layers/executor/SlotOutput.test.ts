@@ -77,8 +77,8 @@ describe("output of children", () => {
 describe("output frames", () => {
   it("are refused when they are malformed", () => {
     const output = SlotOutput.make(100, nonce)
-    for (const length of [0, 5, 12]) expect(SlotOutput.pass(output, new Uint8Array(length))).toBe(false)
-    const payload = new Uint8Array(15)
+    for (const length of [0, 5, 12, 16]) expect(SlotOutput.pass(output, new Uint8Array(length))).toBe(false)
+    const payload = new Uint8Array(19)
     viewOf(payload).setUint32(9, 3, true)
     expect(SlotOutput.pass(output, payload)).toBe(false)
     viewOf(payload).setUint32(9, 2, true)

@@ -31,7 +31,8 @@ const aSlot = () => {
     id: 1,
     marker: "test.1",
     onFile: () => {},
-    onEvent: (event) => events.push(event)
+    onEvent: (event) => events.push(event),
+    onStray: () => {}
   })
   const end = async (): Promise<void> => {
     for (const stream of streams) stream.end()

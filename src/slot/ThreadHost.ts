@@ -1,0 +1,54 @@
+/**
+ * A job process that runs no jobs itself: its threads are the slots of one
+ * computation, and share memory. The node talks to each thread through FIFOs of
+ * the thread's own; this only starts and stops them and says how they ended.
+ */
+import { Worker } from "node:worker_threads"
+import { FromSlot, type StartThread, type ThreadEnded, ToSlot } from "../domain/wire/SlotFrames.ts"
+import * as Channel from "./Channel.ts"
+import * as Stack from "./Stack.ts"
+
+const isSource = import.meta.url.endsWith(".ts")
+const threadFile = new URL(isSource ? "./thread.ts" : "./thread.js", import.meta.url)
+
+/** What a thread is started with. */
+export interface ThreadData {
+  readonly start: StartThread
+}
+
+const reasonOf = (error: unknown, limitMb: number | undefined): string =>
+  (error as NodeJS.ErrnoException).code === "ERR_WORKER_OUT_OF_MEMORY"
+    ? `ran out of heap memory (V8 limit ${limitMb ?? "?"} MB)`
+    : Stack.describe(error)
+
+const startThread = (threads: Map<number, Worker>, start: StartThread): void => {
+  const tellEnd = (exitCode: number, reason: string): void => {
+    threads.delete(start.slot)
+    const ended: ThreadEnded = { slot: start.slot, exitCode, reason }
+    Channel.send(FromSlot.threadEnded, Buffer.from(JSON.stringify(ended)))
+  }
+  const workerData: ThreadData = { start }
+  let worker: Worker
+  try {
+    worker = new Worker(threadFile, { workerData, env: { ...process.env, ...start.environment } })
+  } catch (error) {
+    return tellEnd(1, `its thread cannot be started: ${Stack.describe(error)}`)
+  }
+  threads.set(start.slot, worker)
+  const limitMb = worker.resourceLimits?.maxOldGenerationSizeMb
+  let reason = ""
+  worker.on("error", (error) => {
+    reason = reasonOf(error, limitMb)
+  })
+  worker.on("exit", (code) => tellEnd(code, reason === "" ? `its thread exited with code ${code}` : reason))
+}
+
+/** Makes this process a host; the result takes the frames that are for hosts. */
+export const make = (): Promise<(type: number, payload: Uint8Array) => void> => {
+  const threads = new Map<number, Worker>()
+  return Promise.resolve((type, payload) => {
+    if (type === ToSlot.startThread) {
+      startThread(threads, JSON.parse(Buffer.from(payload).toString()) as StartThread)
+    } else if (type === ToSlot.stopThread) void threads.get(Buffer.from(payload).readUInt32LE())?.terminate()
+  })
+}
