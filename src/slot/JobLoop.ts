@@ -360,13 +360,12 @@ const fail = (loop: JobLoop, job: RunningJob, error: unknown): void => {
   reply(loop, job, Entries.Outcome.failed, Values.encodeError(error))
 }
 
-/** Nothing is left in this slot that could ever settle what its jobs await. */
+/** Nothing is left in this process that could ever settle what its jobs await. */
 export const stuck = (loop: JobLoop): void => {
   const jobs = runningJobs(loop)
-  if (jobs.length === 0) return
+  if (jobs.length === 0 || loop.isNeeded) return
   for (const job of jobs) {
-    const where = loop.told.executor === "thread" ? "thread" : "process"
-    fail(loop, job, new Error(`the job awaits a promise that can never settle: nothing is pending in its ${where}`))
+    fail(loop, job, new Error("the job awaits a promise that can never settle: nothing is pending in its process"))
   }
   advance(loop)
 }
@@ -422,9 +421,13 @@ export const finish = (
   lookWhetherNeeded(loop)
 }
 
-/** With jobs that await something, and none that listens, the end of the event loop means that they await in vain. */
+/**
+ * With as many jobs as there can be, and none that listens to the node, the end of the event loop means that they await
+ * in vain. In a thread it does not: another thread may wake one that waits for shared memory.
+ */
 export const lookWhetherNeeded = (loop: JobLoop): void => {
-  const isNeeded = loop.active < loop.concurrency || loop.listening > 0 || SendFile.isWaiting()
+  const isNeeded = loop.active < loop.concurrency || loop.listening > 0 || SendFile.isWaiting() ||
+    loop.told.executor === "thread"
   if (isNeeded === loop.isNeeded) return
   loop.isNeeded = isNeeded
   loop.stay(isNeeded)

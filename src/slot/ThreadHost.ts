@@ -3,6 +3,7 @@
  * computation, and share memory. The node talks to each thread through FIFOs of
  * the thread's own; this only starts and stops them and says how they ended.
  */
+import * as v8 from "node:v8"
 import { Worker } from "node:worker_threads"
 import { FromSlot, type StartThread, type ThreadEnded, ToSlot } from "../domain/wire/SlotFrames.ts"
 import * as Channel from "./Channel.ts"
@@ -16,9 +17,12 @@ export interface ThreadData {
   readonly start: StartThread
 }
 
-const reasonOf = (error: unknown, limitMb: number | undefined): string =>
+/** Threads have the same limit as their process. */
+const limitMb = Math.round(v8.getHeapStatistics().heap_size_limit / 2 ** 20)
+
+const reasonOf = (error: unknown): string =>
   (error as NodeJS.ErrnoException).code === "ERR_WORKER_OUT_OF_MEMORY"
-    ? `ran out of heap memory (V8 limit ${limitMb ?? "?"} MB)`
+    ? `ran out of heap memory (V8 limit ${limitMb} MB)`
     : Stack.describe(error)
 
 const startThread = (threads: Map<number, Worker>, start: StartThread): void => {
@@ -35,10 +39,9 @@ const startThread = (threads: Map<number, Worker>, start: StartThread): void => 
     return tellEnd(1, `its thread cannot be started: ${Stack.describe(error)}`)
   }
   threads.set(start.slot, worker)
-  const limitMb = worker.resourceLimits?.maxOldGenerationSizeMb
   let reason = ""
   worker.on("error", (error) => {
-    reason = reasonOf(error, limitMb)
+    reason = reasonOf(error)
   })
   worker.on("exit", (code) => tellEnd(code, reason === "" ? `its thread exited with code ${code}` : reason))
 }

@@ -1,5 +1,6 @@
 /**
- * How many jobs a node may hold at a time. A node always gets one job per cpu;
+ * How many jobs a node may hold at a time. A node always gets one job per cpu, or
+ * as many as the computation runs at a time on one;
  * short jobs are sent ahead so that a cpu does not wait for the network: a few
  * milliseconds of work, one job when that is already longer, and none when jobs
  * take so long that the wait does not count (docs/decisions/0007-one-job-ahead.md).
@@ -43,5 +44,5 @@ export const adapt = (credit: Credit): void => {
   credit.ahead = Math.min(wanted, credit.ahead * 2 + 1)
 }
 
-/** Jobs that a node with this many cpus may hold. */
-export const limit = (credit: Credit, cpus: number): number => cpus * (1 + credit.ahead)
+/** Jobs that a node may hold with this many cpus that run so many at a time each. */
+export const limit = (credit: Credit, cpus: number, concurrency = 1): number => cpus * (concurrency + credit.ahead)

@@ -28,7 +28,10 @@ export const step = (state: SchedulerState, event: Event): ReadonlyArray<Action>
   const actions: Array<Action> = []
   switch (event._tag) {
     case "ComputationOpened": {
-      state.computations.set(event.computationId, makeComputation(event.computationId, event.isReentrant))
+      state.computations.set(
+        event.computationId,
+        makeComputation(event.computationId, event.isReentrant, event.concurrency)
+      )
       break
     }
     case "ComputationClosed": {

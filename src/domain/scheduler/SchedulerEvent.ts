@@ -4,7 +4,13 @@ import type { JobRecord } from "./JobRecord.ts"
 
 /** What happened. */
 export type Event =
-  | { readonly _tag: "ComputationOpened"; readonly computationId: string; readonly isReentrant: boolean }
+  | {
+    readonly _tag: "ComputationOpened"
+    readonly computationId: string
+    readonly isReentrant: boolean
+    /** Jobs at a time per cpu. Default 1. */
+    readonly concurrency?: number
+  }
   /** Its waiting and running jobs end as cancelled; the caller closes it on its nodes. */
   | { readonly _tag: "ComputationClosed"; readonly computationId: string; readonly reason: string }
   | { readonly _tag: "NodeJoined"; readonly nodeId: string; readonly cpus: number }

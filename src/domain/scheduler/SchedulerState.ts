@@ -61,6 +61,8 @@ export interface ComputationState {
   readonly id: string
   /** Whether a job whose node was lost may run again. */
   readonly isReentrant: boolean
+  /** Jobs at a time per cpu. */
+  readonly concurrency: number
   readonly waiting: JobQueue.JobQueue
   /** Waiting jobs that are pinned to a node, by node; also for nodes that have not loaded the computation yet. */
   readonly pinned: Map<string, JobQueue.JobQueue>
@@ -88,9 +90,10 @@ export const make = (): SchedulerState => ({
 })
 
 /** A computation without jobs. */
-export const makeComputation = (id: string, isReentrant: boolean): ComputationState => ({
+export const makeComputation = (id: string, isReentrant: boolean, concurrency = 1): ComputationState => ({
   id,
   isReentrant,
+  concurrency,
   waiting: JobQueue.make(),
   pinned: new Map(),
   running: new Map(),
@@ -132,7 +135,8 @@ export const usableCpus = (seat: Seat): number =>
   seat.node.isLeaving || !seat.isAllocated || seat.closing !== "" ? 0 : Math.min(seat.node.cpus, seat.limit)
 
 /** Whether the seat's node may get another job of the seat's computation. */
-export const canTake = (seat: Seat): boolean => seat.outstanding < Credit.limit(seat.credit, seat.cpus)
+export const canTake = (seat: Seat): boolean =>
+  seat.outstanding < Credit.limit(seat.credit, seat.cpus, seat.computation.concurrency)
 
 /** All jobs of a computation that wait, pinned ones last. */
 export const waitingJobs = (computation: ComputationState): Array<JobRecord> => {

@@ -129,6 +129,9 @@ const reply = (request: ExecutorRequest, job: MemoryJob, endMillis: number, { ou
     stderr: Entries.noBytes
   }))
 
+/** A cpu in parts, so that each of several jobs at a time can have one; every small number divides it. */
+const cpuParts = 5040
+
 interface Turns {
   cpus: number
   /** Of all computations. */
@@ -138,11 +141,12 @@ interface Turns {
 }
 
 /** A computation that was not told otherwise has as many cpus as there are. */
-const unlimited = Number.MAX_SAFE_INTEGER
+const unlimited = 1_000_000
 
 const open = Effect.fnUntraced(function*(node: string, turns: Turns, request: ExecutorRequest) {
   let cpus = request.cpus ?? unlimited
-  const own = yield* Semaphore.make(cpus)
+  const own = yield* Semaphore.make(cpus * cpuParts)
+  const parts = Math.max(1, Math.floor(cpuParts / Math.max(1, request.computation.concurrency ?? 1)))
   const call = yield* Effect.fromResult(load(node, request.computation))
   const clock = yield* Clock.Clock
   const jobs = new Map<number, MemoryJob>()
@@ -159,12 +163,14 @@ const open = Effect.fnUntraced(function*(node: string, turns: Turns, request: Ex
     reply(request, job, clock.currentTimeMillisUnsafe(), { outcome: Entries.Outcome.provisional, result })
   }
   const run = (job: MemoryJob): Effect.Effect<void> =>
-    own.withPermit(turns.all.withPermit(Effect.suspend(() => {
-      job.hasStarted = true
-      job.startMillis = clock.currentTimeMillisUnsafe()
-      const answered = answer(call, job, emitOf(job), request.valuesDirectory ?? "")
-      return Effect.map(answered, (given) => finish(job, given))
-    })))
+    own.withPermits(parts)(
+      turns.all.withPermits(parts)(Effect.suspend(() => {
+        job.hasStarted = true
+        job.startMillis = clock.currentTimeMillisUnsafe()
+        const answered = answer(call, job, emitOf(job), request.valuesDirectory ?? "")
+        return Effect.map(answered, (given) => finish(job, given))
+      }))
+    )
   const stop = (job: MemoryJob, outcome: Entries.Outcome): void => {
     finish(job, { outcome, result: Entries.noBytes })
     // The map interrupts the fiber whose place is taken.
@@ -193,7 +199,7 @@ const open = Effect.fnUntraced(function*(node: string, turns: Turns, request: Ex
     setCpus: (wanted) => {
       cpus = wanted
       // Job ids are positive.
-      fork(-1, own.resize(cpus))
+      fork(-1, own.resize(cpus * cpuParts))
       if (cpus === 0) returnQueued()
     },
     jobs: () => {
@@ -216,13 +222,13 @@ const open = Effect.fnUntraced(function*(node: string, turns: Turns, request: Ex
 
 const make = Effect.gen(function*() {
   const settings = yield* ExecutorConfig
-  const turns: Turns = { cpus: settings.cpus, all: yield* Semaphore.make(settings.cpus), returns: new Set() }
+  const turns: Turns = { cpus: settings.cpus, all: yield* Semaphore.make(settings.cpus * cpuParts), returns: new Set() }
   const fork = yield* FiberSet.makeRuntime()
   return JobExecutor.of({
     cpus: () => turns.cpus,
     setCpus: (cpus) => {
       turns.cpus = cpus
-      fork(turns.all.resize(cpus))
+      fork(turns.all.resize(cpus * cpuParts))
       if (cpus === 0) { for (const giveBack of turns.returns) giveBack() }
     },
     open: (request) => open(settings.nodeName, turns, request)

@@ -144,7 +144,12 @@ const make = Effect.gen(function*() {
       Effect.sync(() => {
         engine.requests.set(computation.id, request)
         env.rolls.set(computation.id, roll)
-        engine.post({ _tag: "ComputationOpened", computationId: computation.id, isReentrant: request.isReentrant })
+        engine.post({
+          _tag: "ComputationOpened",
+          computationId: computation.id,
+          isReentrant: request.isReentrant,
+          concurrency: computation.concurrency ?? 1
+        })
         for (const member of members.values()) Steering.offer(member, roll)
       }),
       () => close(computation.id)

@@ -40,6 +40,8 @@ export interface Submission {
 export interface ClusterCore {
   readonly name: string
   readonly isProgram: boolean
+  /** Jobs at a time per cpu. */
+  readonly concurrency: number
   /** Running time of jobs that have none of their own, in milliseconds; 0 for none. */
   readonly timeoutMillis: number
   /** Port of nodes that are named without one. */
@@ -106,6 +108,8 @@ const computationOf = (packed: Packed, name: string, options: CheckedOptions): C
   name,
   code: packed.code,
   limits: options.limits,
+  ...(options.executor === "process" ? {} : { executor: options.executor }),
+  ...(options.concurrency === 1 ? {} : { concurrency: options.concurrency }),
   ...(packed.files === undefined ? {} : { depends: { definitions: [], modules: [], files: packed.files.entries } }),
   ...(options.destPath === undefined ? {} : { destPath: options.destPath }),
   ...(options.keepFiles ? { keepFiles: true } : {})
@@ -294,6 +298,7 @@ export const make = Effect.fnUntraced(function*(
     name,
     isProgram,
     nodePort: options.nodePort,
+    concurrency: options.concurrency,
     timeoutMillis: options.timeoutMillis,
     submit,
     cancel,

@@ -1,8 +1,8 @@
 /** The options of a cluster and of a job, and the checks that turn a mistake into a sentence. */
-import { Duration, Result } from "effect"
+import { Duration, Result, Schema } from "effect"
 import { resolve } from "node:path"
 import { InvalidOption } from "../../domain/ClusterError.ts"
-import type { JobLimits } from "../../domain/Computation.ts"
+import { type Code, ExecutorKind, type JobLimits, maxConcurrency } from "../../domain/Computation.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
 import type { NodeRule } from "../../domain/NodeList.ts"
 import * as RelativePath from "../../domain/transfer/RelativePath.ts"
@@ -62,6 +62,16 @@ export interface ClusterOptions {
   /** Bytes of stdout, and of stderr, kept per job. Default 1 MiB. */
   readonly outputLimit?: number | undefined
   /**
+   * What jobs run in: `"process"`, each slot a process of its own that can always be killed alone; or `"thread"`, the
+   * slots of a node threads of one process, which share memory (`SharedArrayBuffer`). Default `"process"`.
+   */
+  readonly executor?: ExecutorKind | undefined
+  /**
+   * Jobs that a slot runs at a time on its event loop, 1 to 1,000: for jobs that wait (for the network, a disk, another
+   * program) rather than compute. They share a process, its globals and its fate. Default 1.
+   */
+  readonly concurrency?: number | undefined
+  /**
    * What the computation takes along: paths and `file:` URLs of files and directories, which lie in the working directory
    * of its jobs. What is below the current directory keeps its path, anything else its last name. Content that a node has
    * already is not sent again. Default none.
@@ -107,6 +117,8 @@ export interface CheckedOptions {
   readonly onFile: ((file: ReceivedFile) => void) | undefined
   /** What was taken otherwise than it was written. */
   readonly notes: ReadonlyArray<string>
+  readonly executor: ExecutorKind
+  readonly concurrency: number
 }
 
 const known: ReadonlySet<string> = new Set<keyof ClusterOptions>([
@@ -124,7 +136,9 @@ const known: ReadonlySet<string> = new Set<keyof ClusterOptions>([
   "cleanup",
   "maxFileSize",
   "filesDirectory",
-  "onFile"
+  "onFile",
+  "executor",
+  "concurrency"
 ])
 
 const mebibyte = 1024 * 1024
@@ -219,6 +233,24 @@ const destPathOf = (value: string | undefined): Result.Result<string | undefined
       : fail("destPath", `${JSON.stringify(text)} is refused: ${wrong}`)
   })
 
+const isExecutorKind = Schema.is(ExecutorKind)
+
+const executorOf = (value: unknown): Result.Result<ExecutorKind, InvalidOption> => {
+  if (value === undefined) return Result.succeed("process")
+  if (isExecutorKind(value)) return Result.succeed(value)
+  const meant = String(value).toLowerCase().includes("thr") ? "thread" : "process"
+  return fail(
+    "executor",
+    `${JSON.stringify(value) ?? String(value)} is neither "process" nor "thread"; did you mean "${meant}"?`
+  )
+}
+
+/** Checks what cannot be known without the computation. */
+export const checkFor = (options: CheckedOptions, code: Code): Result.Result<void, InvalidOption> =>
+  options.executor === "thread" && code._tag === "ProgramCode"
+    ? fail("executor", "a program is a process of its own and does not run in a thread; leave the option out")
+    : Result.void
+
 /** Checks everything a user can write; the first mistake is named. */
 export const check = (options: ClusterOptions): Result.Result<CheckedOptions, InvalidOption> =>
   Result.gen(function*() {
@@ -250,6 +282,8 @@ export const check = (options: ClusterOptions): Result.Result<CheckedOptions, In
         ? [
           `destPath ${options.destPath} is relative to a directory of your own on each node: its leading "/" is ignored`
         ]
-        : []
+        : [],
+      executor: yield* executorOf(options.executor),
+      concurrency: yield* integer("concurrency", options.concurrency, 1, [1, maxConcurrency])
     }
   })

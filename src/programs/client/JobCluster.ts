@@ -436,6 +436,7 @@ export const makeWith = Effect.fnUntraced(function*<const C extends Input>(
 ): Effect.fn.Return<JobCluster<Args<C>, Success<C>, Provisional<C>>, MakeError, Scheduler | Scope.Scope> {
   const checked = yield* Effect.fromResult(ClusterOptions.check(options))
   const packed = yield* pack(computation, checked)
+  yield* Effect.fromResult(ClusterOptions.checkFor(checked, packed.code))
   const scope = yield* Scope.fork(yield* Effect.scope)
   const core = yield* ClusterCore.make(packed, checked, listeners).pipe(Scope.provide(scope))
   return fromCore(core, Scope.close(scope, Exit.void), {})
@@ -448,6 +449,7 @@ export const open = Effect.fnUntraced(function*(
   told: ClusterCore.Listeners
 ): Effect.fn.Return<ClusterCore.ClusterCore, MakeError, Scope.Scope> {
   const packed = yield* pack(computation, options)
+  yield* Effect.fromResult(ClusterOptions.checkFor(options, packed.code))
   const context = yield* Layer.build(Dispy.layerChecked(options))
   return yield* ClusterCore.make(packed, options, told).pipe(Effect.provideContext(context))
 })

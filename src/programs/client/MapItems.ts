@@ -38,7 +38,7 @@ const chunkBytes = 1024 * 1024
 /** Items held unless the user says otherwise. */
 const defaultWindow = 65_536
 
-/** Chunks per slot that are sent or wait to be taken. */
+/** Chunks per job that can run at a time that are sent or wait to be taken. */
 const chunksPerSlot = 4
 
 /** The next size after a chunk of `items` took `micros` and `bytes`: towards `chunkMicros`, at most fourfold. */
@@ -117,7 +117,7 @@ export const make = Effect.fnUntraced(function*<I, A, E>(
 
   const hasRoom = (): boolean => {
     const inHand = isOrdered ? chunks.length : running.size + chunks.length
-    return held === 0 || (held < window && inHand < Math.max(2, core.cpus()) * chunksPerSlot)
+    return held === 0 || (held < window && inHand < Math.max(2, core.cpus() * core.concurrency) * chunksPerSlot)
   }
 
   const send = (chunk: Chunk<I, A>): Result.Result<void, SubmitError> => {

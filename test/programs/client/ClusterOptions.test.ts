@@ -21,7 +21,9 @@ describe("cluster options", () => {
       maxFileBytes: 0,
       filesDirectory: process.cwd(),
       onFile: undefined,
-      notes: []
+      notes: [],
+      executor: "process",
+      concurrency: 1
     })
   })
 
@@ -51,6 +53,8 @@ describe("cluster options", () => {
     [{ timeout: "soon" }, "timeout", "\"soon\" is not a duration"],
     [{ timeout: "60 days" }, "timeout", "49 days"],
     [{ grace: -1 }, "grace", "not a duration"],
+    [{ executor: "Threads" as "thread" }, "executor", "did you mean \"thread\"?"],
+    [{ concurrency: 0 }, "concurrency", "whole number from 1 to 1000"],
     [{ cpus: 1.5 }, "cpus", "whole number"],
     [{ nodePort: 0 }, "nodePort", "1 to 65535"],
     [{ outputLimit: -1 }, "outputLimit", "whole number"],
