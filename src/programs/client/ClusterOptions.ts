@@ -235,14 +235,12 @@ const destPathOf = (value: string | undefined): Result.Result<string | undefined
 
 const isExecutorKind = Schema.is(ExecutorKind)
 
-const executorOf = (value: unknown): Result.Result<ExecutorKind, InvalidOption> => {
+const executorOf = (value: ExecutorKind | undefined): Result.Result<ExecutorKind, InvalidOption> => {
   if (value === undefined) return Result.succeed("process")
   if (isExecutorKind(value)) return Result.succeed(value)
-  const meant = String(value).toLowerCase().includes("thr") ? "thread" : "process"
-  return fail(
-    "executor",
-    `${JSON.stringify(value) ?? String(value)} is neither "process" nor "thread"; did you mean "${meant}"?`
-  )
+  const text = JSON.stringify(value) ?? "it"
+  const meant = /thr|work/i.test(text) ? "thread" : "process"
+  return fail("executor", `${text} is neither "process" nor "thread"; did you mean "${meant}"?`)
 }
 
 /** Checks what cannot be known without the computation. */
