@@ -35,8 +35,9 @@ const signalOf = (source: JobSource): AbortSignal => {
 }
 
 /** Defines `globalThis.dispy` for the jobs of this source. */
-export const install = (source: JobSource, told: PrepareSlot): void => {
+export const install = (source: JobSource, told: PrepareSlot, shared: unknown): void => {
   const dispy = Object.freeze({
+    shared,
     get jobId(): number {
       return source.current()?.jobId ?? 0
     },

@@ -118,7 +118,8 @@ export const make = (
   told: PrepareSlot,
   call: Call,
   output: Output.Output,
-  stay: (isNeeded: boolean) => void
+  stay: (isNeeded: boolean) => void,
+  shared?: unknown
 ): JobLoop => {
   const claims = told.claimsPath === ""
     ? -1
@@ -158,7 +159,7 @@ export const make = (
     directory: loop.directory,
     waits: () => lookWhetherNeeded(loop)
   }
-  JobGlobal.install(source, told)
+  JobGlobal.install(source, told, shared)
   return loop
 }
 

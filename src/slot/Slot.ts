@@ -63,12 +63,17 @@ export const announce = (): void =>
 /** Tells the node that it is not, and why. */
 export const refuse = (error: unknown): void => Channel.send(FromSlot.refused, Buffer.from(Stack.describe(error)))
 
-/** Loads the computation and takes its jobs from then on. */
-export const serve = async (slot: Slot, told: PrepareSlot, load: () => Promise<Call>): Promise<void> => {
+/** Loads the computation and takes its jobs from then on; `shared` is their `dispy.shared`. */
+export const serve = async (
+  slot: Slot,
+  told: PrepareSlot,
+  load: () => Promise<Call>,
+  shared?: unknown
+): Promise<void> => {
   try {
     const call = await load()
     const { input } = slot
-    const loop = JobLoop.make(told, call, slot.output, (isNeeded) => isNeeded ? input.ref() : input.unref())
+    const loop = JobLoop.make(told, call, slot.output, (isNeeded) => isNeeded ? input.ref() : input.unref(), shared)
     process.on("beforeExit", () => JobLoop.stuck(loop))
     slot.loop = loop
     Death.watch(loop)

@@ -12,9 +12,24 @@ import * as Stack from "./Stack.ts"
 const isSource = import.meta.url.endsWith(".ts")
 const threadFile = new URL(isSource ? "./thread.ts" : "./thread.js", import.meta.url)
 
+/**
+ * What the host has for its threads. Threads get it by structured clone, so a `SharedArrayBuffer` anywhere in it is the
+ * same memory in all of them, also in those that are started later.
+ */
+export interface HostState {
+  /** `dispy.shared` of the jobs. */
+  readonly shared: unknown
+  /** Globals by name. */
+  readonly globals: Readonly<Record<string, unknown>>
+}
+
+/** A host that has nothing for its threads. */
+export const noState: HostState = { shared: undefined, globals: {} }
+
 /** What a thread is started with. */
 export interface ThreadData {
   readonly start: StartThread
+  readonly state: HostState
 }
 
 /** Threads have the same limit as their process. */
@@ -25,13 +40,13 @@ const reasonOf = (error: unknown): string =>
     ? `ran out of heap memory (V8 limit ${limitMb} MB)`
     : Stack.describe(error)
 
-const startThread = (threads: Map<number, Worker>, start: StartThread): void => {
+const startThread = (threads: Map<number, Worker>, start: StartThread, state: HostState): void => {
   const tellEnd = (exitCode: number, reason: string): void => {
     threads.delete(start.slot)
     const ended: ThreadEnded = { slot: start.slot, exitCode, reason }
     Channel.send(FromSlot.threadEnded, Buffer.from(JSON.stringify(ended)))
   }
-  const workerData: ThreadData = { start }
+  const workerData: ThreadData = { start, state }
   let worker: Worker
   try {
     worker = new Worker(threadFile, { workerData, env: { ...process.env, ...start.environment } })
@@ -47,11 +62,11 @@ const startThread = (threads: Map<number, Worker>, start: StartThread): void => 
 }
 
 /** Makes this process a host; the result takes the frames that are for hosts. */
-export const make = (): Promise<(type: number, payload: Uint8Array) => void> => {
+export const make = (state: HostState): (type: number, payload: Uint8Array) => void => {
   const threads = new Map<number, Worker>()
-  return Promise.resolve((type, payload) => {
+  return (type, payload) => {
     if (type === ToSlot.startThread) {
-      startThread(threads, JSON.parse(Buffer.from(payload).toString()) as StartThread)
+      startThread(threads, JSON.parse(Buffer.from(payload).toString()) as StartThread, state)
     } else if (type === ToSlot.stopThread) void threads.get(Buffer.from(payload).readUInt32LE())?.terminate()
-  })
+  }
 }

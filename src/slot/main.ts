@@ -22,7 +22,7 @@ const prepare = async (slot: Slot.Slot, told: PrepareSlot): Promise<void> => {
     if (told.executor === "process") return await Slot.serve(slot, told, () => Load.load(told))
     // Threads cost start-up time: not for the others.
     const Host = await import("./ThreadHost.ts")
-    onHostFrame = await Host.make()
+    onHostFrame = Host.make(Host.noState)
     Slot.announce()
   } catch (error) {
     Slot.refuse(error)

@@ -10,10 +10,13 @@ import * as Load from "./Load.ts"
 import * as Slot from "./Slot.ts"
 import type { ThreadData } from "./ThreadHost.ts"
 
-const { start } = workerData as ThreadData
+const { start, state } = workerData as ThreadData
 
 // The node has both open: neither waits for it.
 Channel.use(fs.openSync(start.outputPath, fs.constants.O_WRONLY))
 const input = fs.openSync(start.inputPath, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
 const slot = Slot.listen(input, true, () => {})
-void Slot.serve(slot, start.told, () => Load.load(start.told))
+for (const [name, value] of Object.entries(state.globals)) {
+  Object.defineProperty(globalThis, name, { value, configurable: true, enumerable: true, writable: true })
+}
+void Slot.serve(slot, start.told, () => Load.load(start.told), state.shared)

@@ -1,6 +1,6 @@
 /** Jobs in threads of one process: what ends a thread, what costs the process, and what that means for the others. */
 import { describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Schedule } from "effect"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
@@ -44,6 +44,20 @@ const jobs = (bad: string): string =>
     if (what === "bad") { tell(file, process.pid); ${bad} }
     return process.pid
   }`
+
+/** Cpu time of a process, in hundredths of a second. */
+const cpuTicks = (pid: number): number => {
+  const stat = fs.readFileSync(`/proc/${pid}/stat`, "latin1")
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+  return Number(fields[11]) + Number(fields[12])
+}
+
+/** When the process has used so much; nothing tells of that, so this looks again and again. */
+const whenComputed = (pid: number, ticks: number): Effect.Effect<void> =>
+  Effect.suspend(() => cpuTicks(pid) >= ticks ? Effect.void : Effect.fail("not yet")).pipe(
+    Effect.retry(Schedule.spaced("5 millis")),
+    Effect.orDie
+  )
 
 const ends: Readonly<Record<string, readonly [body: string, death: Record<string, unknown>]>> = {
   "process.exit": ["process.exit(3)", { reason: "process.exit(3) was called", exitCode: 3 }],
@@ -106,6 +120,8 @@ describe("cancelling", () => {
       const pid = Number(yield* awaitFile(there))
       const [native] = opened.submit([["bad", bad]])
       yield* awaitFile(bad)
+      // Nothing else in that process computes: the thread is in native code then.
+      yield* whenComputed(pid, cpuTicks(pid) + 20)
       const queued = opened.submit([["next"], ["next"]])
       opened.cancel([native!])
       const [cancelled, other, ...rest] = yield* opened.replies([native!, waits!, ...queued])
