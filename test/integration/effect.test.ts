@@ -123,3 +123,45 @@ describe("layers", () => {
       expect(yield* cluster.run(5)).toBe(25)
     }).pipe(Effect.scoped, Effect.provide(Layer.fresh(Dispy.layerMemory({ cpus: 2 })))))
 })
+
+describe("nodes with Effect", () => {
+  it.live("can be steered and watched, and fail by tag", () =>
+    Effect.gen(function*() {
+      const cluster = yield* JobCluster.make((n: number) => n * n, local)
+      const seen = yield* cluster.events.pipe(
+        Stream.takeUntil(({ status }) => status === "Finished"),
+        Stream.map(({ job, node, status }) =>
+          `${status} ${node?.address ?? "-"} ${typeof job?.id === "string" ? job.id : "-"}`
+        ),
+        Stream.runCollect,
+        Effect.forkChild({ startImmediately: true })
+      )
+      expect(yield* cluster.setNodeCpus("local", 1)).toBe(1)
+      yield* cluster.deallocateNode("local")
+      const job = yield* cluster.submitJobIdNode("mine", "local", 12)
+      expect((yield* cluster.explain(job)).code).toBe("PinnedNodeUnusable")
+      yield* cluster.allocateNode({ host: "local", cpus: 2 })
+      expect(yield* job.result).toBe(144)
+      expect(yield* Fiber.join(seen)).toEqual([
+        "Initialized local -",
+        "Created - mine",
+        "Running local mine",
+        "Finished local mine"
+      ])
+      expect(yield* cluster.nodeJobs("local", { fromNode: true })).toEqual([])
+      const unknown = yield* cluster.submitNode("locla", 1).pipe(Effect.flip)
+      expect(unknown).toMatchObject({ _tag: "UnknownNode", suggestion: "local" })
+      yield* cluster.closeNode("local", { terminatePending: true })
+      expect((yield* cluster.status).nodes[0]).toMatchObject({ state: "closed" })
+      expect((yield* cluster.submitNode("local", 1).pipe(Effect.flip))._tag).toBe("NodeNotReady")
+    }))
+
+  it.live("are left by all clusters of a scheduler at once", () =>
+    Effect.gen(function*() {
+      const one = yield* JobCluster.makeWith((n: number) => n + 1, { name: "one" })
+      const two = yield* JobCluster.makeWith((n: number) => n + 2, { name: "two" })
+      expect([yield* one.run(1), yield* two.run(1)]).toEqual([2, 3])
+      expect(yield* one.shutdown()).toBe(true)
+      expect((yield* two.run(1).pipe(Effect.flip))._tag).toBe("ClusterClosed")
+    }).pipe(Effect.scoped, Effect.provide(Layer.fresh(Dispy.layerMemory({ cpus: 2 })))))
+})

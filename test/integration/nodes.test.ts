@@ -1,52 +1,13 @@
 /** Clusters over real daemons on TCP: found, missing, shared, killed, frozen out, refused. */
 import { spawn } from "node:child_process"
-import { existsSync, readdirSync } from "node:fs"
-import { mkdtemp, rm } from "node:fs/promises"
+import { existsSync } from "node:fs"
 import { createServer } from "node:net"
-import { tmpdir } from "node:os"
-import { join } from "node:path"
-import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest"
-import { createJobCluster, type PromiseJobCluster } from "../../src/promise.ts"
-import { type Daemon, startDaemon } from "../support/Daemons.ts"
+import { describe, expect, it, vi } from "vitest"
+import { createJobCluster } from "../../src/promise.ts"
 import { running, untilIdle } from "../support/Leftovers.ts"
+import * as Nodes from "../support/Nodes.ts"
 
-let directory: string
-const daemons: Array<Daemon> = []
-const clusters: Array<PromiseJobCluster<never, unknown>> = []
-
-const daemon = async (...args: ReadonlyArray<string>): Promise<Daemon> => {
-  const started = await startDaemon([
-    ...(args.includes("--cpus") ? [] : ["--cpus", "2"]),
-    "--dest-path-prefix",
-    directory,
-    ...args
-  ])
-  daemons.push(started)
-  return started
-}
-
-const cluster: typeof createJobCluster = async (computation, options) => {
-  const made = await createJobCluster(computation, { logLevel: "none", ...options })
-  clusters.push(made)
-  return made
-}
-
-/** What daemons have in their directory: a directory of its own for each that runs. */
-const ofDaemons = (): ReadonlyArray<string> =>
-  readdirSync(directory, { recursive: true, encoding: "utf8" }).filter((name) => /\d+-\d+/.test(name))
-
-beforeEach(async () => {
-  directory = await mkdtemp(join(tmpdir(), "dispy-nodes-test-"))
-})
-
-afterEach(async () => {
-  await Promise.all(clusters.splice(0).map((one) => one.close({ timeout: 0, terminate: true })))
-  await Promise.all(daemons.splice(0).map((one) => one.stop()))
-  expect(ofDaemons()).toEqual([])
-  await rm(directory, { recursive: true })
-})
-
-afterAll(untilIdle)
+const { cluster, daemon, directory, ofDaemons } = Nodes.forTests()
 
 const spin = (millis: number): string => {
   const end = Date.now() + millis
@@ -214,7 +175,7 @@ describe("ends", () => {
     const node = await daemon()
     const where = await cluster(() => process.cwd(), { nodes: node.address })
     const workingDirectory = await where.run()
-    expect(workingDirectory.startsWith(directory)).toBe(true)
+    expect(workingDirectory.startsWith(directory())).toBe(true)
     expect(existsSync(workingDirectory)).toBe(true)
     await where.close()
     expect(existsSync(workingDirectory)).toBe(false)

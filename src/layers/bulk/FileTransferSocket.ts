@@ -8,11 +8,12 @@ import * as FileTransferSession from "./FileTransferSession.ts"
 /** How long a node may take to accept a connection. */
 const openMillis = 5_000
 
-const dial = (address: NodeAddress.NodeAddress): Promise<net.Socket> =>
+const dial = (address: NodeAddress.NodeAddress, isBackground: boolean): Promise<net.Socket> =>
   new Promise((resolve, reject) => {
     const socket = address._tag === "Unix"
       ? net.connect({ path: address.path })
       : net.connect({ host: address.host, port: address.port, noDelay: true, keepAlive: true })
+    if (isBackground) socket.unref()
     const onError = (error: Error): void => {
       clearTimeout(timer)
       socket.destroy()
@@ -27,11 +28,16 @@ const dial = (address: NodeAddress.NodeAddress): Promise<net.Socket> =>
     })
   })
 
-/** Bulk connections over sockets. */
-export const layer: Layer.Layer<FileTransfer> = Layer.succeed(
-  FileTransfer,
+const make = (isBackground: boolean): FileTransfer["Service"] =>
   FileTransfer.of({
     open: (address, leaseId) =>
-      Effect.suspend(() => FileTransferSession.make(NodeAddress.format(address), leaseId, () => dial(address)))
+      Effect.suspend(() =>
+        FileTransferSession.make(NodeAddress.format(address), leaseId, () => dial(address, isBackground))
+      )
   })
-)
+
+/** Bulk connections over sockets. */
+export const layer: Layer.Layer<FileTransfer> = Layer.succeed(FileTransfer, make(false))
+
+/** The same, over sockets that do not keep the process alive. */
+export const layerBackground: Layer.Layer<FileTransfer> = Layer.succeed(FileTransfer, make(true))

@@ -6,6 +6,7 @@
  */
 import { Effect, Layer, Option, Schema } from "effect"
 import { type ChildProcess, spawn } from "node:child_process"
+import { Socket } from "node:net"
 import { fileURLToPath } from "node:url"
 import type { NodeAddress } from "../../domain/NodeAddress.ts"
 import { CannotStart } from "../../domain/NodeError.ts"
@@ -63,13 +64,28 @@ const awaitReady = (child: ChildProcess): Effect.Effect<string, CannotStart> =>
     })
   })
 
-const launch = Effect.fn("NodeLauncher.launch")(function*(cpus: number) {
+/** The child and its pipes do not keep this process alive. */
+const letGo = (child: ChildProcess): void => {
+  child.unref()
+  for (const pipe of [child.stdin, child.stdout, child.stderr]) if (pipe instanceof Socket) pipe.unref()
+}
+
+/** How nodes are started. */
+export interface LauncherOptions {
+  /** Slots; 0 for one per core, negative to leave that many cores free. */
+  readonly cpus: number
+  /** Whether this process may end although the node runs; the node then ends as well. Default false. */
+  readonly isBackground?: boolean
+}
+
+const launch = Effect.fn("NodeLauncher.launch")(function*({ cpus, isBackground }: LauncherOptions) {
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
       spawn(process.execPath, [program, "--embedded", "--cpus", String(cpus)], { stdio: ["pipe", "pipe", "pipe"] })
     ),
     end
   )
+  if (isBackground === true) letGo(child)
   const path = yield* awaitReady(child).pipe(
     Effect.timeoutOrElse({
       duration: readyTimeout,
@@ -79,6 +95,6 @@ const launch = Effect.fn("NodeLauncher.launch")(function*(cpus: number) {
   return { _tag: "Unix", path } satisfies NodeAddress
 })
 
-/** Nodes with this many slots; 0 for one per core, negative to leave that many cores free. */
-export const layer = (options: { readonly cpus: number }): Layer.Layer<NodeLauncher> =>
-  Layer.succeed(NodeLauncher, NodeLauncher.of({ launch: launch(options.cpus) }))
+/** Nodes in child processes of this one. */
+export const layer = (options: LauncherOptions): Layer.Layer<NodeLauncher> =>
+  Layer.succeed(NodeLauncher, NodeLauncher.of({ launch: launch(options) }))

@@ -24,7 +24,11 @@ const answerTimeout = Duration.seconds(5)
 const pingInterval = Duration.seconds(10)
 
 /** Connects, and tells where to: of a host's addresses the one that answered is known only then. */
-const openSocket = (address: NodeAddress.NodeAddress, onOpen: (ipAddr: string) => void) =>
+const openSocket = (
+  address: NodeAddress.NodeAddress,
+  isBackground: boolean,
+  onOpen: (ipAddr: string) => void
+) =>
   NodeSocket.fromDuplex(
     Effect.gen(function*() {
       const connection = yield* Effect.acquireRelease(
@@ -37,6 +41,7 @@ const openSocket = (address: NodeAddress.NodeAddress, onOpen: (ipAddr: string) =
         (opened) => Effect.sync(() => opened.connecting ? opened.destroy() : opened.destroySoon())
       )
       return yield* Effect.callback<net.Socket, Socket.SocketError>((resume) => {
+        if (isBackground) connection.unref()
         connection.once("connect", () => {
           onOpen(connection.remoteAddress ?? "127.0.0.1")
           resume(Effect.succeed(connection))
@@ -50,10 +55,10 @@ const openSocket = (address: NodeAddress.NodeAddress, onOpen: (ipAddr: string) =
     { openTimeout: answerTimeout }
   )
 
-const connect = Effect.fn("NodeLink.connect")(function*(address: NodeAddress.NodeAddress) {
+const connect = Effect.fn("NodeLink.connect")(function*(address: NodeAddress.NodeAddress, isBackground: boolean) {
   const name = NodeAddress.format(address)
   let ipAddr = ""
-  const socket = yield* openSocket(address, (connected) => (ipAddr = IpAddress.canonical(connected)))
+  const socket = yield* openSocket(address, isBackground, (connected) => (ipAddr = IpAddress.canonical(connected)))
   const protocol = yield* RpcClient.makeProtocolSocket({ pingInterval, retryPolicy: Schedule.recurs(0) }).pipe(
     Effect.provideService(Socket.Socket, socket),
     Effect.provide(RpcSerialization.layerSchemaBinary({ maxFrameSize: maxFrameBytes }))
@@ -75,4 +80,13 @@ const connect = Effect.fn("NodeLink.connect")(function*(address: NodeAddress.Nod
 })
 
 /** The control connection over sockets. */
-export const layer: Layer.Layer<NodeLink> = Layer.succeed(NodeLink, NodeLink.of({ connect }))
+export const layer: Layer.Layer<NodeLink> = Layer.succeed(
+  NodeLink,
+  NodeLink.of({ connect: (address) => connect(address, false) })
+)
+
+/** The same, over sockets that do not keep the process alive. */
+export const layerBackground: Layer.Layer<NodeLink> = Layer.succeed(
+  NodeLink,
+  NodeLink.of({ connect: (address) => connect(address, true) })
+)

@@ -77,7 +77,7 @@ export interface ClusterCore {
   readonly scheduler: object
   readonly events: ClusterEvents.ClusterEvents
   /** What happens from now on; begins with the nodes that are ready. */
-  readonly read: <Job>() => ClusterEvents.EventReader<Job>
+  readonly read: <Job>(hold?: () => () => void) => ClusterEvents.EventReader<Job>
   /** Whether a job was submitted by the user, not by `map`. */
   readonly isOwn: (job: ClusterJob) => boolean
 }
@@ -93,6 +93,10 @@ export interface Listeners {
       job: unknown
     ) => void | Promise<void>)
     | undefined
+  /** Hears when something is pending again, and when nothing is; must not throw. */
+  readonly onBusy?: ((isBusy: boolean) => void) | undefined
+  /** Whether the process may end although the cluster is open. Default false. */
+  readonly isBackground?: boolean | undefined
   /** The object that stands for a job in the API that the cluster was made by. */
   readonly viewOf: (core: ClusterCore, job: ClusterJob) => unknown
 }
@@ -144,19 +148,23 @@ export const make = Effect.fnUntraced(function*(
     idleListeners.clear()
   }
 
+  const { onBusy } = listeners
+  const acquire = (): void => {
+    if (pending++ === 0) onBusy?.(true)
+  }
   const release = (): void => {
-    pending--
+    if (--pending === 0) onBusy?.(false)
     tellIdle()
   }
 
   /** Keeps the cluster busy until the promise is done. */
-  const hold = (done: unknown): void => {
+  const keepBusy = (done: unknown): void => {
     if (!(done instanceof Promise)) return
-    pending++
+    acquire()
     void done.finally(release)
   }
   if (clusterStatus !== undefined) {
-    ClusterEvents.listen(events, (status, node, job) => hold(clusterStatus(status, node, job)))
+    ClusterEvents.listen(events, (status, node, job) => keepBusy(clusterStatus(status, node, job)))
   }
 
   const isOwn = (job: ClusterJob): boolean => job.view !== null
@@ -184,7 +192,7 @@ export const make = Effect.fnUntraced(function*(
       return
     }
     if (events.isWatched) tell("ProvisionalResult", job, session.nodeOf(job.nodeId))
-    hold(callback?.(job))
+    keepBusy(callback?.(job))
   }
 
   Partials.removeStale(options.filesDirectory)
@@ -280,7 +288,7 @@ export const make = Effect.fnUntraced(function*(
       pinnedTo
     )
     job.held = held
-    pending++
+    acquire()
     if (submission.isItem === true) job.view = null
     if (events.isWatched) tell("Created", job, undefined)
     session.submit(job)
@@ -322,7 +330,8 @@ export const make = Effect.fnUntraced(function*(
     control: session.control,
     scheduler,
     events,
-    read: () => new ClusterEvents.EventReader(events, session.nodes().filter(({ state }) => state === "ready")),
+    read: (hold) =>
+      new ClusterEvents.EventReader(events, session.nodes().filter(({ state }) => state === "ready"), hold),
     isOwn
   }
   return core

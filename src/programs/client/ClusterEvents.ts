@@ -71,14 +71,17 @@ export const readerCapacity = 10_000
 export class EventReader<Job = unknown> implements AsyncIterableIterator<ClusterEvent<Job>, void, void> {
   readonly #events: ClusterEvents
   readonly #forget: () => void
+  readonly #hold: () => () => void
   #queue: Array<Omit<ClusterEvent<Job>, "dropped">>
   #head = 0
   #dropped = 0
   #isEnded = false
   #wake: (() => void) | undefined
 
-  constructor(events: ClusterEvents, ready: ReadonlyArray<DispyNode>) {
+  /** `hold` is called while somebody waits for an event, and what it returns after that. */
+  constructor(events: ClusterEvents, ready: ReadonlyArray<DispyNode>, hold: () => () => void = () => () => {}) {
     this.#events = events
+    this.#hold = hold
     this.#queue = ready.map((node) => ({ status: "Initialized", node, job: undefined }))
     this.#isEnded = events.isEnded
     this.#forget = listen(events, (status, node, job) => {
@@ -97,9 +100,11 @@ export class EventReader<Job = unknown> implements AsyncIterableIterator<Cluster
   /** The next event, as soon as it is there. */
   async next(): Promise<IteratorResult<ClusterEvent<Job>, void>> {
     while (this.#head === this.#queue.length && !this.#isEnded) {
+      const release = this.#hold()
       await new Promise<void>((resolve) => {
         this.#wake = resolve
       })
+      release()
     }
     const event = this.#queue[this.#head]
     if (event === undefined) return await this.return()

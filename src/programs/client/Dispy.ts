@@ -39,15 +39,16 @@ export const client: LinkClient = {
   clientName: `${nameOfUser()}@${hostname()}, process ${process.pid}`
 }
 
-/** The scheduler of a `JobCluster` with checked options. */
+/** The scheduler of a `JobCluster` with checked options; in the background its nodes do not keep the process alive. */
 export const layerChecked = (
-  options: Pick<CheckedOptions, "nodes" | "localCpus" | "nodePort" | "pulseMillis">
+  options: Pick<CheckedOptions, "nodes" | "localCpus" | "nodePort" | "pulseMillis">,
+  isBackground = false
 ): Layer.Layer<Scheduler> =>
   SchedulerLocal.layer.pipe(
     Layer.provide([
-      NodeLinkSocket.layer,
-      FileTransferSocket.layer,
-      NodeLauncherProcess.layer({ cpus: options.localCpus }),
+      isBackground ? NodeLinkSocket.layerBackground : NodeLinkSocket.layer,
+      isBackground ? FileTransferSocket.layerBackground : FileTransferSocket.layer,
+      NodeLauncherProcess.layer({ cpus: options.localCpus, isBackground }),
       DiscoveryStatic.layer({ nodePort: options.nodePort }),
       ClusterConfig.layer({ client, nodes: options.nodes, pulseMillis: options.pulseMillis })
     ])
@@ -60,7 +61,7 @@ export const layerChecked = (
 export const layer = (
   options: Pick<ClusterOptions.ClusterOptions, "nodes" | "nodePort" | "cpus" | "pulseInterval"> = {}
 ): Layer.Layer<Scheduler, InvalidOption> =>
-  Layer.unwrap(Effect.map(Effect.fromResult(ClusterOptions.check(options)), layerChecked))
+  Layer.unwrap(Effect.map(Effect.fromResult(ClusterOptions.check(options)), (checked) => layerChecked(checked)))
 
 /** Files of the node in this process lie in a temporary directory, made when it is needed. */
 const nodeConfigMemory = Layer.effect(

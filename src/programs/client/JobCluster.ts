@@ -450,7 +450,7 @@ export const open = Effect.fnUntraced(function*(
 ): Effect.fn.Return<ClusterCore.ClusterCore, MakeError, Scope.Scope> {
   const packed = yield* pack(computation, options)
   yield* Effect.fromResult(ClusterOptions.checkFor(options, packed.code))
-  const context = yield* Layer.build(Dispy.layerChecked(options))
+  const context = yield* Layer.build(Dispy.layerChecked(options, told.isBackground))
   return yield* ClusterCore.make(packed, options, told).pipe(Effect.provideContext(context))
 })
 

@@ -15,6 +15,7 @@ import * as ClusterOptions from "./ClusterOptions.ts"
 import type { Args, Input, Provisional, Success } from "./Computation.ts"
 import * as InputReader from "./InputReader.ts"
 import * as JobCluster from "./JobCluster.ts"
+import * as KeepAlive from "./KeepAlive.ts"
 import * as MapItems from "./MapItems.ts"
 import { MapResults } from "./MapResults.ts"
 import type { NodeListEntry } from "./NodeAllocate.ts"
@@ -211,6 +212,11 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
     return this.#viewOf(this.#core.submit(args, this.#submission))
   }
 
+  /** Runs something that somebody waits for. */
+  #run<B, E>(effect: Effect.Effect<B, E>): Promise<B> {
+    return KeepAlive.during(keepAlive, this.#runtime.runPromise(effect))
+  }
+
   #viewOf(submitted: Result.Result<ClusterJob, Error>): DispyJob<A, P> {
     if (Result.isFailure(submitted)) throw submitted.failure
     return this.#view(submitted.success)
@@ -248,7 +254,10 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
     return new MapResults<A>({
       pull: async () => {
         signal?.throwIfAborted()
-        const exit = await runtime.runPromiseExit(pull, signal === undefined ? {} : { signal })
+        const exit = await KeepAlive.during(
+          keepAlive,
+          runtime.runPromiseExit(pull, signal === undefined ? {} : { signal })
+        )
         if (Exit.isSuccess(exit)) return exit.value
         signal?.throwIfAborted()
         const error = Cause.squash(exit.cause)
@@ -256,7 +265,7 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
         throw error
       },
       // A cluster that was closed meanwhile has closed this scope with its own.
-      close: () => this.#lifetime.end ?? runtime.runPromise(Scope.close(scope, Exit.void))
+      close: () => this.#lifetime.end ?? this.#run(Scope.close(scope, Exit.void))
     })
   }
 
@@ -285,12 +294,12 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
 
   /** Adds entries to the node list, before those that there are; takes back `deallocateNode` and `closeNode`. */
   async allocateNode(entries: NodeListEntry | ReadonlyArray<NodeListEntry>): Promise<void> {
-    await this.#runtime.runPromise(NodeMethods.allocate(this.#core, entries))
+    await this.#run(NodeMethods.allocate(this.#core, entries))
   }
 
   /** Gives the node no new jobs; what runs there goes on, what is pinned to it waits. Rejects with `UnknownNode`. */
   async deallocateNode(node: NodeRef): Promise<void> {
-    await this.#runtime.runPromise(NodeMethods.deallocate(this.#core, node))
+    await this.#run(NodeMethods.deallocate(this.#core, node))
   }
 
   /**
@@ -298,7 +307,7 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
    * is left there. Jobs that had not started run elsewhere, those pinned to the node end as `Cancelled`.
    */
   async closeNode(node: NodeRef, options?: NodeMethods.CloseNodeOptions): Promise<void> {
-    await this.#runtime.runPromise(NodeMethods.closeNode(this.#core, node, options))
+    await this.#run(NodeMethods.closeNode(this.#core, node, options))
   }
 
   /**
@@ -314,7 +323,7 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
    * resolves when the node is ready. Rejects with `ComputationRefused` when it is not any more.
    */
   async resetupNode(node: NodeRef, options?: NodeMethods.CloseNodeOptions): Promise<void> {
-    await this.#runtime.runPromise(NodeMethods.resetup(this.#core, node, options))
+    await this.#run(NodeMethods.resetup(this.#core, node, options))
   }
 
   /**
@@ -322,18 +331,18 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
    * change if it has fewer); 0 uses it for nothing new. Resolves to the number of slots used.
    */
   async setNodeCpus(node: NodeRef, cpus: number): Promise<number> {
-    return await this.#runtime.runPromise(NodeMethods.setCpus(this.#core, node, cpus))
+    return await this.#run(NodeMethods.setCpus(this.#core, node, cpus))
   }
 
   /** The jobs that a node has, by the client's books, or with `fromNode` those that run there by the node's own word. */
   async nodeJobs(node: NodeRef, options?: NodeMethods.NodeJobsOptions): Promise<ReadonlyArray<DispyJob<A, P>>> {
-    const jobs = await this.#runtime.runPromise(NodeMethods.jobs(this.#core, node, options))
+    const jobs = await this.#run(NodeMethods.jobs(this.#core, node, options))
     return jobs.map((job) => this.#view(job))
   }
 
   /** Looks for nodes: hosts, or patterns. The node list says which of them are used. */
   async discoverNodes(nodes: string | ReadonlyArray<string>): Promise<void> {
-    await this.#runtime.runPromise(NodeMethods.discover(this.#core, nodes))
+    await this.#run(NodeMethods.discover(this.#core, nodes))
   }
 
   /** Why a job is not running, or what became of it. */
@@ -346,13 +355,13 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
    * reader that is more than 10,000 events behind loses the oldest, and the next event says how many (`dropped`).
    */
   events(): AsyncIterableIterator<ClusterEvent<DispyJob<A, P>>, void, void> {
-    return this.#core.read<DispyJob<A, P>>()
+    return this.#core.read<DispyJob<A, P>>(keepAlive.hold)
   }
 
   /** Waits until no job is pending and every callback is done; false when `timeout` ends first. */
   async wait(timeout?: Duration.Input): Promise<boolean> {
     if (this.#lifetime.end !== undefined) return true
-    return await this.#runtime.runPromise(JobCluster.wait(this.#core, timeout))
+    return await this.#run(JobCluster.wait(this.#core, timeout))
   }
 
   /**
@@ -363,10 +372,11 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
     const { signal, ...rest } = options
     signal?.throwIfAborted()
     try {
-      return await this.#runtime.runPromise(
+      const sending = this.#runtime.runPromise(
         NodeMethods.sendFile(this.#core, path, node, rest),
         signal === undefined ? {} : { signal }
       )
+      return await KeepAlive.during(keepAlive, sending)
     } catch (error) {
       signal?.throwIfAborted()
       throw error
@@ -406,11 +416,11 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
   async close(options: JobCluster.CloseOptions = {}): Promise<boolean> {
     const lifetime = this.#lifetime
     if (lifetime.end === undefined) {
-      const isDone = await this.#runtime.runPromise(JobCluster.awaitEnd(this.#core, options.timeout))
+      const isDone = await this.#run(JobCluster.awaitEnd(this.#core, options.timeout))
       if (!isDone && options.terminate !== true) return false
       this.#core.stop()
-      lifetime.end ??= this.#runtime.runPromise(Scope.close(lifetime.scope, Exit.void)).then(() =>
-        this.#runtime.dispose()
+      lifetime.end ??= this.#run(Scope.close(lifetime.scope, Exit.void)).then(() =>
+        KeepAlive.during(keepAlive, this.#runtime.dispose())
       )
     }
     await lifetime.end
@@ -451,8 +461,32 @@ const callUser = async (name: string, call: () => void | Promise<void>): Promise
   }
 }
 
-/** Clusters that are not closed, for `shutdown`. */
+/** Clusters that are not closed, for `shutdown` and for the end of the program. */
 const openClusters = new Set<PromiseJobCluster<never, unknown>>()
+
+const keepAlive = KeepAlive.make()
+
+/** Nobody waits for anything any more: the program has forgotten its clusters, or is done with them. */
+const closeForgotten = (): void => {
+  for (const cluster of openClusters) void cluster.close()
+}
+
+let isWatching = false
+
+const watchForEnd = (): void => {
+  if (isWatching) return
+  isWatching = true
+  process.on("beforeExit", closeForgotten)
+}
+
+/** Keeps the process alive while jobs of a cluster are pending. */
+const busyness = (): (isBusy: boolean) => void => {
+  let release = (): void => {}
+  return (isBusy) => {
+    if (isBusy) release = keepAlive.hold()
+    else release()
+  }
+}
 
 type StatusCallback = NonNullable<ClusterCore.Listeners["clusterStatus"]>
 
@@ -506,8 +540,9 @@ export const createJobCluster = async <const C extends Input>(
     const reason = `${JSON.stringify(logLevel)} is not a level; the levels are ${Object.keys(levels).join(", ")}`
     throw new InvalidOption({ option: "logLevel", reason })
   }
-  const runtime = ManagedRuntime.make(logTo(logLevel))
+  const runtime = ManagedRuntime.make(Layer.merge(logTo(logLevel), KeepAlive.layerClock))
   const scope = runtime.runSync(Scope.make())
+  const release = keepAlive.hold()
   try {
     type View = DispyJob<Success<C>, Provisional<C>>
     const told: ClusterCore.JobCallback | undefined = callback === undefined
@@ -519,7 +554,9 @@ export const createJobCluster = async <const C extends Input>(
     const listeners: ClusterCore.Listeners = {
       callback: told,
       clusterStatus: status?.callback,
-      viewOf: (core, job) => new DispyJob(core, job)
+      viewOf: (core, job) => new DispyJob(core, job),
+      onBusy: busyness(),
+      isBackground: true
     }
     const core = await runtime.runPromise(JobCluster.open(computation, checked, listeners).pipe(Scope.provide(scope)))
     const cluster = new PromiseJobCluster<Args<C>, Success<C>, Provisional<C>>(
@@ -529,6 +566,7 @@ export const createJobCluster = async <const C extends Input>(
       {},
       startedAt
     )
+    watchForEnd()
     openClusters.add(cluster)
     status?.start()
     return cluster
@@ -538,5 +576,7 @@ export const createJobCluster = async <const C extends Input>(
     // The error was made inside of dispy; its user wants to see where the cluster was to be made.
     if (error instanceof Error) Error.captureStackTrace(error)
     throw error
+  } finally {
+    release()
   }
 }
