@@ -48,8 +48,8 @@ export interface Allocation {
   readonly isMistake?: boolean
   /** Encoded arguments of the node's `setup`; absent for none. */
   readonly setupArgs?: Uint8Array
-  /** What this node needs beyond what the computation takes along. */
-  readonly depends?: ReadonlyArray<unknown>
+  /** Files that this node needs beyond what the computation takes along. */
+  readonly depends?: ReadonlyArray<string>
 }
 
 /** An entry of the node list. */

@@ -136,6 +136,29 @@ describe("node lists", () => {
     })
   })
 
+  it("give each node files of its own", async () => {
+    const [a, b] = await Promise.all([daemon("--name", "a"), daemon("--name", "b")])
+    for (const name of ["a", "b"]) await writeFile(join(directory(), `part-${name}`), `the part of ${name}`)
+    const made = await cluster(() => {
+      const fs = process.getBuiltinModule("node:fs")
+      return fs.readdirSync(".").map((name) => fs.readFileSync(name, "utf8"))
+    }, {
+      nodes: [a.address, b.address].map((host) => ({
+        host,
+        allocate: ({ cpus, name }) => ({ cpus, depends: [join(directory(), `part-${name}`)] })
+      }))
+    })
+    expect([await made.submitNode("a").result(), await made.submitNode("b").result()]).toEqual([
+      ["the part of a"],
+      ["the part of b"]
+    ])
+    const missing = { host: a.address, allocate: () => ({ cpus: 1, depends: [join(directory(), "nothing")] }) }
+    await expect(cluster(() => 1, { nodes: missing })).rejects.toMatchObject({
+      _tag: "ComputationRefused",
+      message: expect.stringContaining("nothing") as string
+    })
+  })
+
   it("take tuples: at most so many cpus, or all but so many", async () => {
     const [a, b, c] = await Promise.all([daemon(), daemon(), daemon()])
     const made = await cluster(spin, { nodes: [["127.0.0.1", a.port, 1], ["127.0.0.1", b.port, -1], [c.address]] })

@@ -1,6 +1,8 @@
 /** Opens computations on a connected node, and ends them there, one by one. */
 import { Deferred, Effect, type Latch } from "effect"
 import { ComputationRefused } from "../../domain/NodeError.ts"
+import type { SchedulerRequest } from "../../services/Scheduler.ts"
+import * as DependFiles from "../computation/DependFiles.ts"
 import type { ConnectedNode } from "./ConnectedNode.ts"
 import type { Engine } from "./Engine.ts"
 import * as FileDelivery from "./FileDelivery.ts"
@@ -29,6 +31,32 @@ const placeOf = (node: ConnectedNode, seating: Member.Seating) => ({
   computationId: seating.roll.request.computation.id
 })
 
+/** The computation with the files that the node list wants on this node alone; they go before others of their names. */
+const withOwnFiles = (
+  member: Member.Member,
+  { allocation, roll: { request } }: Member.Seating
+): Effect.Effect<SchedulerRequest, ComputationRefused> => {
+  const { computation, sources = [] } = request
+  const paths = allocation.depends
+  if (paths === undefined) return Effect.succeed(request)
+  return DependFiles.gather(paths, 0).pipe(
+    Effect.mapError(({ message }) =>
+      new ComputationRefused({ node: member.address, computation: computation.name, reason: message })
+    ),
+    Effect.map((own) => {
+      const { definitions = [], files = [], modules = [] } = computation.depends ?? {}
+      const names = new Set(own.entries.map(({ path }) => path))
+      const kept = files.flatMap((file, i) => names.has(file.path) ? [] : [[file, sources[i]!] as const])
+      const depends = { definitions, modules, files: [...kept.map(([file]) => file), ...own.entries] }
+      return {
+        ...request,
+        computation: { ...computation, depends },
+        sources: [...kept.map(([, source]) => source), ...own.sources]
+      }
+    })
+  )
+}
+
 /** Opens a computation that the node list gives some of the node. */
 export const open = (
   member: Member.Member,
@@ -37,7 +65,6 @@ export const open = (
   env: Environment
 ): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const { computation } = seating.roll.request
     const opened = Deferred.makeUnsafe<void, ComputationRefused>()
     seating.state = "opening"
     seating.reason = ""
@@ -46,11 +73,13 @@ export const open = (
     const told = { cpus: Member.cpusOf(member, seating), isAllocated: !seating.isDeallocated }
     const { setupArgs } = seating.allocation
     const terms = { cpus: told.isAllocated ? told.cpus : 0, ...(setupArgs === undefined ? {} : { setupArgs }) }
-    return FileDelivery.deliver(node, seating.roll.request).pipe(
-      Effect.andThen((transferred) => {
-        seating.transferred = transferred
-        return node.connection.openComputation(node.leaseId, computation, terms)
-      }),
+    return withOwnFiles(member, seating).pipe(
+      Effect.flatMap((request) =>
+        Effect.flatMap(FileDelivery.deliver(node, request), (transferred) => {
+          seating.transferred = transferred
+          return node.connection.openComputation(node.leaseId, request.computation, terms)
+        })
+      ),
       Effect.matchEffect({
         onSuccess: () => Effect.sync(() => isCurrent() && ready(member, node, seating, env, told)),
         onFailure: (error) => {

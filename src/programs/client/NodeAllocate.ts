@@ -1,5 +1,6 @@
 /** How users write a node list: texts, tuples, objects, `NodeAllocate`; and the checks that turn them into rules. */
 import { Result } from "effect"
+import { fileURLToPath } from "node:url"
 import { InvalidOption } from "../../domain/ClusterError.ts"
 import type { DispyNode } from "../../domain/DispyNode.ts"
 import type { AvailInfo } from "../../domain/NodeInfo.ts"
@@ -14,7 +15,7 @@ export interface Allocated {
   /** Arguments of the cluster's `setup` on this node. Default: the entry's. */
   readonly setupArgs?: ReadonlyArray<unknown> | undefined
   /** Files that this node needs beyond the cluster's `depends`. Default: the entry's. */
-  readonly depends?: ReadonlyArray<unknown> | undefined
+  readonly depends?: ReadonlyArray<string | URL> | undefined
 }
 
 /** What an entry says of the nodes that it is for. */
@@ -24,7 +25,7 @@ export interface NodeAllocateOptions {
   /** Slots to use at most; negative: leave that many free. Default 0: all. */
   readonly cpus?: number | undefined
   /** Files that these nodes need beyond the cluster's `depends`. */
-  readonly depends?: ReadonlyArray<unknown> | undefined
+  readonly depends?: ReadonlyArray<string | URL> | undefined
   /** Arguments of the cluster's `setup` on these nodes. */
   readonly setupArgs?: ReadonlyArray<unknown> | undefined
 }
@@ -52,7 +53,7 @@ export class NodeAllocate {
   host: string
   port: number | undefined
   cpus: number
-  depends: ReadonlyArray<unknown>
+  depends: ReadonlyArray<string | URL>
   setupArgs: ReadonlyArray<unknown>
 
   constructor(host: string, options: NodeAllocateOptions = {}) {
@@ -94,7 +95,7 @@ export type NodeListEntry =
     host: string,
     port?: number | undefined,
     cpus?: number,
-    depends?: ReadonlyArray<unknown>,
+    depends?: ReadonlyArray<string | URL>,
     setupArgs?: ReadonlyArray<unknown>
   ]
   | NodeEntryObject
@@ -148,6 +149,8 @@ const mistakeIn = (
   }
   if (cpus !== undefined && !Number.isInteger(cpus)) return `cpus ${printed(cpus)} is not a whole number`
   if (depends !== undefined && !Array.isArray(depends)) return `depends ${printed(depends)} is not a list`
+  const odd = depends?.find((path: unknown) => typeof path !== "string" && !(path instanceof URL))
+  if (odd !== undefined) return `${printed(odd)} of depends is not a path; functions and classes are for all nodes`
   if (setupArgs !== undefined && !Array.isArray(setupArgs)) return `setupArgs ${printed(setupArgs)} is not a list`
   const isFunction = entry.allocate === undefined || typeof entry.allocate === "function"
   return isFunction ? undefined : `allocate ${printed(entry.allocate)} is not a function`
@@ -160,6 +163,8 @@ const given = (entry: NodeEntryObject | NodeAllocate, node: NodeOffer): unknown 
   }
   return entry.allocate === undefined ? NodeList.cpusOf(entry.cpus ?? 0, node.cpus) : entry.allocate(node)
 }
+
+const pathOf = (path: string | URL): string => typeof path === "string" ? path : fileURLToPath(path)
 
 /** Asks an entry about a node; what it throws, and what makes no sense, is why the node is not used. */
 const allocate = (entry: NodeEntryObject | NodeAllocate, node: NodeOffer): NodeList.Allocation => {
@@ -178,7 +183,7 @@ const allocate = (entry: NodeEntryObject | NodeAllocate, node: NodeOffer): NodeL
       cpus: Math.floor(cpus),
       reason: "",
       ...(setupArgs.length === 0 ? {} : { setupArgs: Values.encodeArgs(setupArgs) }),
-      ...(depends.length === 0 ? {} : { depends })
+      ...(depends.length === 0 ? {} : { depends: depends.map(pathOf) })
     }
   } catch (cause) {
     return mistake(`allocate threw ${cause instanceof Error ? `${cause.name}: ${cause.message}` : printed(cause)}`)
