@@ -93,6 +93,16 @@ describe("sample", () => {
   })
 })
 
+describe("concurrency", () => {
+  it("runs jobs that wait many times as fast on one cpu, and keeps apart what they print", async () => {
+    const { status, stderr, stdout } = await run("concurrency.ts", ["20"])
+    expect([status, stderr]).toEqual([0, ""])
+    const lines =
+      /^1 at a time: \S+ s, sum 2470, prints apart\n20 at a time: \S+ s, sum 2470, prints apart\n(\S+) times/
+    expect(Number(lines.exec(stdout)?.[1])).toBeGreaterThan(3)
+  })
+})
+
 /** Two daemons for an example, gone after it. */
 const withNodes = async (use: (addresses: ReadonlyArray<string>) => Promise<void>): Promise<void> => {
   const names = ["one", "two"]

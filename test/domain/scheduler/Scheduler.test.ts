@@ -42,6 +42,18 @@ describe("placing jobs", () => {
     expect(fleet.held.get("a")).toHaveLength(2)
   })
 
+  it("sends as many jobs per cpu as the computation runs there at a time, and ahead as many as of any other", () => {
+    const fleet = aFleet()
+    fleet.send({ _tag: "ComputationOpened", computationId: "c", isReentrant: false, concurrency: 10 })
+    fleet.join("a", 2)
+    fleet.send({ _tag: "Submitted", computationId: "c", jobs: jobs(1, 100) })
+    expect(fleet.held.get("a")).toHaveLength(20)
+    fleet.answer("a", Outcome.succeeded, 100_000)
+    expect(fleet.held.get("a")).toHaveLength(20)
+    fleet.answer("a", Outcome.succeeded, 100)
+    expect(fleet.held.get("a")!.length).toBeLessThanOrEqual(22)
+  })
+
   it("sends short jobs ahead, at most twice as many per answer, and never more than 5 ms of work", () => {
     const fleet = opened()
     fleet.join("a", 1)

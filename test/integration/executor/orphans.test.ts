@@ -21,19 +21,21 @@ interface Host {
   readonly pids: ReadonlyArray<number>
 }
 
-const spawnHost: Effect.Effect<Host> = Effect.callback((resume) => {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), "dispy-host-"))
-  const child = spawn(process.execPath, [host, directory, path.join(directory, "loop")], {
-    stdio: ["ignore", "pipe", "inherit"]
+const spawnHost = (kind: "process" | "thread"): Effect.Effect<Host> =>
+  Effect.callback((resume) => {
+    const directory = fs.mkdtempSync(path.join(os.tmpdir(), "dispy-host-"))
+    const child = spawn(process.execPath, [host, directory, path.join(directory, "loop"), kind], {
+      stdio: ["ignore", "pipe", "inherit"]
+    })
+    child.stdout.once("data", (line: Buffer) => {
+      const pids = JSON.parse(line.toString()) as ReadonlyArray<number>
+      resume(Effect.succeed({ child, directory, pids }))
+    })
   })
-  child.stdout.once("data", (line: Buffer) => {
-    const pids = JSON.parse(line.toString()) as ReadonlyArray<number>
-    resume(Effect.succeed({ child, directory, pids }))
-  })
-})
 
 /** A host that does not outlive its test, whatever that comes to. */
-const startHost = Effect.acquireRelease(spawnHost, ({ child }) => Effect.sync(() => child.kill("SIGKILL")))
+const startHost = (kind: "process" | "thread") =>
+  Effect.acquireRelease(spawnHost(kind), ({ child }) => Effect.sync(() => child.kill("SIGKILL")))
 
 /** Every process that has anything to do with a directory: guardians name it in their arguments. */
 const guardians = (directory: string): ReadonlyArray<number> =>
@@ -67,14 +69,14 @@ const killAndCheck = (started: Host) =>
   })
 
 describe("kill -9 of the executor's process", () => {
-  it.live(
-    "leaves no slot, no child of one, and no directory",
-    () => Effect.scoped(Effect.flatMap(startHost, killAndCheck))
+  it.live.each(["process", "thread"] as const)(
+    "leaves no slot, no child of one, and no directory, where a slot is a %s",
+    (kind) => Effect.scoped(Effect.flatMap(startHost(kind), killAndCheck))
   )
 
   it.live("neither when its guardian was killed before, for that is replaced", () =>
     Effect.gen(function*() {
-      const started = yield* startHost
+      const started = yield* startHost("process")
       const [first] = guardians(started.directory)
       process.kill(first!, "SIGKILL")
       yield* whenGone([first!], 5000)

@@ -81,3 +81,13 @@ describe("cluster options", () => {
     })
   })
 })
+
+describe("options that do not go with a computation", () => {
+  it("are refused: threads for a program", () => {
+    const checked = Result.getOrThrow(ClusterOptions.check({ executor: "thread" }))
+    const refused = ClusterOptions.checkFor(checked, { _tag: "ProgramCode", program: "true" })
+    expect(Result.isFailure(refused) && refused.failure.message).toContain("does not run in a thread")
+    const fine = ClusterOptions.checkFor(checked, { _tag: "ModuleCode", code: "", exportName: "default" })
+    expect(Result.isSuccess(fine)).toBe(true)
+  })
+})
