@@ -30,6 +30,8 @@ export interface DispyGlobal {
   readonly nodeName: string
   /** Address of the node. */
   readonly ipAddr: string
+  /** What the cluster's `setup` returned on this node, in a copy of this process; undefined without a `setup`. */
+  readonly shared: unknown
 }
 
 declare global {
@@ -75,5 +77,8 @@ export const dispy: DispyGlobal = Object.freeze({
   },
   get ipAddr() {
     return current("ipAddr").ipAddr
+  },
+  get shared() {
+    return current("shared").shared
   }
 })

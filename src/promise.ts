@@ -15,6 +15,7 @@ export * from "./domain/TransferError.ts"
 export type { ClusterEvent } from "./programs/client/ClusterEvents.ts"
 export type { ClusterOptions, JobOptions, ReceivedFile } from "./programs/client/ClusterOptions.ts"
 export * as Computation from "./programs/client/Computation.ts"
+export * as Depends from "./programs/client/Depends.ts"
 export type { CloseOptions } from "./programs/client/JobCluster.ts"
 export { MapResults } from "./programs/client/MapResults.ts"
 export {

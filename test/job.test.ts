@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from "vitest"
 import { dispy, type DispyGlobal } from "../src/job.ts"
 
-const fields = ["jobId", "signal", "provisionalResult", "sendFile", "nodeName", "ipAddr"] as const
+const fields = ["jobId", "signal", "provisionalResult", "sendFile", "shared", "nodeName", "ipAddr"] as const
 
 afterEach(() => {
   Reflect.deleteProperty(globalThis, "dispy")
@@ -25,11 +25,13 @@ describe("dispy/job", () => {
       signal,
       provisionalResult,
       sendFile,
+      shared: [1],
       nodeName: "alpha",
       ipAddr: "127.0.0.1"
     }
     globalThis.dispy = global
-    expect(fields.map((field) => dispy[field])).toEqual([7, signal, provisionalResult, sendFile, "alpha", "127.0.0.1"])
+    const expected = [7, signal, provisionalResult, sendFile, [1], "alpha", "127.0.0.1"]
+    expect(fields.map((field) => dispy[field])).toEqual(expected)
     globalThis.dispy = { ...global, jobId: 8 }
     expect(dispy.jobId).toBe(8)
   })

@@ -50,8 +50,12 @@ export type JobLimits = typeof JobLimits.Type
 export const Definition = Schema.Struct({
   kind: Schema.Literals(["function", "class"]),
   name: Schema.String,
-  /** An expression that evaluates to it, in a scope that has the definitions before it. */
-  source: Schema.String
+  /** An expression that evaluates to it, in a scope that has the definitions before it and those of its group. */
+  source: Schema.String,
+  /** Neighbours with the same number use each other and are defined together. Absent for one that stands by itself. */
+  group: Schema.optionalKey(Schema.Number),
+  /** Whether instances of the class have private members, which no copy has. Default false. */
+  hasPrivates: Schema.optionalKey(Schema.Boolean)
 })
 
 /** A function or class that the computation, its setup and its cleanup find by name. */

@@ -41,25 +41,35 @@ export type FreeVariable = typeof FreeVariable.Type
 export class FreeVariables extends Schema.TaggedError<FreeVariables>()("FreeVariables", {
   /** Name of the function. */
   computation: Schema.String,
+  /** What it is. Default "function". */
+  kind: Schema.optionalKey(Schema.Literals(["function", "class"])),
   variables: Schema.Array(FreeVariable)
 }) {
   override get message(): string {
+    const kind = this.kind ?? "function"
     const names = this.variables.map((variable) => variable.name)
     const places = this.variables.map(({ column, line, name }) => `${name} (line ${line}, column ${column})`)
     const many = names.length > 1
     const hints = names.map(hintFor).filter((hint) => hint !== undefined)
     return [
-      `function ${this.computation} uses ${
+      `${kind} ${this.computation} uses ${
         many ? "variables" : "a variable"
       } from outside itself, which nodes do not have: ` +
       `${places.join(", ")}.`,
-      `Pass ${many ? "them as arguments" : "it as an argument"};`,
-      `or send ${
-        many ? "their values" : "its value"
-      } along: Computation.fromFunction(${this.computation}, { captures: ` +
-      `{ ${names.filter(isName).join(", ") || "…"} } });`,
-      `or move the function to a module of its own, whose imports are sent too: ` +
-      `Computation.fromModule(new URL("./${this.computation}.ts", import.meta.url), "${this.computation}").`,
+      ...(kind === "class"
+        ? [
+          `Pass ${many ? "them" : "it"} to its methods as arguments; or, if functions or classes, list them in depends.`
+        ]
+        : [
+          `Pass ${many ? "them as arguments" : "it as an argument"};`,
+          `or send ${
+            many ? "their values" : "its value"
+          } along: Computation.fromFunction(${this.computation}, { captures: ` +
+          `{ ${names.filter(isName).join(", ") || "…"} } });`,
+          "or, if functions or classes, list them in the cluster's depends;",
+          `or move the function to a module of its own, whose imports are sent too: ` +
+          `Computation.fromModule(new URL("./${this.computation}.ts", import.meta.url), "${this.computation}").`
+        ]),
       ...new Set(hints)
     ].join(" ")
   }
@@ -200,6 +210,18 @@ export class NotCloneable extends Schema.TaggedError<NotCloneable>()("NotCloneab
   }
 }
 
+/** An entry of `depends` that cannot be taken along. */
+export class InvalidDepend extends Schema.TaggedError<InvalidDepend>()("InvalidDepend", {
+  /** What it is: "class Point", "an anonymous function", "42" … */
+  entry: Schema.String,
+  /** A clause that continues "… cannot be in depends: ", with the way out. */
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `${this.entry} cannot be in depends: ${this.reason}`
+  }
+}
+
 /** The computation is larger than what a node takes in one message. */
 export class ComputationTooLarge extends Schema.TaggedError<ComputationTooLarge>()("ComputationTooLarge", {
   computation: Schema.String,
@@ -258,6 +280,7 @@ export type ComputationError =
   | ProgramNotFound
   | NotExecutable
   | NotCloneable
+  | InvalidDepend
   | ComputationTooLarge
   | ModuleIsProgram
   | FileNotUsable

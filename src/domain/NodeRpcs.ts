@@ -135,7 +135,9 @@ export class OpenComputation extends Rpc.make("OpenComputation", {
     leaseId: Schema.String,
     computation: Computation,
     /** Jobs of it at the same time, at most; 0 for none yet. Absent for as many as the node has slots. */
-    cpus: Schema.optionalKey(Schema.Number)
+    cpus: Schema.optionalKey(Schema.Number),
+    /** Encoded arguments of its `setup`; absent for none. */
+    setupArgs: Schema.optionalKey(Schema.Uint8Array)
   },
   success: Schema.Struct({ cpus: Schema.Number }),
   error: Schema.Union([NotLeased, ComputationRefused])

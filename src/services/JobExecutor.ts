@@ -36,6 +36,8 @@ export interface ExecutorRequest {
   readonly directory?: string | undefined
   /** Directory of arguments and results that are too large for entries (`domain/wire/LargeValue.ts`); absent for none. */
   readonly valuesDirectory?: string | undefined
+  /** Encoded arguments of the computation's `setup`, `setupSlot` and `cleanup`. Default: none. */
+  readonly setupArgs?: Uint8Array | undefined
   /**
    * Takes reply entries (`domain/wire/Entries.ts`), one or more per call, as soon as they are there. Called from
    * the executor's own loop: it must be quick and must not throw.
@@ -83,7 +85,8 @@ export class JobExecutor extends Context.Service<JobExecutor, {
   readonly setCpus: (cpus: number) => void
   /**
    * Makes a computation ready; the first slot has loaded its code when this succeeds. Fails with
-   * `ComputationRefused` (code that does not load, a program that is not there, no disk). Closing the scope kills
+   * `ComputationRefused` (code that does not load, a program that is not there, no disk, a `setup` that fails). `setup`
+   * runs before any slot is made ready, `cleanup` when all slots are gone and the files are still there. Closing the scope kills
    * what still runs with everything it started, and removes the computation's files; jobs without a reply get
    * none any more.
    */

@@ -27,6 +27,8 @@ export interface LinkClient {
 export interface SeatTerms {
   /** Jobs at the same time, at most; 0 for none yet. Default: as many as the node has slots. */
   readonly cpus?: number
+  /** Encoded arguments of its `setup` there. Default: none. */
+  readonly setupArgs?: Uint8Array
 }
 
 /**

@@ -26,6 +26,8 @@ export interface SchedulerRequest {
   readonly sources?: ReadonlyArray<string> | undefined
   /** Where files go that jobs send; absent where they are not wanted. */
   readonly jobFiles?: JobFilesRequest | undefined
+  /** Encoded arguments of its `setup`, for nodes that have none of their own. Default: none. */
+  readonly setupArgs?: Uint8Array | undefined
   /** Whether a job whose node was lost may run again elsewhere. */
   readonly isReentrant: boolean
   /** Nodes that it uses, and how much of each. Default: the scheduler's own list. */

@@ -3,6 +3,7 @@
  * `map` sends them. A chunk whose results grow large ends early, with fewer values
  * than items; the client sends the rest again.
  */
+import type { ClassTable } from "./ClassTable.ts"
 import type { Call } from "./Load.ts"
 import { roughSize } from "./RoughSize.ts"
 import * as Stack from "./Stack.ts"
@@ -17,6 +18,7 @@ const resultBytes = 4 * 1024 * 1024
 /** A chunk that runs. */
 interface RunningChunk {
   readonly call: Call
+  readonly classes: ClassTable | undefined
   readonly items: ReadonlyArray<unknown>
   readonly result: ChunkResult
   /** Roughly, of the results so far. */
@@ -28,9 +30,9 @@ export const isThenable = (value: unknown): value is PromiseLike<unknown> =>
   (typeof value === "object" || typeof value === "function") && value !== null &&
   typeof (value as { readonly then?: unknown }).then === "function"
 
-const fail = ([values, failures]: ChunkResult, error: unknown): void => {
+const fail = ({ classes, result: [values, failures] }: RunningChunk, error: unknown): void => {
   Stack.trim(error)
-  failures.push([values.length, Values.encodeError(error)])
+  failures.push([values.length, Values.encodeError(error, classes)])
   values.push(undefined)
 }
 
@@ -44,15 +46,14 @@ const ignore = (): void => {}
 
 /** Calls for the items from where the result has got to; stops at a call that has to be awaited. */
 const runSync = (chunk: RunningChunk): PromiseLike<unknown> | undefined => {
-  const { call, items, result } = chunk
-  const [values] = result
+  const { call, items, result: [values] } = chunk
   while (values.length < items.length && chunk.bytes < resultBytes) {
     try {
       const value = call([items[values.length]], ignore)
       if (isThenable(value)) return value
       keep(chunk, value)
     } catch (error) {
-      fail(result, error)
+      fail(chunk, error)
     }
   }
   return undefined
@@ -63,7 +64,7 @@ const runRest = async (chunk: RunningChunk, first: PromiseLike<unknown>): Promis
     try {
       keep(chunk, await awaited)
     } catch (error) {
-      fail(chunk.result, error)
+      fail(chunk, error)
     }
     awaited = runSync(chunk)
   }
@@ -71,8 +72,12 @@ const runRest = async (chunk: RunningChunk, first: PromiseLike<unknown>): Promis
 }
 
 /** The results for the items, or a promise of them; an item that fails does not stop the others. */
-export const run = (call: Call, items: ReadonlyArray<unknown>): ChunkResult | Promise<ChunkResult> => {
-  const chunk: RunningChunk = { call, items, result: [[], []], bytes: 0 }
+export const run = (
+  call: Call,
+  items: ReadonlyArray<unknown>,
+  classes: ClassTable | undefined
+): ChunkResult | Promise<ChunkResult> => {
+  const chunk: RunningChunk = { call, classes, items, result: [[], []], bytes: 0 }
   const awaited = runSync(chunk)
   return awaited === undefined ? chunk.result : runRest(chunk, awaited)
 }

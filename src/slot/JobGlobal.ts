@@ -1,5 +1,5 @@
 /** The global `dispy` that jobs see. */
-import { FromSlot, type PrepareSlot } from "../domain/wire/SlotFrames.ts"
+import { FromSlot, type SlotSurroundings } from "../domain/wire/SlotFrames.ts"
 import * as Channel from "./Channel.ts"
 import * as SendFile from "./SendFile.ts"
 
@@ -34,8 +34,21 @@ const signalOf = (source: JobSource): AbortSignal => {
   return current.controller.signal
 }
 
-/** Defines `globalThis.dispy` for the jobs of this source. */
-export const install = (source: JobSource, told: PrepareSlot, shared: unknown): void => {
+/** What the global shows of the process that it is in. */
+type Place = Pick<SlotSurroundings, "nodeName" | "ipAddr">
+
+const noJob = (): void => {
+  throw new Error("no job is running that could have a provisional result")
+}
+
+/** Defines `globalThis.dispy` for code that runs before or after the jobs. */
+export const installOutside = (told: Place, shared: unknown): void => {
+  const noJobs = { current: () => null, listens: () => {}, emit: noJob, directory: process.cwd(), waits: () => {} }
+  install(noJobs, told, shared)
+}
+
+/** Defines `globalThis.dispy` for the jobs of this source. `shared` is what `setup` returned. */
+export const install = (source: JobSource, told: Place, shared: unknown): void => {
   const dispy = Object.freeze({
     shared,
     get jobId(): number {

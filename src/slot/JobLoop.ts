@@ -11,9 +11,11 @@ import * as Entries from "../domain/wire/Entries.ts"
 import { FromSlot, outputMarker, type PrepareSlot } from "../domain/wire/SlotFrames.ts"
 import * as Channel from "./Channel.ts"
 import * as Chunk from "./Chunk.ts"
+import type { ClassTable } from "./ClassTable.ts"
+import * as JobDepends from "./JobDepends.ts"
 import * as JobGlobal from "./JobGlobal.ts"
 import * as LargeValues from "./LargeValues.ts"
-import type { Call, Emit } from "./Load.ts"
+import type { Call, Emit, Loaded } from "./Load.ts"
 import * as Output from "./Output.ts"
 import * as SendFile from "./SendFile.ts"
 import * as Stack from "./Stack.ts"
@@ -50,6 +52,10 @@ export interface RunningJob extends Output.Printer {
   /** How often and when it last passed on what it printed. */
   passes: number
   passedAt: number
+  /** Classes whose instances arrive as such: of the computation, or also its own. */
+  classes: ClassTable | undefined
+  /** Takes away what it took along. */
+  leave: (() => void) | undefined
   /** It was replied to. */
   isDone: boolean
 }
@@ -57,6 +63,7 @@ export interface RunningJob extends Output.Printer {
 /** All that a slot knows of its jobs. */
 export interface JobLoop {
   readonly call: Call
+  readonly around: Loaded["around"]
   readonly output: Output.Output
   readonly told: PrepareSlot
   /** Descriptor of the claims, or -1. */
@@ -116,16 +123,16 @@ export const runningJobs = (loop: JobLoop): ReadonlyArray<RunningJob> =>
 /** The loop for a computation that is loaded. */
 export const make = (
   told: PrepareSlot,
-  call: Call,
+  { around, call }: Loaded,
   output: Output.Output,
-  stay: (isNeeded: boolean) => void,
-  shared?: unknown
+  stay: (isNeeded: boolean) => void
 ): JobLoop => {
   const claims = told.claimsPath === ""
     ? -1
     : fs.openSync(told.claimsPath, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
   const loop: JobLoop = {
     call,
+    around,
     output,
     told,
     claims,
@@ -159,7 +166,7 @@ export const make = (
     directory: loop.directory,
     waits: () => lookWhetherNeeded(loop)
   }
-  JobGlobal.install(source, told, shared)
+  JobGlobal.install(source, told, around.shared)
   return loop
 }
 
@@ -244,6 +251,8 @@ const start = (loop: JobLoop, queued: QueuedJob): void => {
     prints: loop.several === null ? loop.prints : null,
     passes: 0,
     passedAt: 0,
+    classes: loop.around.classes,
+    leave: undefined,
     isDone: false
   }
   loop.active++
@@ -261,15 +270,24 @@ const execute = (loop: JobLoop, job: RunningJob, { bytes, offset, view }: Queued
     if (process.cwd() !== loop.directory) process.chdir(loop.directory)
     const flags = Entries.jobFlags(view, offset)
     const isLarge = (flags & Entries.JobFlags.largeArgs) !== 0
-    const encoded = isLarge ? LargeValues.readArguments(loop.told, job) : Entries.jobArgs(bytes, view, offset)
-    const args = Values.decodeArgs(encoded)
+    let encoded = isLarge ? LargeValues.readArguments(loop.told, job) : Entries.jobArgs(bytes, view, offset)
+    if ((flags & Entries.JobFlags.depends) !== 0) encoded = enter(loop, job, encoded)
+    const args = Values.decodeArgs(encoded, job.classes)
     const isChunk = (flags & Entries.JobFlags.chunk) !== 0
-    const value = isChunk ? Chunk.run(loop.call, args) : loop.call(args, emitTo)
+    const value = isChunk ? Chunk.run(loop.call, args, job.classes) : loop.call(args, emitTo)
     if (Chunk.isThenable(value)) settle(loop, job, value)
     else succeed(loop, job, value)
   } catch (error) {
     fail(loop, job, error)
   }
+}
+
+/** Defines what the job takes along; returns its encoded arguments. */
+const enter = (loop: JobLoop, job: RunningJob, bytes: Uint8Array): Uint8Array => {
+  const { args, classes, leave } = JobDepends.enter(bytes, loop.around)
+  job.classes = classes
+  job.leave = leave
+  return args
 }
 
 const settle = (loop: JobLoop, job: RunningJob, value: PromiseLike<unknown>): void => {
@@ -293,7 +311,7 @@ const provisionalLimitBytes = 16 * 1024 * 1024
 /** Sends a provisional result at once: a job that never gives up the event loop sends it while it runs. */
 const emit = (job: RunningJob | null, value: unknown): void => {
   if (job === null || job.isDone) throw new Error("no job is running that could have a provisional result")
-  const result = value === undefined ? Entries.noBytes : Values.encode(value, "provisional result")
+  const result = value === undefined ? Entries.noBytes : Values.encode(value, "provisional result", job.classes)
   if (result.length > provisionalLimitBytes) {
     throw new RangeError(
       `the provisional result has ${result.length} bytes, more than the ${provisionalLimitBytes} that can be sent; ` +
@@ -316,7 +334,7 @@ const emit = (job: RunningJob | null, value: unknown): void => {
 const succeed = (loop: JobLoop, job: RunningJob, value: unknown): void => {
   let result: Uint8Array
   try {
-    result = value === undefined ? Entries.noBytes : Values.encode(value, "result")
+    result = value === undefined ? Entries.noBytes : Values.encode(value, "result", job.classes)
   } catch (error) {
     return reply(loop, job, Entries.Outcome.notCloneable, Values.encodeError(error))
   }
@@ -358,7 +376,7 @@ const fail = (loop: JobLoop, job: RunningJob, error: unknown): void => {
     return reply(loop, job, Entries.Outcome.notTransferred, Values.encodeError(error))
   }
   Stack.trim(error)
-  reply(loop, job, Entries.Outcome.failed, Values.encodeError(error))
+  reply(loop, job, Entries.Outcome.failed, Values.encodeError(error, job.classes))
 }
 
 /** Nothing is left in this process that could ever settle what its jobs await. */
@@ -419,6 +437,7 @@ export const finish = (
   loop.current = null
   if (loop.several !== null) loop.several.jobs.delete(job.jobId)
   if (job.controller !== null) loop.listening--
+  job.leave?.()
   lookWhetherNeeded(loop)
 }
 

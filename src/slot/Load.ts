@@ -1,8 +1,14 @@
-/** Loads a computation's code into this process: a function's source, a bundled module, or a program to be run. */
+/**
+ * Loads a computation's code into this process, with what it takes along: a function's source, a bundled module, or a
+ * program to be run.
+ */
 import * as fs from "node:fs"
 import { pathToFileURL } from "node:url"
-import * as vm from "node:vm"
-import type { PrepareSlot } from "../domain/wire/SlotFrames.ts"
+import type { PrepareSlot, SlotCode, SlotSurroundings } from "../domain/wire/SlotFrames.ts"
+import * as Definitions from "./Definitions.ts"
+import * as JobGlobal from "./JobGlobal.ts"
+import * as Stack from "./Stack.ts"
+import * as Surroundings from "./Surroundings.ts"
 import * as Values from "./Values.ts"
 
 /**
@@ -69,31 +75,25 @@ const exhaust = (iterator: Iterator<unknown> | AsyncIterator<unknown>, emit: Emi
   return run()
 }
 
-/** Compiles a function's source text with the values that it captured. */
-export const compile = (name: string, source: string, encodedCaptures: Uint8Array): Call => {
-  const captures = Values.decode(encodedCaptures) as Record<string, unknown>
-  const scope = { ...helpers, ...captures }
-  const prefix = "return ("
-  const compiled = vm.compileFunction(`${prefix}${source}\n)`, Object.keys(scope), {
-    filename: `dispy:${name}`,
-    columnOffset: -prefix.length,
-    importModuleDynamically: vm.constants.USE_MAIN_CONTEXT_DEFAULT_LOADER
-  })
-  return asCall(compiled(...Object.values(scope)), `the source of ${name}`)
+/** Compiles a function's source text with the values that it captured and what is around it. */
+export const compile = (
+  name: string,
+  source: string,
+  encodedCaptures: Uint8Array,
+  { classes, scope: around }: Pick<Surroundings.Surroundings, "scope" | "classes"> = Surroundings.none
+): Call => {
+  const captures = Values.decode(encodedCaptures, classes) as Definitions.Scope
+  const scope = { ...helpers, ...around, ...captures }
+  return asCall(Definitions.evaluate(name, "return (", source, ")", scope), `the source of ${name}`)
 }
 
-const loadFunction = ({ capturesPath, codePath, name }: PrepareSlot): Call =>
-  compile(name, fs.readFileSync(codePath, "utf8"), fs.readFileSync(capturesPath))
+type Exports = Readonly<Record<string, unknown>>
 
-const loadModule = async (prepare: PrepareSlot): Promise<Call> => {
+/** The module of some code; undefined for code of another kind. */
+const importCode = async ({ codePath, kind }: SlotCode): Promise<Exports | undefined> => {
+  if (kind !== "module") return undefined
   process.setSourceMapsEnabled(true)
-  const module = await import(pathToFileURL(prepare.codePath).href) as Record<string, unknown>
-  if (!(prepare.exportName in module)) {
-    const names = Object.keys(module).join(", ")
-    const known = names === "" ? "nothing" : names
-    throw new LoadError(`the module has no export "${prepare.exportName}"; it exports ${known}`)
-  }
-  return asCall(module[prepare.exportName], `the module's export "${prepare.exportName}"`)
+  return await import(pathToFileURL(codePath).href) as Exports
 }
 
 /** Gives jobs what the node's owner wants all of them to have. */
@@ -103,11 +103,106 @@ const defineGlobals = (file: string): void => {
   }
 }
 
-/** Loads what `prepare` names; throws what the user's code threw, or a `LoadError`. */
-export const load = async (prepare: PrepareSlot): Promise<Call> => {
-  if (prepare.globalsPath !== "") defineGlobals(prepare.globalsPath)
-  if (prepare.kind === "function") return loadFunction(prepare)
-  if (prepare.kind === "module") return loadModule(prepare)
+const exportOf = (module: Exports, exportName: string): Call => {
+  if (!(exportName in module)) {
+    const names = Object.keys(module).filter((name) => name !== "__dispyClasses").join(", ")
+    const known = names === "" ? "nothing" : names
+    throw new LoadError(`the module has no export "${exportName}"; it exports ${known}`)
+  }
+  return asCall(module[exportName], `the module's export "${exportName}"`)
+}
+
+const callOf = (code: SlotCode, module: Exports | undefined, around: Surroundings.Surroundings): Call =>
+  module === undefined
+    ? compile(code.name, fs.readFileSync(code.codePath, "utf8"), fs.readFileSync(code.capturesPath), around)
+    : exportOf(module, code.exportName)
+
+/** Code that is ready to be called. */
+export interface Loaded {
+  readonly call: Call
+  readonly around: Surroundings.Surroundings
+}
+
+/** Code and what is around it, which `setup` left in part. */
+interface Surrounded {
+  readonly module: Exports | undefined
+  readonly around: Surroundings.Surroundings
+  readonly state: Surroundings.State
+}
+
+/** Defines what is around the code; classes that its module exports are those of the code itself. */
+const surround = async (
+  code: SlotCode,
+  told: SlotSurroundings,
+  given: Surroundings.State | undefined
+): Promise<Surrounded> => {
+  if (told.globalsPath !== "") defineGlobals(told.globalsPath)
+  const { definitions, modules: files } = Surroundings.readDepends(told.dependsPath)
+  const modules = await Surroundings.importModules(files)
+  const module = await importCode(code)
+  const classes = module?.["__dispyClasses"] as Definitions.Scope | undefined
+  const defined = Surroundings.define(definitions, modules, classes)
+  const state = given ?? readState(told.statePath, defined.classes)
+  Surroundings.restoreGlobals(state)
+  return { module, around: { ...defined, shared: state.shared }, state }
+}
+
+const readState = (statePath: string, classes: Surroundings.Surroundings["classes"]): Surroundings.State =>
+  statePath === "" ? Surroundings.noState : Surroundings.decodeState(fs.readFileSync(statePath), classes)
+
+/**
+ * Loads code with what is around it. `state` is what `setup` left when it is in this process already; otherwise it is
+ * read where `told` says.
+ */
+export const loadCode = async (
+  code: SlotCode,
+  told: SlotSurroundings,
+  state?: Surroundings.State
+): Promise<Loaded> => {
+  const { around, module } = await surround(code, told, state)
+  return { call: callOf(code, module, around), around }
+}
+
+/** Arguments of `setup`, `setupSlot` and `cleanup`. */
+export const setupArgs = (
+  argsPath: string,
+  classes: Surroundings.Surroundings["classes"]
+): ReadonlyArray<unknown> => argsPath === "" ? [] : Values.decodeArgs(fs.readFileSync(argsPath), classes)
+
+/** A call outside of any job has nobody to send provisional results to. */
+const ignore = (): void => {}
+
+/** Calls one of the three; throws what it threw, or why it counts as failed. */
+export const callSetup = async (
+  call: Call,
+  argsPath: string,
+  classes: Surroundings.Surroundings["classes"]
+): Promise<unknown> => {
+  const result = await call(setupArgs(argsPath, classes), ignore)
+  if (typeof result !== "number") return result
+  if (result !== 0) throw new LoadError(`it returned ${result}, and a number other than 0 means that it failed`)
+  return undefined
+}
+
+const runSetupSlot = async (code: SlotCode, prepare: PrepareSlot, around: Surroundings.Surroundings): Promise<void> => {
+  JobGlobal.installOutside(prepare, around.shared)
+  try {
+    await callSetup(callOf(code, await importCode(code), around), prepare.setupArgsPath, around.classes)
+  } catch (error) {
+    throw new LoadError(`setupSlot failed: ${Stack.describe(error)}`)
+  }
+}
+
+const loadAny = async (prepare: PrepareSlot, given: Surroundings.State | undefined): Promise<Loaded> => {
+  if (prepare.kind !== "program") return loadCode(prepare, prepare, given)
+  const { around, state } = await surround(prepare, prepare, given)
   // Loading `child_process` costs start-up time and makes every job's output worth a second look: not for the others.
-  return (await import("./Program.ts")).load(prepare)
+  return { call: (await import("./Program.ts")).load(prepare, state.globals), around }
+}
+
+/** Loads what `prepare` names and runs `setupSlot`; throws what the user's code threw, or a `LoadError`. */
+export const load = async (prepare: PrepareSlot, state?: Surroundings.State): Promise<Loaded> => {
+  const loaded = await loadAny(prepare, state)
+  if (prepare.setupSlot !== null) await runSetupSlot(prepare.setupSlot, prepare, loaded.around)
+  return loaded
 }

@@ -92,8 +92,17 @@ const asText = (argument: unknown, index: number): string => {
   throw new TypeError(`argument ${index + 1} of a program must be a string, not ${typeof argument}`)
 }
 
+/** What `setup` left as globals, as far as it can be in an environment. */
+const environmentOf = (globals: Readonly<Record<string, unknown>>): Record<string, string> => {
+  const environment: Record<string, string> = {}
+  for (const [name, value] of Object.entries(globals)) {
+    if (typeof value === "string" || typeof value === "number") environment[name] = String(value)
+  }
+  return environment
+}
+
 /** Finds the program and what runs it; throws when one of them is missing. */
-export const load = (prepare: PrepareSlot): Call => {
+export const load = (prepare: PrepareSlot, globals: Readonly<Record<string, unknown>>): Call => {
   const folder = path.dirname(prepare.codePath)
   const searched = [...(prepare.codePath.includes("/") ? [folder] : []), process.env["PATH"] ?? ""].join(path.delimiter)
   const command = prepare.runner === "" ? prepare.codePath : prepare.runner
@@ -102,6 +111,7 @@ export const load = (prepare: PrepareSlot): Call => {
   const first = prepare.runner === "" ? [] : [prepare.codePath]
   const env = {
     ...process.env,
+    ...environmentOf(globals),
     PATH: searched,
     DISPY_NODE_NAME: prepare.nodeName,
     DISPY_IP_ADDR: prepare.ipAddr

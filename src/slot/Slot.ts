@@ -9,10 +9,11 @@ import { FromSlot, makeFrameReader, type PrepareSlot, ToSlot } from "../domain/w
 import * as Channel from "./Channel.ts"
 import * as Death from "./Death.ts"
 import * as JobLoop from "./JobLoop.ts"
-import type { Call } from "./Load.ts"
+import * as Load from "./Load.ts"
 import * as Output from "./Output.ts"
 import * as SendFile from "./SendFile.ts"
 import * as Stack from "./Stack.ts"
+import type { State } from "./Surroundings.ts"
 
 /** Frames from the node carry jobs of at most this size, and it sends nothing else that is large. */
 const maxFrameBytes = 256 * 1024 * 1024
@@ -63,17 +64,12 @@ export const announce = (): void =>
 /** Tells the node that it is not, and why. */
 export const refuse = (error: unknown): void => Channel.send(FromSlot.refused, Buffer.from(Stack.describe(error)))
 
-/** Loads the computation and takes its jobs from then on; `shared` is their `dispy.shared`. */
-export const serve = async (
-  slot: Slot,
-  told: PrepareSlot,
-  load: () => Promise<Call>,
-  shared?: unknown
-): Promise<void> => {
+/** Loads the computation and takes its jobs from then on; `state` is what `setup` left, where that is in memory. */
+export const serve = async (slot: Slot, told: PrepareSlot, state?: State): Promise<void> => {
   try {
-    const call = await load()
+    const loaded = await Load.load(told, state)
     const { input } = slot
-    const loop = JobLoop.make(told, call, slot.output, (isNeeded) => isNeeded ? input.ref() : input.unref(), shared)
+    const loop = JobLoop.make(told, loaded, slot.output, (isNeeded) => isNeeded ? input.ref() : input.unref())
     process.on("beforeExit", () => JobLoop.stuck(loop))
     slot.loop = loop
     Death.watch(loop)

@@ -7,29 +7,21 @@ import * as v8 from "node:v8"
 import { Worker } from "node:worker_threads"
 import { FromSlot, type StartThread, type ThreadEnded, ToSlot } from "../domain/wire/SlotFrames.ts"
 import * as Channel from "./Channel.ts"
+import { LoadError } from "./Load.ts"
 import * as Stack from "./Stack.ts"
+import type { State } from "./Surroundings.ts"
 
 const isSource = import.meta.url.endsWith(".ts")
 const threadFile = new URL(isSource ? "./thread.ts" : "./thread.js", import.meta.url)
 
-/**
- * What the host has for its threads. Threads get it by structured clone, so a `SharedArrayBuffer` anywhere in it is the
- * same memory in all of them, also in those that are started later.
- */
-export interface HostState {
-  /** `dispy.shared` of the jobs. */
-  readonly shared: unknown
-  /** Globals by name. */
-  readonly globals: Readonly<Record<string, unknown>>
-}
-
-/** A host that has nothing for its threads. */
-export const noState: HostState = { shared: undefined, globals: {} }
-
 /** What a thread is started with. */
 export interface ThreadData {
   readonly start: StartThread
-  readonly state: HostState
+  /**
+   * What `setup` left in the host. Threads get it by structured clone, so a `SharedArrayBuffer` anywhere in it is the
+   * same memory in all of them, also in those that are started later.
+   */
+  readonly state: State
 }
 
 /** Threads have the same limit as their process. */
@@ -40,7 +32,7 @@ const reasonOf = (error: unknown): string =>
     ? `ran out of heap memory (V8 limit ${limitMb} MB)`
     : Stack.describe(error)
 
-const startThread = (threads: Map<number, Worker>, start: StartThread, state: HostState): void => {
+const startThread = (threads: Map<number, Worker>, start: StartThread, state: State): void => {
   const tellEnd = (exitCode: number, reason: string): void => {
     threads.delete(start.slot)
     const ended: ThreadEnded = { slot: start.slot, exitCode, reason }
@@ -61,8 +53,24 @@ const startThread = (threads: Map<number, Worker>, start: StartThread, state: Ho
   worker.on("exit", (code) => tellEnd(code, reason === "" ? `its thread exited with code ${code}` : reason))
 }
 
+/** What cannot be given to threads, by its name; undefined when everything can. */
+const problemWith = ({ globals, shared }: State): string | undefined => {
+  const named = Object.entries(globals).map(([name, value]) => [`globalThis.${name}`, value] as const)
+  for (const [name, value] of [["the value that it returned", shared] as const, ...named]) {
+    try {
+      structuredClone(value)
+    } catch (error) {
+      return `setup failed: what it left cannot be given to the threads: ${name}: ${Stack.describe(error)}; make it ` +
+        "in setupSlot, which runs in every thread"
+    }
+  }
+  return undefined
+}
+
 /** Makes this process a host; the result takes the frames that are for hosts. */
-export const make = (state: HostState): (type: number, payload: Uint8Array) => void => {
+export const make = (state: State): (type: number, payload: Uint8Array) => void => {
+  const problem = problemWith(state)
+  if (problem !== undefined) throw new LoadError(problem)
   const threads = new Map<number, Worker>()
   return (type, payload) => {
     if (type === ToSlot.startThread) {

@@ -5,6 +5,7 @@
  * causes end: an error must never be lost because it was odd, nor fill a disk because it was large.
  */
 import { inspect, types } from "node:util"
+import type { ClassTable } from "./ClassTable.ts"
 import { InvalidValue } from "./ValueInput.ts"
 import { decode } from "./ValueReader.ts"
 import { encode } from "./ValueWriter.ts"
@@ -22,6 +23,8 @@ export interface Thrown {
   /** The errors of an AggregateError. */
   readonly errors: ReadonlyArray<Thrown>
   readonly isError: boolean
+  /** The error itself, when its class is one that arrives as such. */
+  readonly instance?: object
   /** What was thrown, when it was no error and can be sent. */
   readonly value?: unknown
   /** Whether texts, causes or errors were cut. */
@@ -46,20 +49,23 @@ interface Wire {
   readonly errors: Array<Wire>
   readonly isError: boolean
   readonly value: Uint8Array | undefined
+  readonly instance: Uint8Array | undefined
   isTruncated: boolean
 }
 
+/** What may still be written, and which classes arrive as such. */
 interface Budget {
+  readonly classes: ClassTable | undefined
   text: number
   fields: number
   errors: number
 }
 
-export const encodeError = (thrown: unknown): Uint8Array =>
-  encode(toWire(thrown, { text: textLimit, fields: fieldLimit, errors: errorsLimit }, 0), "error")
+export const encodeError = (thrown: unknown, classes?: ClassTable): Uint8Array =>
+  encode(toWire(thrown, { classes, text: textLimit, fields: fieldLimit, errors: errorsLimit }, 0), "error")
 
 /** Throws `InvalidValue` for bytes that `encodeError` did not write. */
-export const decodeError = (bytes: Uint8Array): Thrown => fromWire(decode(bytes))
+export const decodeError = (bytes: Uint8Array, classes?: ClassTable): Thrown => fromWire(decode(bytes), classes)
 
 /** Runs what may throw because a job's value has getters, is a proxy, or worse. */
 const attempt = <A>(read: () => A, otherwise: A): A => {
@@ -108,8 +114,21 @@ const errorToWire = (error: Error, budget: Budget, depth: number): Wire => {
     errors: wires,
     isError: true,
     value: undefined,
+    instance: instanceOf(error, budget),
     isTruncated: notes.isTruncated
   }
+}
+
+/** The whole of an error whose class arrives as such, unless it is large or holds what cannot be sent. */
+const instanceOf = (error: Error, budget: Budget): Uint8Array | undefined => {
+  const { classes } = budget
+  if (classes === undefined || !attempt(() => classes.places.has(Object.getPrototypeOf(error) as object), false)) {
+    return undefined
+  }
+  const encoded = attempt(() => encode(error, "error", classes), undefined)
+  if (encoded === undefined || encoded.length > budget.fields) return undefined
+  budget.fields -= encoded.length
+  return encoded
 }
 
 const nameOf = (error: Error): string => {
@@ -123,7 +142,7 @@ const valueToWire = (value: unknown, budget: Budget): Wire => {
   const text = typeof value === "string"
     ? value
     : attempt(() => inspect(value, { depth: 2, customInspect: false, maxStringLength: 4096 }), "(it cannot be shown)")
-  const encoded = attempt(() => encode(value, "value"), undefined)
+  const encoded = attempt(() => encode(value, "value", budget.classes), undefined)
   const fits = encoded !== undefined && encoded.length <= budget.fields
   if (fits) budget.fields -= encoded.length
   return {
@@ -136,6 +155,7 @@ const valueToWire = (value: unknown, budget: Budget): Wire => {
     errors: [],
     isError: false,
     value: fits ? encoded : undefined,
+    instance: undefined,
     isTruncated: notes.isTruncated
   }
 }
@@ -163,7 +183,10 @@ const fieldsOf = (error: Error, budget: Budget) => {
   for (const key of ["_tag", "code"]) if (attempt(() => key in error, false) && !keys.includes(key)) keys.push(key)
   for (const key of keys) {
     if (standard.has(key)) continue
-    const encoded = attempt(() => encode((error as unknown as Record<string, unknown>)[key], key), undefined)
+    const encoded = attempt(
+      () => encode((error as unknown as Record<string, unknown>)[key], key, budget.classes),
+      undefined
+    )
     if (encoded === undefined || encoded.length + key.length > budget.fields) {
       if (dropped.length < namesLimit) dropped.push(key.slice(0, 256))
       continue
@@ -179,20 +202,25 @@ const define = (target: object, key: string, value: unknown): void => {
   Object.defineProperty(target, key, { value, configurable: true, enumerable: true, writable: true })
 }
 
-const fromWire = (wire: unknown): Thrown => {
-  const { cause, dropped, errors, fields, isError, isTruncated, message, name, stack, value } = check(wire)
+const fromWire = (wire: unknown, classes: ClassTable | undefined): Thrown => {
+  const { cause, dropped, errors, fields, instance, isError, isTruncated, message, name, stack, value } = check(wire)
+  // What a class of the user makes of its state may throw: the error is not to be lost by that.
+  const decoded = (bytes: unknown): unknown =>
+    classes === undefined ? decode(bytesOf(bytes)) : attempt(() => decode(bytesOf(bytes), classes), undefined)
   const read: Record<string, unknown> = {}
-  for (const key of Object.keys(fields)) define(read, key, decode(bytesOf(fields[key])))
+  for (const key of Object.keys(fields)) define(read, key, decoded(fields[key]))
+  const made = instance === undefined ? undefined : decoded(instance)
   return {
     name,
     message,
     ...(stack === undefined ? {} : { stack }),
     fields: read,
     dropped,
-    ...(cause === undefined ? {} : { cause: fromWire(cause) }),
-    errors: errors.map(fromWire),
+    ...(cause === undefined ? {} : { cause: fromWire(cause, classes) }),
+    errors: errors.map((error) => fromWire(error, classes)),
     isError,
-    ...(value === undefined ? {} : { value: decode(bytesOf(value)) }),
+    ...(typeof made === "object" && made !== null ? { instance: made } : {}),
+    ...(value === undefined ? {} : { value: decoded(value) }),
     isTruncated
   }
 }

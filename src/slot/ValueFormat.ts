@@ -70,9 +70,23 @@ export const Tag = {
   /** `View` byte, varint byte offset, varint byte length, buffer (or Ref to it) */
   SharedView: 0xfc,
   /** `Shell` byte: an empty container. The contents of all of them, in this order, follow the value. */
-  Later: 0xfd
-  // 0xfe is kept for instances of registered classes: varint index of the class, then an object.
+  Later: 0xfd,
+  /** varint (place of the class * 4 + `Body`), then the body: an instance of a class in the `ClassTable` */
+  Instance: 0xfe
 } as const
+
+/** How the body of an `Instance` is written. The instance has the id that its contents would have. */
+export const Body = {
+  /** The contents of an object, array, or an empty container that is filled later. */
+  Contents: 0,
+  /** The contents of a Map, Error, typed array …, then its own properties: varint count, (string key, value)*. */
+  ContentsAndProperties: 1,
+  /** varint byte length, a message: the state that its class gave. */
+  State: 2
+} as const
+
+/** States in states, at most. */
+export const maxStates = 32
 
 export const Shell = { Object: 0, Array: 1, Map: 2, Set: 3 } as const
 

@@ -1,7 +1,8 @@
 /**
  * The bytes that a decode is reading: primitives, each checked against what is left.
  *
- * Like `ValueOutput` it keeps its state in module variables; decoding calls no code of the user that could come back.
+ * Like `ValueOutput` it keeps its state in module variables; `suspend` puts it aside while a state is decoded by itself,
+ * and by the code of the user that makes an instance of it.
  */
 import { Block, blockWidth, Tag, version } from "./ValueFormat.ts"
 
@@ -40,6 +41,21 @@ export const finish = (): void => {
 export const close = (): void => {
   bytes = nothing
   data = undefined
+}
+
+/** Puts the current message aside; the function returned takes it up again. */
+export const suspend = (): () => void => {
+  const outer = { bytes, data, position, end }
+  return () => {
+    ;({ bytes, data, position, end } = outer)
+  }
+}
+
+/** The next bytes, as a view of the message. */
+export const readView = (size: number): Uint8Array => {
+  need(size)
+  position += size
+  return bytes.subarray(position - size, position)
 }
 
 /** Throws, naming the byte in front of which reading stopped. */

@@ -6,11 +6,14 @@
  * `__proto__` becomes an ordinary property. Bytes that are not a value throw `InvalidValue`. What is read never
  * shares memory with the input.
  */
+import type { ClassEntry, ClassTable } from "./ClassTable.ts"
 import {
+  Body,
   BufferKind,
   ErrorField,
   errorNames,
   maxDepth,
+  maxStates,
   nodeBuffer,
   sharedMemory,
   Shell,
@@ -39,7 +42,9 @@ import {
   readNumber,
   readNumbers,
   readString,
-  readVarint
+  readVarint,
+  readView as readBytesInPlace,
+  suspend
 } from "./ValueInput.ts"
 
 let depth = 0
@@ -48,20 +53,60 @@ let refs: Array<unknown> = []
 let keyLists: Array<ReadonlyArray<string>> = []
 /** Containers whose contents follow the value. */
 let later: Array<object> = []
+/** The classes that instances may have. */
+let classes: ClassTable | undefined
+/**
+ * Instances, and what they become one of when all is read: until then they are plain, so that no setter and no method of
+ * the user's classes is called by filling them.
+ */
+let instances: Array<object> = []
+let prototypes: Array<object> = []
+/** How many states are being decoded, one in the other. */
+let states = 0
 
-export const decode = (input: Uint8Array): unknown => {
+export const decode = (input: Uint8Array, table?: ClassTable): unknown => {
   depth = 0
+  classes = table
   try {
     open(input)
     const value = readValue()
     if (later.length > 0) fillLater(later)
     finish()
+    if (instances.length > 0) revive()
     return value
   } finally {
     close()
+    classes = undefined
     if (refs.length > 0) refs = []
     if (keyLists.length > 0) keyLists = []
     if (later.length > 0) later = []
+    if (instances.length > 0) {
+      instances = []
+      prototypes = []
+    }
+  }
+}
+
+const revive = (): void => {
+  for (let i = 0; i < instances.length; i++) Object.setPrototypeOf(instances[i]!, prototypes[i]!)
+}
+
+/** Makes an instance of the message in the message that is its state. The user's code in here may decode something too. */
+const fromState = (entry: ClassEntry, input: Uint8Array): unknown => {
+  const resume = suspend()
+  const outer = { depth, refs, keyLists, later, classes, instances, prototypes }
+  refs = []
+  keyLists = []
+  later = []
+  instances = []
+  prototypes = []
+  states++
+  try {
+    return entry.decode!(decode(input, outer.classes))
+  } finally {
+    states--
+    ;({ depth, refs, keyLists, later, classes, instances, prototypes } = outer)
+    resume()
   }
 }
 
@@ -139,6 +184,8 @@ const readOther = (tag: number): unknown => {
       return readSharedView()
     case Tag.Later:
       return readShell()
+    case Tag.Instance:
+      return readInstance()
     default:
       return fail(`tag ${tag} is unknown`)
   }
@@ -147,6 +194,46 @@ const readOther = (tag: number): unknown => {
 const add = <A>(value: A): A => {
   refs.push(value)
   return value
+}
+
+const readInstance = (): unknown => {
+  const code = readVarint()
+  const body = code % 4
+  const entry = classes?.entries[(code - body) / 4]
+  if (entry === undefined) return fail(`there is no class ${(code - body) / 4}`)
+  if ((body === Body.State) !== (entry.decode !== undefined)) return fail(`${entry.name} is written in another way`)
+  if (body === Body.State) return readState(entry)
+  if (body > Body.ContentsAndProperties) return fail("an instance has no such body")
+  const id = refs.length
+  const instance = readValue()
+  // A reference, or a primitive, would be somebody else's object, or none.
+  if (refs.length <= id || refs[id] !== instance) return fail("the contents of an instance are expected")
+  instances.push(instance as object)
+  prototypes.push(entry.prototype)
+  if (body === Body.ContentsAndProperties) readOwn(instance as object)
+  return instance
+}
+
+/** Properties beside the contents of a Map, an Error, a typed array. */
+const readOwn = (target: object): void => {
+  const count = readCount(2)
+  enter()
+  for (let i = 0; i < count; i++) {
+    const key = readString()
+    if (isIndex(key) || key === "length") fail("a property has the name of an element")
+    const value = readValue()
+    Object.defineProperty(target, key, { value, configurable: true, enumerable: true, writable: true })
+  }
+  depth--
+}
+
+const readState = (entry: ClassEntry): unknown => {
+  const id = reserve()
+  const state = readBytesInPlace(readCount(1))
+  if (states >= maxStates) fail(`states nested deeper than ${maxStates} levels`)
+  const made = fromState(entry, state)
+  if (typeof made !== "object" || made === null) fail(`${entry.name} made no object of its state`)
+  return refs[id] = made
 }
 
 const readShell = (): object => {

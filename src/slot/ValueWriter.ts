@@ -5,12 +5,15 @@
  * the user's objects run in the middle, and one may encode something itself: `encode` then puts its state aside.
  */
 import { inspect, types } from "node:util"
+import type { ClassEntry, ClassTable } from "./ClassTable.ts"
 import {
+  Body,
   BufferKind,
   ErrorField,
   errorNames,
   laterDepth,
   maxDepth,
+  maxStates,
   nodeBuffer,
   sharedMemory,
   Shell,
@@ -94,20 +97,29 @@ let shared: Set<ArrayBufferLike> | undefined
 /** Containers too deep to write where they are. */
 let later: Array<object> | undefined
 let isLater = false
+/** The classes whose instances arrive as instances, and what the message's path begins with. */
+let classes: ClassTable | undefined
+let rootName = ""
+/** How many states are being written, one in the other. */
+let states = 0
 
 const listLimit = 8
 const keyListLimit = 16
 const keyListLength = 64
 const nothing = {}
 
-export const encode = (value: unknown, root: string): Uint8Array => run(value, root, writeValue)
+export const encode = (value: unknown, root: string, table?: ClassTable): Uint8Array =>
+  run(value, root, writeValue, table)
 
 /** As `encode`, for an array made by ourselves: dense and without other properties. */
-export const encodeArgs = (args: ReadonlyArray<unknown>, root: string): Uint8Array => run(args, root, writeArgs)
+export const encodeArgs = (args: ReadonlyArray<unknown>, root: string, table?: ClassTable): Uint8Array =>
+  run(args, root, writeArgs, table)
 
-const run = <A>(value: A, root: string, write: (value: A) => void): Uint8Array => {
-  if (isBusy) return runNested(value, root, write)
+const run = <A>(value: A, root: string, write: (value: A) => void, table: ClassTable | undefined): Uint8Array => {
+  if (isBusy) return runNested(value, root, write, table)
   isBusy = true
+  classes = table
+  rootName = root
   try {
     for (;;) {
       begin()
@@ -128,6 +140,7 @@ const run = <A>(value: A, root: string, write: (value: A) => void): Uint8Array =
     }
   } finally {
     isBusy = false
+    classes = undefined
     shared = undefined
     forget()
     end()
@@ -135,9 +148,15 @@ const run = <A>(value: A, root: string, write: (value: A) => void): Uint8Array =
 }
 
 /** A getter of a value being encoded encodes a value: rare enough for fresh state. */
-const runNested = <A>(value: A, root: string, write: (value: A) => void): Uint8Array => {
+const runNested = <A>(
+  value: A,
+  root: string,
+  write: (value: A) => void,
+  table: ClassTable | undefined
+): Uint8Array => {
   const resume = suspend()
   const outer = { depth, trail, known, ids, count, keyLists, keyListCount, namedCount, sliced, shared, later, isLater }
+  const told = { classes, rootName }
   trail = []
   known = []
   keyLists = []
@@ -146,8 +165,9 @@ const runNested = <A>(value: A, root: string, write: (value: A) => void): Uint8A
   forget()
   isBusy = false
   try {
-    return run(value, root, write)
+    return run(value, root, write, table)
   } finally {
+    ;({ classes, rootName } = told)
     ;({ depth, trail, known, ids, count, keyLists, keyListCount, namedCount, sliced, shared, later, isLater } = outer)
     isBusy = true
     resume()
@@ -233,9 +253,70 @@ const writeObject = (value: object): void => {
 }
 
 const writeContents = (value: object): void => {
-  if (Object.getPrototypeOf(value) === Object.prototype) return writeProperties(value)
+  const prototype: unknown = Object.getPrototypeOf(value)
+  if (prototype === Object.prototype) return writeProperties(value)
+  if (classes !== undefined && prototype !== Array.prototype) {
+    const place = classes.places.get(prototype as object)
+    if (place !== undefined) return writeInstance(value, place, classes.entries[place]!)
+  }
+  writeBare(value)
+}
+
+/** Writes a value as if it were of no class in the table. */
+const writeBare = (value: object): void => {
   if (Array.isArray(value)) return isDense(value) ? writeArray(value) : writeSparse(value)
   writeOther(value)
+}
+
+const writeInstance = (value: object, place: number, entry: ClassEntry): void => {
+  if (entry.encode !== undefined) return writeState(value, place, entry)
+  if (entry.hasPrivates) {
+    throw new Problem(
+      `${entry.name} with private members, which cannot be copied without the class's help ` +
+        `([Symbol.for("dispy.encode")] and [Symbol.for("dispy.decode")])`
+    )
+  }
+  writeTag(Tag.Instance)
+  const hasOwn = !Array.isArray(value) && !isPlain(value)
+  writeVarint(place * 4 + (hasOwn ? Body.ContentsAndProperties : Body.Contents))
+  writeBare(value)
+  if (hasOwn) writeOwn(value)
+}
+
+/** Whether all there is to an object are its properties. */
+const isPlain = (value: object): boolean => !types.isMap(value) && !types.isSet(value) && isInstance(value)
+
+/** Properties beside the contents of a Map, an Error, a typed array. */
+const writeOwn = (value: object): void => {
+  const isError = types.isNativeError(value)
+  const isElement = ArrayBuffer.isView(value) || types.isStringObject(value) ? /^\d+$/ : /^$/
+  const keys = Object.keys(value).filter((key) => !isElement.test(key) && !(isError && inError.has(key)))
+  writeVarint(keys.length)
+  enter()
+  for (const key of keys) {
+    writeString(key)
+    trail[depth - 1] = key
+    writeValue((value as Record<string, unknown>)[key])
+  }
+  depth--
+}
+
+/** Fields of errors that have their place in what `writeError` writes. */
+const inError = new Set(["message", "stack", "cause", "errors"])
+
+const writeState = (value: object, place: number, entry: ClassEntry): void => {
+  if (states >= maxStates) throw new Problem(`${entry.name} whose encoded state contains instances like it without end`)
+  states++
+  let state: Uint8Array
+  try {
+    state = encode(entry.encode!(value), `${pathOf(rootName)}[Symbol.for("dispy.encode")]()`, classes)
+  } finally {
+    states--
+  }
+  writeTag(Tag.Instance)
+  writeVarint(place * 4 + Body.State)
+  writeVarint(state.length)
+  writeBytes(state)
 }
 
 const defer = (value: object): boolean => {
@@ -249,6 +330,14 @@ const defer = (value: object): boolean => {
     ? Shell.Object
     : undefined
   if (shell === undefined) return false
+  const place = classes?.places.get(Object.getPrototypeOf(value) as object)
+  if (place !== undefined) {
+    const entry = classes!.entries[place]!
+    // What has more than its contents is written where it is: a Map with properties, a state.
+    if (entry.encode !== undefined || entry.hasPrivates || shell === Shell.Map || shell === Shell.Set) return false
+    writeTag(Tag.Instance)
+    writeVarint(place * 4 + Body.Contents)
+  }
   writeTag(Tag.Later)
   writeTag(shell)
   ;(later ??= []).push(value)
@@ -265,7 +354,8 @@ const writeLater = (containers: ReadonlyArray<object>): void => {
   // Writing one may add others at the end.
   for (const container of containers) {
     depth = 0
-    writeContents(container)
+    if (Object.getPrototypeOf(container) === Object.prototype) writeProperties(container)
+    else writeBare(container)
   }
 }
 
@@ -394,7 +484,7 @@ const writeOther = (value: object): void => {
   }
   const foreign = foreignType(value)
   if (foreign !== undefined) throw new Problem(foreign)
-  // An instance of a class arrives as a plain object. Reviving registered classes would branch off here.
+  // An instance of a class that is not in the table arrives as a plain object.
   writeProperties(value)
 }
 

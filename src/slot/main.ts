@@ -10,8 +10,8 @@
  * it happened in.
  */
 import { type PrepareSlot, slotInput, ToSlot } from "../domain/wire/SlotFrames.ts"
-import * as Load from "./Load.ts"
 import * as Slot from "./Slot.ts"
+import { noState } from "./Surroundings.ts"
 
 /** What a host does with frames. */
 let onHostFrame: (type: number, payload: Uint8Array) => void = () => {}
@@ -19,10 +19,10 @@ let onHostFrame: (type: number, payload: Uint8Array) => void = () => {}
 const prepare = async (slot: Slot.Slot, told: PrepareSlot): Promise<void> => {
   try {
     process.chdir(told.directory)
-    if (told.executor === "process") return await Slot.serve(slot, told, () => Load.load(told))
+    if (told.executor === "process") return await Slot.serve(slot, told)
     // Threads cost start-up time: not for the others.
-    const Host = await import("./ThreadHost.ts")
-    onHostFrame = Host.make(Host.noState)
+    const [Host, Setup] = await Promise.all([import("./ThreadHost.ts"), import("./Setup.ts")])
+    onHostFrame = Host.make(told.hostSetup === null ? noState : await Setup.runInHost(told.hostSetup))
     Slot.announce()
   } catch (error) {
     Slot.refuse(error)

@@ -6,7 +6,6 @@
 import * as fs from "node:fs"
 import { workerData } from "node:worker_threads"
 import * as Channel from "./Channel.ts"
-import * as Load from "./Load.ts"
 import * as Slot from "./Slot.ts"
 import type { ThreadData } from "./ThreadHost.ts"
 
@@ -16,7 +15,4 @@ const { start, state } = workerData as ThreadData
 Channel.use(fs.openSync(start.outputPath, fs.constants.O_WRONLY))
 const input = fs.openSync(start.inputPath, fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
 const slot = Slot.listen(input, true, () => {})
-for (const [name, value] of Object.entries(state.globals)) {
-  Object.defineProperty(globalThis, name, { value, configurable: true, enumerable: true, writable: true })
-}
-void Slot.serve(slot, start.told, () => Load.load(start.told), state.shared)
+void Slot.serve(slot, start.told, state)

@@ -1,12 +1,15 @@
 /** What every executor promises, whatever it runs jobs in. */
 import { describe, it } from "@effect/vitest"
 import { Clock, Effect, type Layer, type Scope } from "effect"
+import * as fs from "node:fs"
 import { expect } from "vitest"
 import { JobFlags } from "../../src/domain/wire/Entries.ts"
+import * as JobDepends from "../../src/domain/wire/JobDepends.ts"
 import type { JobExecutor } from "../../src/services/JobExecutor.ts"
+import * as ClassTable from "../../src/slot/ClassTable.ts"
 import * as Values from "../../src/slot/Values.ts"
 import * as Harness from "../support/ExecutorHarness.ts"
-import { errorOf, openCode, outcomeOf, valueOf } from "../support/ExecutorHarness.ts"
+import { aFunction, errorOf, openCode, outcomeOf, valueOf } from "../support/ExecutorHarness.ts"
 
 /** Adds the suite for one implementation; `layerOf` makes it with so many cpus, `kind` says what jobs run in. */
 export const jobExecutorConformance = (
@@ -16,6 +19,7 @@ export const jobExecutorConformance = (
 ): void => {
   const openFunction = (source: string, options: Harness.OpenOptions = {}) =>
     Harness.openFunction(source, { ...kind, ...options })
+  const refusedBecause = (options: Harness.OpenOptions) => Harness.refusedBecause({ ...kind, ...options })
 
   const withExecutor = (cpus = 2) => <A, E>(test: Effect.Effect<A, E, JobExecutor | Scope.Scope>) =>
     Effect.provide(Effect.scoped(test), layerOf(cpus))
@@ -127,6 +131,121 @@ export const jobExecutorConformance = (
           ]])
           expect(valueOf(yield* opened.run([], { flags: JobFlags.chunk }))).toEqual([[], []])
         }
+      })))
+  })
+
+  describe(`${name} takes functions and classes along`, () => {
+    const point = {
+      kind: "class",
+      name: "Point",
+      source: "class Point { constructor(x) { this.x = x } get double() { return twice(this.x) } }"
+    } as const
+    const twice = { kind: "function", name: "twice", source: "(n) => n * 2" } as const
+    class Point {
+      x = 0
+    }
+    const table = ClassTable.make([{ class: Point, hasPrivates: false }])
+
+    it.live("has them in scope, and instances arrive as such both ways", () =>
+      withExecutor()(Effect.gen(function*() {
+        const opened = yield* openFunction(
+          "(p) => { if (!(p instanceof Point)) throw new Error(\"plain\"); return new Point(p.double) }",
+          { definitions: [twice, point] }
+        )
+        const args = Values.encodeArgs([Object.assign(new Point(), { x: 4 })], table)
+        const reply = yield* opened.runEncoded(args)
+        const value = Values.decode(reply.result, table)
+        expect(value).toBeInstanceOf(Point)
+        expect(value).toEqual(Object.assign(new Point(), { x: 8 }))
+      })))
+
+    it.live("defines those together that use each other", () =>
+      withExecutor()(Effect.gen(function*() {
+        const even = { kind: "function", name: "even", group: 1, source: "(n) => n === 0 || odd(n - 1)" } as const
+        const odd = { kind: "function", name: "odd", group: 1, source: "(n) => n !== 0 && even(n - 1)" } as const
+        const opened = yield* openFunction("(n) => [even(n), odd(n)]", { definitions: [even, odd] })
+        expect(valueOf(yield* opened.run([7]))).toEqual([false, true])
+      })))
+
+    it.live("has those of a single job as globals while it runs, and not after it, also when it failed", () =>
+      withExecutor(1)(Effect.gen(function*() {
+        const opened = yield* openFunction(
+          "(n) => { if (n === 0) return typeof add; if (n < 0) throw new Error(add(n)); return add(n) }",
+          { definitions: [twice] }
+        )
+        const add = [{ kind: "function", name: "add", source: "(n) => twice(n) + 1" }]
+        const argsOf = (n: number) => JobDepends.join(Values.encode(add), Values.encodeArgs([n]))
+        const options = { flags: JobFlags.depends }
+        expect(valueOf(yield* opened.runEncoded(argsOf(3), options))).toBe(7)
+        expect(valueOf(yield* opened.run([0]))).toBe("undefined")
+        expect(outcomeOf(yield* opened.runEncoded(argsOf(-1), options))).toBe("failed")
+        expect(valueOf(yield* opened.run([0]))).toBe("undefined")
+        expect(outcomeOf(yield* opened.runEncoded(Uint8Array.from([255, 255, 255, 255]), options))).toBe("failed")
+      })))
+  })
+
+  describe(`${name} runs what is around the jobs`, () => {
+    const timeoutMillis = 20_000
+    const from = (source: string) => aFunction(source)
+
+    it.live("runs setup once with its arguments; what it returns and its globals are there for every job", () =>
+      withExecutor()(Effect.gen(function*() {
+        const setup = from(
+          "async (n) => { const { mkdtempSync } = await import(\"node:fs\"); globalThis.conformanceTable = new Map([[1, n]]); " +
+            "return { once: mkdtempSync((await import(\"node:os\")).tmpdir() + \"/dispy-test-\"), n } }"
+        )
+        const cleanup = from("async () => (await import(\"node:fs\")).rmdirSync(dispy.shared.once)")
+        const made = yield* Effect.scoped(Effect.gen(function*() {
+          const opened = yield* openFunction(
+            "async (n) => { await new Promise((done) => setTimeout(done, 50)); " +
+              "return [dispy.shared, globalThis.conformanceTable.get(1)] }",
+            { lifecycle: { setup, cleanup, timeoutMillis }, setupArgs: [41] }
+          )
+          const replies = yield* opened.replies(opened.submit([[1], [2], [3], [4]]))
+          const values = replies.map(valueOf) as Array<[{ once: string; n: number }, number]>
+          expect(new Set(values.map(([shared]) => shared.once)).size).toBe(1)
+          expect(values.map(([shared, entry]) => [shared.n, entry])).toEqual([[41, 41], [41, 41], [41, 41], [41, 41]])
+          expect(fs.existsSync(values[0]![0].once)).toBe(true)
+          return values[0]![0].once
+        }))
+        // cleanup saw what setup had left, and ran.
+        expect(fs.existsSync(made)).toBe(false)
+      })))
+
+    it.live("runs setupSlot after setup, before the first job", () =>
+      withExecutor(1)(Effect.gen(function*() {
+        const opened = yield* openFunction("() => globalThis.conformanceSquare(7)", {
+          lifecycle: {
+            setup: from("() => ({ power: 2 })"),
+            setupSlot: from("() => { globalThis.conformanceSquare = (n) => n ** dispy.shared.power }"),
+            timeoutMillis
+          }
+        })
+        expect(valueOf(yield* opened.run([]))).toBe(49)
+      })))
+
+    it.live("refuses the computation and says why when setup or setupSlot fails", () =>
+      withExecutor(1)(Effect.gen(function*() {
+        const setup = (source: string, millis = timeoutMillis) => ({
+          lifecycle: { setup: from(source), timeoutMillis: millis }
+        })
+        expect(yield* refusedBecause(setup("() => { throw new TypeError(\"no data\") }"))).toMatch(
+          /^setup failed: TypeError: no data/
+        )
+        expect(yield* refusedBecause(setup("async () => 3"))).toMatch(/^setup failed: it returned 3/)
+        expect(yield* refusedBecause(setup("() => new Promise((done) => setTimeout(done, 60000))", 200))).toMatch(
+          /^setup failed: it did not end within 200 ms; raise setupTimeout/
+        )
+        expect(yield* refusedBecause(setup("() => ({ a: { handler: () => 1 } })"))).toMatch(
+          /the value that it returned\.a\.handler is a function; make it in setupSlot/
+        )
+        expect(yield* refusedBecause(setup("() => { globalThis.conformanceBad = { f: () => 1 } }"))).toMatch(
+          /globalThis\.conformanceBad\.f is a function; make it in setupSlot/
+        )
+        const setupSlot = from("() => { throw new Error(\"no connection\") }")
+        expect(yield* refusedBecause({ lifecycle: { setupSlot, timeoutMillis } })).toMatch(
+          /setupSlot failed: Error: no connection/
+        )
       })))
   })
 

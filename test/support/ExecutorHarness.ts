@@ -1,6 +1,6 @@
 /** Drives a `JobExecutor` as a node does, in the words of a test: open a computation, submit, await replies. */
 import { Effect, type Scope } from "effect"
-import type { Code, ExecutorKind } from "../../src/domain/Computation.ts"
+import type { Code, Computation, Definition, ExecutorKind } from "../../src/domain/Computation.ts"
 import type { ComputationRefused } from "../../src/domain/NodeError.ts"
 import * as Entries from "../../src/domain/wire/Entries.ts"
 import { decodeSlotDeath, type SlotDeath } from "../../src/domain/wire/SlotDeath.ts"
@@ -36,6 +36,8 @@ export interface Opened extends Omit<ExecutorSession, "dispatch"> {
   readonly replies: (jobIds: ReadonlyArray<number>) => Effect.Effect<ReadonlyArray<TestReply>>
   /** Submits a job and awaits its reply. */
   readonly run: (args: ReadonlyArray<unknown>, options?: JobOptions) => Effect.Effect<TestReply>
+  /** The same with arguments that are encoded already. */
+  readonly runEncoded: (args: Uint8Array, options?: JobOptions) => Effect.Effect<TestReply>
   /** All provisional results in the order of their arrival. */
   readonly provisional: ReadonlyArray<TestReply>
   /** All replies in the order of their arrival. */
@@ -51,7 +53,13 @@ export interface OpenOptions {
   readonly name?: string
   readonly executor?: ExecutorKind
   readonly concurrency?: number
+  readonly definitions?: ReadonlyArray<Definition>
+  readonly lifecycle?: Computation["lifecycle"]
+  readonly setupArgs?: ReadonlyArray<unknown>
 }
+
+/** A function without captures, as code. */
+export const aFunction = (source: string): Code => ({ _tag: "FunctionCode", source, captures: Values.encode({}) })
 
 const text = new TextDecoder()
 
@@ -92,10 +100,20 @@ export const openCode = (
       for (const look of waiting) look()
     }
     const { concurrency = 1, executor: kind = "process", graceMillis = 1000 } = options
-    const { name = "test", outputLimitBytes = 64 * 1024 } = options
+    const { definitions, lifecycle, name = "test", outputLimitBytes = 64 * 1024, setupArgs } = options
     const limits = { graceMillis, outputLimitBytes }
     const session = yield* executor.open({
-      computation: { id: `computation ${++lastComputation}`, name, code, limits, executor: kind, concurrency },
+      computation: {
+        id: `computation ${++lastComputation}`,
+        name,
+        code,
+        limits,
+        executor: kind,
+        concurrency,
+        ...(definitions === undefined ? {} : { depends: { definitions, modules: [], files: [] } }),
+        ...(lifecycle === undefined ? {} : { lifecycle })
+      },
+      ...(setupArgs === undefined ? {} : { setupArgs: Values.encodeArgs(setupArgs) }),
       ...(options.cpus === undefined ? {} : { cpus: options.cpus }),
       onReplies
     })
@@ -124,8 +142,18 @@ export const openCode = (
       })
     const run: Opened["run"] = (args, jobOptions) =>
       Effect.suspend(() => Effect.map(replies(submit([args], jobOptions)), ([reply]) => reply!))
-    return { ...session, submit, replies, run, arrived, provisional }
+    const runEncoded: Opened["runEncoded"] = (args, { flags = 0, timeoutMillis = 0 } = {}) =>
+      Effect.suspend(() => {
+        const jobId = ++lastId
+        session.dispatch(Entries.encodeJobs([{ jobId, attempt: 7, flags, timeoutMillis, args }]))
+        return Effect.map(replies([jobId]), ([reply]) => reply!)
+      })
+    return { ...session, submit, replies, run, runEncoded, arrived, provisional }
   })
+
+/** How a computation was refused. */
+export const refusedBecause = (options: OpenOptions): Effect.Effect<string, Opened, JobExecutor | Scope.Scope> =>
+  Effect.map(Effect.flip(openFunction("() => 1", options)), (refused) => refused.reason)
 
 /** Opens a function, given as source text. */
 export const openFunction = (source: string, options: OpenOptions = {}) =>

@@ -161,10 +161,14 @@ const learn = (session: PoolSession, slot: PoolSlot, durationMicros: number): vo
   if (micros > 2_000) slot.window = 1
 }
 
+/** How long a slot may take to get ready: to load the code, and what the computation does in it first. */
+const prepareMillis = (pool: SlotPool, slot: PoolSlot): number =>
+  pool.config.prepareMillis + (slot.session?.setupMillis ?? 0)
+
 /** When `timed` has something to do for this slot. */
 const deadline = (pool: SlotPool, slot: PoolSlot): number => {
   const at = slot.plans.length === 0 ? Infinity : SlotEnding.nextStepAt(slot)
-  if (slot.phase === "preparing") return slot.since + pool.config.prepareMillis
+  if (slot.phase === "preparing") return slot.since + prepareMillis(pool, slot)
   if (slot.phase !== "ready") return slot.phase === "dying" ? Math.min(at, SlotKill.stopBy(slot)) : Infinity
   const head = JobRing.at(slot.inflight, 0)
   if (head === undefined) return slot.isRevoking ? slot.since + silentMillis : Infinity
@@ -214,12 +218,13 @@ const timed = (pool: SlotPool, slot: PoolSlot, now: number, out: Array<PoolActio
   }
   if (slot.phase === "preparing") {
     const session = slot.session!
+    const millis = prepareMillis(pool, slot)
     SlotKill.leaveSession(slot)
     SlotKill.discard(slot, "it did not get ready", now, out)
     return SlotLoss.refused(
       pool,
       session,
-      `the code did not load within ${pool.config.prepareMillis} ms`,
+      `the code did not load within ${millis} ms`,
       true,
       now,
       out
@@ -259,6 +264,7 @@ const onSession = (
     pool.sessions.set(event.session, {
       id: event.session,
       graceMillis: event.graceMillis,
+      setupMillis: event.setupMillis ?? 0,
       cpus: event.cpus,
       kind: event.kind,
       concurrency: event.concurrency,

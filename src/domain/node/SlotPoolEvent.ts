@@ -29,6 +29,8 @@ export type PoolEvent =
     readonly kind: ExecutorKind
     /** Jobs at a time per slot. */
     readonly concurrency: number
+    /** How long its slots may take to get ready, beside loading its code. Default 0. */
+    readonly setupMillis?: number
   }
   /** The session may use so many cpus from now on; what runs goes on, with 0 the rest is given back. */
   | { readonly _tag: "SessionLimited"; readonly session: number; readonly cpus: number }

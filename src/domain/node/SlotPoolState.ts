@@ -39,6 +39,8 @@ export interface PoolJob {
 export interface PoolSession {
   readonly id: number
   readonly graceMillis: number
+  /** How long the computation's `setupSlot` may take, in addition to loading. */
+  readonly setupMillis: number
   /** Slots that run its jobs at the same time, at most; 0 starts none. */
   cpus: number
   /** What its slots are. */

@@ -27,7 +27,9 @@ export const JobFlags = {
    */
   chunk: 1,
   /** The entry has no arguments: they are in a file of the node (`LargeValue.ts`). */
-  largeArgs: 2
+  largeArgs: 2,
+  /** What the job itself takes along is in front of its arguments (`JobDepends`). */
+  depends: 4
 } as const
 
 /** What became of one attempt of a job, as its slot or node tells it. */

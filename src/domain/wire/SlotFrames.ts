@@ -105,32 +105,58 @@ export const outputHeaderBytes = 17
 /** Ends a job's part of descriptors 1 and 2; `nonce` is the slot's own. */
 export const outputMarker = (nonce: string, jobId: number): string => `\0dispy:${nonce}:${jobId}\0`
 
-/** What a slot is told before its first job, as JSON. Paths are absolute. */
-export interface PrepareSlot {
+/** Code in files. Paths are absolute. */
+export interface SlotCode {
   readonly kind: "function" | "module" | "program"
-  /** With "thread" the process is a host; its threads are told the same. */
-  readonly executor: "process" | "thread"
-  /** Jobs at a time. */
-  readonly concurrency: number
   readonly name: string
-  /** Working directory of the jobs. */
-  readonly directory: string
   /** File with the code: an expression (function), an ES module (module) or the program itself. */
   readonly codePath: string
   /** Export to call (module only). */
   readonly exportName: string
-  /** File with an encoded object of values that become globals; empty for none. */
-  readonly globalsPath: string
   /** File with the encoded captures object (function only). */
   readonly capturesPath: string
   /** Interpreter for a program that is not executable by itself; empty for none. */
   readonly runner: string
+}
+
+/** What is around the code of a computation, in files. Paths are absolute, empty ones stand for nothing. */
+export interface SlotSurroundings {
+  /** Working directory of the jobs. */
+  readonly directory: string
+  /** Functions, classes and modules that it takes along, as JSON. */
+  readonly dependsPath: string
+  /** File with an encoded object of values that become globals; empty for none. */
+  readonly globalsPath: string
+  /** What `setup` left, encoded. */
+  readonly statePath: string
+  readonly nodeName: string
+  readonly ipAddr: string
+}
+
+/** What a process is told that runs `setup` or `cleanup`, as JSON in a file. */
+export interface LifecycleRun extends SlotSurroundings {
+  readonly role: "setup" | "cleanup"
+  readonly code: SlotCode
+  /** Its encoded arguments. */
+  readonly argsPath: string
+}
+
+/** What a slot is told before its first job, as JSON. */
+export interface PrepareSlot extends SlotCode, SlotSurroundings {
+  /** With "thread" the process is a host; its threads are told the same. */
+  readonly executor: "process" | "thread"
+  /** Jobs at a time. */
+  readonly concurrency: number
+  /** Runs in a host before its first thread; null where it ran elsewhere, or there is none. */
+  readonly hostSetup: LifecycleRun | null
+  /** Runs in the slot before its first job. */
+  readonly setupSlot: SlotCode | null
+  /** Its encoded arguments; empty for none. */
+  readonly setupArgsPath: string
   /** FIFO from which the slot claims jobs; empty when no job is sent ahead of time and none needs to be claimed. */
   readonly claimsPath: string
   /** Secret of this slot, for `outputMarker`. */
   readonly nonce: string
-  readonly nodeName: string
-  readonly ipAddr: string
   /** How long a job that is to end may take. */
   readonly graceMillis: number
   /** Bytes of stdout, and of stderr, kept per job. */

@@ -1,5 +1,6 @@
 /**
- * Turns a user's function into source text that stands alone, or says what ties it to the place where it was written.
+ * Turns a user's function or class into source text that stands alone, or says what ties it to the place where it was
+ * written.
  *
  * `source` is an expression which evaluates to the function, in a scope whose parameters are the names of `captures`
  * and of `depends`. It keeps the function's mode (strict, as in every module) and the lines of its text, and carries
@@ -20,6 +21,20 @@ export interface Analysed {
   readonly isGenerator: boolean
   /** The source text of each parameter. */
   readonly params: ReadonlyArray<string>
+  /** The names of `depends` that it uses. */
+  readonly uses: ReadonlyArray<string>
+}
+
+/** A function or class that others find by its name. */
+export interface Defined {
+  readonly kind: "function" | "class"
+  readonly name: string
+  readonly source: string
+  readonly uses: ReadonlyArray<string>
+  /** Those of them that a class uses while it is being defined: its base, static fields and blocks, computed keys. */
+  readonly usesFirst: ReadonlyArray<string>
+  /** Whether instances have private members. */
+  readonly hasPrivates: boolean
 }
 
 export interface Options {
@@ -55,6 +70,10 @@ export const analyse = Effect.fnUntraced(function*(
   const known = new Set([...Object.keys(options.captures), ...options.depends ?? []])
   const bad = Array.from(known).find((key) => !isVariable(key))
   if (bad !== undefined) return yield* unsupported(`${JSON.stringify(bad)} in its captures is no name of a variable`)
+  const twice = options.depends?.find((key) => Object.hasOwn(options.captures, key))
+  if (twice !== undefined) {
+    return yield* unsupported(`${twice} is in its captures and in depends: which of them is meant?`)
+  }
 
   const form = parse(fn)
   if (typeof form === "string") return yield* unsupported(form)
@@ -76,9 +95,110 @@ export const analyse = Effect.fnUntraced(function*(
     source: standAlone(form, free.map((use) => use.name), isRecursive ? name : undefined),
     isAsync: form.function.async,
     isGenerator: form.function.generator,
-    params: form.function.params.map((param) => form.code.slice(param.start, param.end))
+    params: form.function.params.map((param) => form.code.slice(param.start, param.end)),
+    uses: usesOf(ties, options.depends ?? [])
   }
 })
+
+const usesOf = (ties: FreeNames.Ties, depends: ReadonlyArray<string>): ReadonlyArray<string> => {
+  const names = new Set(ties.names.map((use) => use.name))
+  return depends.filter((name) => names.has(name))
+}
+
+/** What a function has by itself; anything else was put there by the user and would be lost. */
+const ordinary: ReadonlySet<string | symbol> = new Set(["length", "name", "prototype", "arguments", "caller"])
+
+/** Whether a value is a class, by its text: only classes have prototypes that cannot be written. */
+export const isClass = (value: unknown): value is Function =>
+  typeof value === "function" && /^class\b/.test(Function.prototype.toString.call(value))
+
+/**
+ * Checks a function or class of `depends` and makes it ready to be shipped. `depends` are the names of all of them, its
+ * own too.
+ */
+export const define = Effect.fnUntraced(function*(
+  fn: AnyFunction,
+  depends: ReadonlyArray<string>
+): Effect.fn.Return<Defined, NotAFunction | UnsupportedFunction | FreeVariables> {
+  const { name } = fn
+  if (isClass(fn)) return yield* defineClass(fn, depends)
+  const own = Reflect.ownKeys(fn).find((key) => !ordinary.has(key))
+  if (own !== undefined) {
+    const property = typeof own === "string" ? own : `[${String(own)}]`
+    return yield* new UnsupportedFunction({
+      computation: name,
+      reason: `its property ${property} would be lost; write a class with static members, or pass it as an argument`
+    })
+  }
+  const form = parse(fn)
+  if (typeof form !== "string" && !form.isNamed) {
+    return yield* new UnsupportedFunction({
+      computation: name,
+      reason: "it is a method, which others cannot find by its name; write a function"
+    })
+  }
+  const analysed = yield* analyse(fn, { captures: {}, depends: depends.filter((other) => other !== name) })
+  return {
+    kind: "function",
+    name,
+    source: named(name, analysed.source),
+    uses: analysed.uses,
+    usesFirst: [],
+    hasPrivates: false
+  }
+})
+
+/** The name is inferred from the variable. */
+const named = (name: string, source: string): string => `(() => { const ${name} = ${source}; return ${name} })()`
+
+const defineClass = Effect.fnUntraced(function*(
+  fn: AnyFunction,
+  depends: ReadonlyArray<string>
+): Effect.fn.Return<Defined, UnsupportedFunction | FreeVariables> {
+  const { name } = fn
+  const text = Function.prototype.toString.call(fn)
+  const parsed = tryParse("(", `${text}\n)`, true)
+  const node = parsed?.node
+  if (node?.type !== "ClassExpression") {
+    const reason = "its source cannot be parsed; let your compiler target ES2022 or newer"
+    return yield* new UnsupportedFunction({ computation: name, reason })
+  }
+  const ties = FreeNames.find(node)
+  const tie = reasonAgainst(ties)
+  if (tie !== undefined) return yield* new UnsupportedFunction({ computation: name, reason: tie })
+  const known = new Set([...depends, name])
+  const free = ties.names.filter((use) => !known.has(use.name) && !KnownGlobals.names.has(use.name))
+  const missing = free.filter((use) => !Object.hasOwn(CompilerHelpers.helpers, use.name))
+  if (missing.length > 0) {
+    const variables = missing.map((use) => placeIn(use, parsed!.code, parsed!.offset))
+    return yield* new FreeVariables({ computation: name, kind: "class", variables })
+  }
+  const given = free.map((use) => `const ${use.name} = ${CompilerHelpers.helpers[use.name]}; `).join("")
+  return {
+    kind: "class",
+    name,
+    source: `(() => { "use strict"; ${given}const ${name} = (${text}\n); return ${name} })()`,
+    uses: usesOf(ties, depends),
+    usesFirst: usesOf({ ...ties, names: firstUses(node) }, depends),
+    hasPrivates: node.body.body.some((member) =>
+      "key" in member && member.key.type === "PrivateIdentifier" && !member.static
+    )
+  }
+})
+
+/** What is used while a class is being defined, as far as can be told: all in its static parts, base and keys. */
+const firstUses = (node: acorn.ClassExpression): ReadonlyArray<FreeNames.Use> => {
+  const body = node.body.body.flatMap((member): Array<typeof member> => {
+    if (member.type === "StaticBlock" || (member.type === "PropertyDefinition" && member.static)) return [member]
+    if (!member.computed) return []
+    return [
+      member.type === "PropertyDefinition"
+        ? { ...member, value: null }
+        : { ...member, value: { ...member.value, params: [], body: { ...member.value.body, body: [] } } }
+    ]
+  })
+  return FreeNames.find({ ...node, body: { ...node.body, body } }).names
+}
 
 /** Whether a strict function may have a parameter of this name. */
 const isVariable = (name: string): boolean =>
@@ -172,8 +292,10 @@ const reasonAgainst = (ties: FreeNames.Ties): string | undefined => {
   return undefined
 }
 
-const placeOf = (use: FreeNames.Use, form: Form) => {
-  const before = form.code.slice(form.offset, use.start).split("\n")
+const placeOf = (use: FreeNames.Use, form: Form) => placeIn(use, form.code, form.offset)
+
+const placeIn = (use: FreeNames.Use, code: string, offset: number) => {
+  const before = code.slice(offset, use.start).split("\n")
   return { name: use.name, line: before.length, column: before.at(-1)!.length + 1 }
 }
 

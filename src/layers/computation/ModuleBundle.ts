@@ -40,6 +40,10 @@ export interface Input {
   readonly module: URL | string
   /** `"default"` for the default export. */
   readonly exportName: string
+  /** Names of classes: those that the module exports are in the bundle's export `__dispyClasses`. */
+  readonly classNames?: ReadonlyArray<string>
+  /** Names of modules that the nodes have. */
+  readonly importable?: ReadonlyArray<string>
 }
 
 export type BundleError = ModuleNotFound | ExportNotFound | ExportNotFunction | BundleFailed | NativeAddon
@@ -56,22 +60,59 @@ const banner = `import { createRequire as __dispyCreateRequire } from "node:modu
 
 /** Bundles one export of a module. */
 export const bundle = Effect.fn("ModuleBundle.bundle")(function*(
-  { exportName, module }: Input
+  { classNames = [], exportName, importable = [], module }: Input
 ): Effect.fn.Return<Bundle, BundleError> {
   const file = fileOf(module)
   if (file === undefined) return yield* new ModuleNotFound({ module: String(module) })
   const native = NativePackages.make()
-  const entry = `export { ${JSON.stringify(exportName)} } from ${JSON.stringify(file)}`
+  const from = JSON.stringify(file)
+  const classes = classNames.map((name) => `${JSON.stringify(name)}: dispyAll[${JSON.stringify(name)}]`).join(", ")
+  const entry = `export { ${JSON.stringify(exportName)} } from ${from}` +
+    (classes === "" ? "" : `\nimport * as dispyAll from ${from}\nexport const __dispyClasses = { ${classes} }`)
   const built = yield* Effect.tryPromise({
-    try: () => build(file, entry, native),
+    try: () => build(file, entry, native, importable),
     catch: (cause) => messagesOf(cause)
   }).pipe(Effect.catch((messages) => explain(file, exportName, native, messages)))
 
+  const result = yield* bundleOf(file, native, built)
+  const received = otherThanFunction(result.code, exportName)
+  if (received !== undefined) return yield* new ExportNotFunction({ module: file, exportName, received })
+  return result
+})
+
+/** Bundles a module with all its exports. */
+export const bundleAll = Effect.fn("ModuleBundle.bundleAll")(function*(
+  module: URL | string
+): Effect.fn.Return<Bundle, BundleError> {
+  const file = fileOf(module)
+  if (file === undefined) return yield* new ModuleNotFound({ module: String(module) })
+  const native = NativePackages.make()
+  const built = yield* Effect.tryPromise({
+    try: () => build(file, undefined, native, []),
+    catch: (cause) => messagesOf(cause)
+  }).pipe(
+    Effect.catch((messages): Effect.Effect<never, BundleError> => {
+      const [addon] = native.addons
+      if (addon !== undefined) return Effect.fail(new NativeAddon({ module: file, file: addon }))
+      const isThere = !messages.some(({ location, text }) => location === null && text.includes("Could not resolve"))
+      return Effect.fail(
+        isThere
+          ? new BundleFailed({ module: file, errors: messages.map(problemOf) })
+          : new ModuleNotFound({ module: file })
+      )
+    })
+  )
+  return yield* bundleOf(file, native, built)
+})
+
+const bundleOf = Effect.fnUntraced(function*(
+  file: string,
+  native: NativePackages.NativePackages,
+  built: Output
+): Effect.fn.Return<Bundle, NativeAddon> {
   const [addon] = native.addons
   if (addon !== undefined) return yield* new NativeAddon({ module: file, file: addon })
   const code = built.outputFiles[0]!.text
-  const received = otherThanFunction(code, exportName)
-  if (received !== undefined) return yield* new ExportNotFunction({ module: file, exportName, received })
   const imports = Object.values(built.metafile.outputs).flatMap((output) => output.imports)
   return {
     code,
@@ -92,7 +133,8 @@ const fileOf = (module: URL | string): string | undefined => {
 const build = async (
   file: string,
   entry: string | undefined,
-  native: NativePackages.NativePackages
+  native: NativePackages.NativePackages,
+  importable: ReadonlyArray<string>
 ): Promise<Output> => {
   const esbuild = await import("esbuild")
   const folder = path.dirname(file)
@@ -112,6 +154,7 @@ const build = async (
     format: "esm",
     platform: "node",
     target: "node22",
+    external: [...importable],
     charset: "utf8",
     legalComments: "none",
     logLevel: "silent",
@@ -140,7 +183,7 @@ const explain = Effect.fnUntraced(function*(
   if (ours === undefined) return yield* new BundleFailed({ module: file, errors: messages.map(problemOf) })
   if (!ours.text.startsWith("No matching export")) return yield* new ModuleNotFound({ module: file })
   const { metafile } = yield* Effect.tryPromise({
-    try: () => build(file, undefined, native),
+    try: () => build(file, undefined, native, []),
     catch: (cause) => new BundleFailed({ module: file, errors: messagesOf(cause).map(problemOf) })
   })
   const available = Object.values(metafile.outputs).flatMap((output) => output.exports)

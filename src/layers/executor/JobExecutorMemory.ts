@@ -2,23 +2,24 @@
  * Runs jobs inside this process, for tests of everything above an executor: the
  * contract of `JobExecutorProcess` without its processes. Functions only; they run
  * on the event loop and in the directory of this process, so a cancelled job is given
- * up at once and may go on unseen, nothing is known of what it prints, there is no
- * global `dispy`, and one that loops for ever hangs the test. Files of the computation
- * are transferred and verified, but jobs do not see them in their directory.
+ * up at once and may go on unseen, nothing is known of what it prints, and one that
+ * loops for ever hangs the test. Files of the computation are transferred and
+ * verified, but jobs do not see them in their directory.
  */
 import { Clock, Effect, FiberMap, FiberSet, Layer, Result, Semaphore } from "effect"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
-import type { Computation } from "../../domain/Computation.ts"
-import { ComputationRefused } from "../../domain/NodeError.ts"
 import * as Entries from "../../domain/wire/Entries.ts"
 import { argumentsName } from "../../domain/wire/LargeValue.ts"
 import { ExecutorConfig } from "../../services/ExecutorConfig.ts"
 import { type ExecutorRequest, type ExecutorSession, JobExecutor } from "../../services/JobExecutor.ts"
 import * as Chunk from "../../slot/Chunk.ts"
-import * as Load from "../../slot/Load.ts"
+import type { ClassTable } from "../../slot/ClassTable.ts"
+import * as JobDepends from "../../slot/JobDepends.ts"
+import type * as Load from "../../slot/Load.ts"
 import * as Stack from "../../slot/Stack.ts"
 import * as Values from "../../slot/Values.ts"
+import * as MemoryCode from "./MemoryCode.ts"
 
 /** A job in the hands of the executor. */
 interface MemoryJob {
@@ -53,19 +54,19 @@ const jobsIn = (batch: Uint8Array): ReadonlyArray<MemoryJob> => {
   return jobs
 }
 
-const failure = (outcome: Entries.Outcome) => (error: unknown): Answer => {
+const failure = (outcome: Entries.Outcome, classes: ClassTable | undefined) => (error: unknown): Answer => {
   Stack.trim(error)
-  return { outcome, result: Values.encodeError(error) }
+  return { outcome, result: Values.encodeError(error, classes) }
 }
 
-const encoded = (value: unknown): Answer =>
+const encoded = (value: unknown, classes: ClassTable | undefined): Answer =>
   Result.getOrElse(
     Result.try({
       try: (): Answer => ({
         outcome: Entries.Outcome.succeeded,
-        result: value === undefined ? Entries.noBytes : Values.encode(value, "result")
+        result: value === undefined ? Entries.noBytes : Values.encode(value, "result", classes)
       }),
-      catch: failure(Entries.Outcome.notCloneable)
+      catch: failure(Entries.Outcome.notCloneable, classes)
     }),
     (answer) => answer
   )
@@ -80,41 +81,40 @@ const takeArguments = async (directory: string, job: MemoryJob): Promise<Uint8Ar
 
 /** What a call of the computation comes to; never fails. */
 const answer = (
-  call: Load.Call,
+  { around, call }: Load.Loaded,
   job: MemoryJob,
   emit: Load.Emit,
   valuesDirectory: string
-): Effect.Effect<Answer> => {
-  const isChunk = (job.flags & Entries.JobFlags.chunk) !== 0
-  const called = Effect.tryPromise({
-    try: async () => {
-      const isLarge = (job.flags & Entries.JobFlags.largeArgs) !== 0
-      const args = Values.decodeArgs(isLarge ? await takeArguments(valuesDirectory, job) : job.args)
-      return isChunk ? Chunk.run(call, args) : call(args, emit)
-    },
-    catch: failure(Entries.Outcome.failed)
+): Effect.Effect<Answer> =>
+  Effect.suspend(() => {
+    const isChunk = (job.flags & Entries.JobFlags.chunk) !== 0
+    const isLarge = (job.flags & Entries.JobFlags.largeArgs) !== 0
+    const takesAlong = (job.flags & Entries.JobFlags.depends) !== 0
+    const entered = Effect.tryPromise({
+      try: async () => {
+        const args = isLarge ? await takeArguments(valuesDirectory, job) : job.args
+        return takesAlong ? JobDepends.enter(args, around) : { args, classes: around.classes, leave: () => {} }
+      },
+      catch: failure(Entries.Outcome.failed, around.classes)
+    })
+    const answered = Effect.flatMap(entered, ({ args: bytes, classes, leave }) =>
+      Effect.tryPromise({
+        try: async (signal) =>
+          MemoryCode.currentJob.run({ id: job.id, signal, emit }, () => {
+            const args = Values.decodeArgs(bytes, classes)
+            return isChunk ? Chunk.run(call, args, classes) : call(args, emit)
+          }),
+        catch: failure(Entries.Outcome.failed, classes)
+      }).pipe(
+        Effect.map((value) => encoded(value, classes)),
+        Effect.ensuring(Effect.sync(leave))
+      )).pipe(Effect.catch(Effect.succeed))
+    if (job.timeoutMillis === 0) return answered
+    return Effect.timeoutOrElse(answered, {
+      duration: job.timeoutMillis,
+      orElse: () => Effect.succeed<Answer>({ outcome: Entries.Outcome.timedOut, result: Entries.noBytes })
+    })
   })
-  const answered = Effect.match(called, { onFailure: (failed) => failed, onSuccess: encoded })
-  if (job.timeoutMillis === 0) return answered
-  return Effect.timeoutOrElse(answered, {
-    duration: job.timeoutMillis,
-    orElse: () => Effect.succeed<Answer>({ outcome: Entries.Outcome.timedOut, result: Entries.noBytes })
-  })
-}
-
-const refusal = (node: string, computation: Computation, reason: string): ComputationRefused =>
-  new ComputationRefused({ node, computation: computation.name, reason })
-
-const load = (node: string, computation: Computation): Result.Result<Load.Call, ComputationRefused> => {
-  const { code, name } = computation
-  if (code._tag !== "FunctionCode") {
-    return Result.fail(refusal(node, computation, "this executor runs functions only, no modules and no programs"))
-  }
-  return Result.try({
-    try: () => Load.compile(name, code.source, code.captures),
-    catch: (error) => refusal(node, computation, Stack.describe(error))
-  })
-}
 
 const reply = (request: ExecutorRequest, job: MemoryJob, endMillis: number, { outcome, result }: Answer): void =>
   request.onReplies(Entries.encodeReply({
@@ -143,11 +143,11 @@ interface Turns {
 /** A computation that was not told otherwise has as many cpus as there are. */
 const unlimited = 1_000_000
 
-const open = Effect.fnUntraced(function*(node: string, turns: Turns, request: ExecutorRequest) {
+const open = Effect.fnUntraced(function*(node: string, ipAddr: string, turns: Turns, request: ExecutorRequest) {
   let cpus = request.cpus ?? unlimited
   const own = yield* Semaphore.make(cpus * cpuParts)
   const parts = Math.max(1, Math.floor(cpuParts / Math.max(1, request.computation.concurrency ?? 1)))
-  const call = yield* Effect.fromResult(load(node, request.computation))
+  const loaded = yield* MemoryCode.load(node, ipAddr, request)
   const clock = yield* Clock.Clock
   const jobs = new Map<number, MemoryJob>()
   const fibers = yield* FiberMap.make<number>()
@@ -159,7 +159,9 @@ const open = Effect.fnUntraced(function*(node: string, turns: Turns, request: Ex
   }
   const emitOf = (job: MemoryJob): Load.Emit => (value) => {
     if (jobs.get(job.id) !== job) return
-    const result = value === undefined ? Entries.noBytes : Values.encode(value, "provisional result")
+    const result = value === undefined
+      ? Entries.noBytes
+      : Values.encode(value, "provisional result", loaded.around.classes)
     reply(request, job, clock.currentTimeMillisUnsafe(), { outcome: Entries.Outcome.provisional, result })
   }
   const run = (job: MemoryJob): Effect.Effect<void> =>
@@ -167,7 +169,7 @@ const open = Effect.fnUntraced(function*(node: string, turns: Turns, request: Ex
       turns.all.withPermits(parts)(Effect.suspend(() => {
         job.hasStarted = true
         job.startMillis = clock.currentTimeMillisUnsafe()
-        const answered = answer(call, job, emitOf(job), request.valuesDirectory ?? "")
+        const answered = answer(loaded, job, emitOf(job), request.valuesDirectory ?? "")
         return Effect.map(answered, (given) => finish(job, given))
       }))
     )
@@ -231,7 +233,7 @@ const make = Effect.gen(function*() {
       fork(turns.all.resize(cpus * cpuParts))
       if (cpus === 0) { for (const giveBack of turns.returns) giveBack() }
     },
-    open: (request) => open(settings.nodeName, turns, request)
+    open: (request) => open(settings.nodeName, settings.ipAddr, turns, request)
   })
 })
 

@@ -17,6 +17,7 @@ import { type ExecutorRequest, type ExecutorSession, JobExecutor } from "../../s
 import * as ComputationFiles from "./ComputationFiles.ts"
 import * as Fifos from "./Fifos.ts"
 import * as Guardian from "./Guardian.ts"
+import * as Lifecycle from "./Lifecycle.ts"
 import * as SentFiles from "./SentFiles.ts"
 import * as SlotMachine from "./SlotMachine.ts"
 
@@ -73,18 +74,22 @@ const openSession = (
   id: number,
   request: ExecutorRequest,
   code: ComputationFiles.LoadedCode,
-  files: SentFiles.SentFiles
+  files: SentFiles.SentFiles,
+  statePath: string
 ): Effect.Effect<void, ComputationRefused> =>
   Effect.callback<void, ComputationRefused>((resume) => {
-    const { executor = "process", limits, name } = request.computation
+    const { executor = "process", lifecycle, limits, name } = request.computation
+    const { cleanup: _cleanup, folder: _folder, setup, ...loaded } = code
     const concurrency = concurrencyOf(request.computation)
     const cpus = request.cpus ?? Infinity
     const { globalsPath, ipAddr, nodeName } = machine.settings
     machine.sessions.set(id, {
       told: {
-        ...code,
+        ...loaded,
+        statePath,
         executor,
         concurrency,
+        hostSetup: executor === "thread" && setup !== null ? Lifecycle.order(machine, code, "setup", setup, "") : null,
         graceMillis: limits.graceMillis,
         nodeName,
         ipAddr,
@@ -101,8 +106,18 @@ const openSession = (
       isPaused: false,
       onBuried: () => {}
     })
-    const { graceMillis } = limits
-    SlotMachine.feed(machine, { _tag: "SessionOpened", session: id, graceMillis, cpus, kind: executor, concurrency })
+    SlotMachine.feed(machine, {
+      _tag: "SessionOpened",
+      session: id,
+      graceMillis: limits.graceMillis,
+      cpus,
+      kind: executor,
+      concurrency,
+      // What a slot, or the host of threads, does beside loading the code.
+      setupMillis: loaded.setupSlot === null && (setup === null || executor === "process")
+        ? 0
+        : lifecycle?.timeoutMillis ?? 0
+    })
   })
 
 const make = Effect.gen(function*() {
@@ -118,11 +133,12 @@ const make = Effect.gen(function*() {
     }
     const files = SentFiles.make(request.onFile)
     const code = yield* ComputationFiles.acquire(settings.directory, id, settings.nodeName, request)
+    const statePath = yield* Lifecycle.acquire(machine, code, id, request.computation)
     yield* Effect.addFinalizer(() => {
       SentFiles.forget(files)
       return Effect.promise(() => SlotMachine.closeSession(machine, id))
     })
-    yield* openSession(machine, id, request, code, files)
+    yield* openSession(machine, id, request, code, files, statePath)
     const session: ExecutorSession = {
       dispatch: (batch) => SlotMachine.feed(machine, { _tag: "JobsArrived", session: id, batch }),
       cancel: (jobIds) => SlotMachine.feed(machine, { _tag: "JobsCancelled", session: id, jobIds }),

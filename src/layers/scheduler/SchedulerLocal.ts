@@ -1,5 +1,6 @@
 /** The scheduler in the client's own process: what `JobCluster` uses. */
 import { Effect, FiberSet, Latch, Layer, type Scope, Stream } from "effect"
+import type { Computation } from "../../domain/Computation.ts"
 import type { DispyNode } from "../../domain/DispyNode.ts"
 import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
 import * as NodeList from "../../domain/NodeList.ts"
@@ -16,6 +17,9 @@ import * as NodeFile from "./NodeFile.ts"
 import * as NodeSupervisor from "./NodeSupervisor.ts"
 import * as Seater from "./Seater.ts"
 import * as Steering from "./Steering.ts"
+
+/** How long nodes may take to end the jobs of a computation; its `cleanup` has its own time. */
+const closeMillis = 10_000
 
 /** How far the nodes are with a computation. */
 type Progress = "undecided" | "ready" | "settled"
@@ -101,7 +105,7 @@ const make = Effect.gen(function*() {
       )
     )
 
-  const close = (computationId: string): Effect.Effect<void> =>
+  const close = ({ id: computationId, lifecycle }: Computation): Effect.Effect<void> =>
     Effect.suspend(() => {
       env.rolls.delete(computationId)
       engine.post({ _tag: "ComputationClosed", computationId, reason: "its cluster was closed" })
@@ -125,7 +129,7 @@ const make = Effect.gen(function*() {
         { concurrency: "unbounded", discard: true }
       )
     }).pipe(
-      Effect.timeoutOption("10 seconds"),
+      Effect.timeoutOption(closeMillis + (lifecycle?.cleanup === undefined ? 0 : lifecycle.timeoutMillis)),
       Effect.andThen(Effect.sync(() => {
         for (const member of members.values()) member.seatings.delete(computationId)
       }))
@@ -152,7 +156,7 @@ const make = Effect.gen(function*() {
         })
         for (const member of members.values()) Steering.offer(member, roll)
       }),
-      () => close(computation.id)
+      () => close(computation)
     )
     const say = Effect.suspend(() => Effect.logWarning(`still waiting for nodes; ${reasonsOf(nodes())}`))
     yield* settled(computation.id).pipe(

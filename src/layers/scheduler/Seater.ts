@@ -71,7 +71,7 @@ export const open = (
     seating.opened = opened
     const isCurrent = () => member.node === node && seating.opened === opened && seating.state === "opening"
     const told = { cpus: Member.cpusOf(member, seating), isAllocated: !seating.isDeallocated }
-    const { setupArgs } = seating.allocation
+    const setupArgs = seating.allocation.setupArgs ?? seating.roll.request.setupArgs
     const terms = { cpus: told.isAllocated ? told.cpus : 0, ...(setupArgs === undefined ? {} : { setupArgs }) }
     return withOwnFiles(member, seating).pipe(
       Effect.flatMap((request) =>

@@ -11,20 +11,23 @@ import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
 import { maxValueBytes } from "../../domain/NodeInfo.ts"
 import { hasEnded, type JobStatus } from "../../domain/scheduler/JobRecord.ts"
 import type { FileTooLarge, TransferFailed } from "../../domain/TransferError.ts"
-import { noBytes } from "../../domain/wire/Entries.ts"
+import { JobFlags, noBytes } from "../../domain/wire/Entries.ts"
+import * as JobDepends from "../../domain/wire/JobDepends.ts"
 import * as Partials from "../../layers/files/Partials.ts"
 import { type NodeControl, type NodeFileRequest, Scheduler } from "../../services/Scheduler.ts"
+import * as ClassTable from "../../slot/ClassTable.ts"
 import * as Values from "../../slot/Values.ts"
 import * as ArgumentSpill from "./ArgumentSpill.ts"
 import * as ClusterEvents from "./ClusterEvents.ts"
 import { ClusterJob, nameOf, onOutcome, settle } from "./ClusterJob.ts"
 import type { CheckedOptions, ReceivedFile } from "./ClusterOptions.ts"
 import type { Packed } from "./Computation.ts"
+import * as Depends from "./Depends.ts"
 import * as Outcomes from "./Outcomes.ts"
 import * as ProvisionalResults from "./ProvisionalResults.ts"
 
 /** Why a job was not submitted. */
-export type SubmitError = ClusterClosed | InvalidArgument | InvalidOption | ArgumentTooLarge
+export type SubmitError = ClusterClosed | InvalidArgument | InvalidOption | ArgumentTooLarge | Depends.DependError
 
 /** How a job is to run. */
 export interface Submission {
@@ -34,6 +37,14 @@ export interface Submission {
   readonly signal: AbortSignal | undefined
   /** A job that `map` made: no callback and no event is for it. Default false. */
   readonly isItem?: boolean
+  readonly depends: PackedJobDepends | undefined
+}
+
+/** What single jobs take along, ready to travel. */
+export interface PackedJobDepends {
+  readonly definitions: Uint8Array
+  /** Classes of the computation and of the job. */
+  readonly classes: ClassTable.ClassTable | undefined
 }
 
 /** A cluster without an API. */
@@ -46,6 +57,8 @@ export interface ClusterCore {
   readonly timeoutMillis: number
   /** Port of nodes that are named without one. */
   readonly nodePort: number
+  /** Makes what a job takes along ready to travel. */
+  readonly packDepends: (entries: ReadonlyArray<unknown>) => Result.Result<PackedJobDepends, Depends.DependError>
   /** Queues a job; with the id of a node, for that node and no other. */
   readonly submit: (
     args: ReadonlyArray<unknown>,
@@ -107,14 +120,22 @@ export interface Listeners {
  */
 export type JobCallback = (job: ClusterJob) => void | Promise<void>
 
+const dependsOf = ({ depends: { definitions, modules }, files }: Packed): Pick<Computation, "depends"> => {
+  const entries = files?.entries ?? []
+  return definitions.length + modules.length + entries.length === 0
+    ? {}
+    : { depends: { definitions, modules, files: entries } }
+}
+
 const computationOf = (packed: Packed, name: string, options: CheckedOptions): Computation => ({
   id: crypto.randomUUID(),
   name,
   code: packed.code,
   limits: options.limits,
+  ...dependsOf(packed),
+  ...(packed.lifecycle === undefined ? {} : { lifecycle: packed.lifecycle }),
   ...(options.executor === "process" ? {} : { executor: options.executor }),
   ...(options.concurrency === 1 ? {} : { concurrency: options.concurrency }),
-  ...(packed.files === undefined ? {} : { depends: { definitions: [], modules: [], files: packed.files.entries } }),
   ...(options.destPath === undefined ? {} : { destPath: options.destPath }),
   ...(options.keepFiles ? { keepFiles: true } : {})
 })
@@ -186,7 +207,7 @@ export const make = Effect.fnUntraced(function*(
 
   const provisional = (job: ClusterJob, result: Uint8Array): void => {
     try {
-      ProvisionalResults.add(job, Outcomes.valueOf(result))
+      ProvisionalResults.add(job, Outcomes.valueOf(result, job.classes))
     } catch {
       // Only a broken or hostile node sends damaged bytes; the job's own result will tell.
       return
@@ -211,6 +232,7 @@ export const make = Effect.fnUntraced(function*(
         tellOfFile(options.onFile, { job, path: join(options.filesDirectory, file), sizeBytes })
       }
     },
+    setupArgs: packed.setupArgs,
     isReentrant: options.isReentrant,
     onReply: (record, reply) => {
       const job = record as ClusterJob
@@ -238,7 +260,10 @@ export const make = Effect.fnUntraced(function*(
     }
   })
 
-  const encode = (args: ReadonlyArray<unknown>, flags: number): Result.Result<Uint8Array, SubmitError> => {
+  const encode = (
+    args: ReadonlyArray<unknown>,
+    { depends, flags }: Submission
+  ): Result.Result<Uint8Array, SubmitError> => {
     if (isProgram && flags === 0) {
       const wrong = args.findIndex((arg) => typeof arg !== "string")
       if (wrong >= 0) {
@@ -247,7 +272,8 @@ export const make = Effect.fnUntraced(function*(
       }
     }
     try {
-      const encoded = Values.encodeArgs(args)
+      const bare = Values.encodeArgs(args, depends === undefined ? packed.classes : depends.classes)
+      const encoded = depends === undefined ? bare : JobDepends.join(depends.definitions, bare)
       return encoded.length <= maxValueBytes
         ? Result.succeed(encoded)
         : Result.fail(
@@ -276,18 +302,15 @@ export const make = Effect.fnUntraced(function*(
 
   const submit: ClusterCore["submit"] = (args, submission, pinnedTo = "") => {
     if (isStopped) return Result.fail(new ClusterClosed({ cluster: name }))
-    const encoded = encode(args, submission.flags)
+    const { depends, id, timeoutMillis } = submission
+    const encoded = encode(args, submission)
     if (Result.isFailure(encoded)) return Result.fail(encoded.failure)
+    const flags = depends === undefined ? submission.flags : submission.flags | JobFlags.depends
     const held = ArgumentSpill.hold(encoded.success)
-    const job = new ClusterJob(
-      ++numbers,
-      held === undefined || held.path === "" ? encoded.success : noBytes,
-      submission.flags,
-      submission.timeoutMillis,
-      submission.id,
-      pinnedTo
-    )
+    const inMemory = held === undefined || held.path === "" ? encoded.success : noBytes
+    const job = new ClusterJob(++numbers, inMemory, flags, timeoutMillis, id, pinnedTo)
     job.held = held
+    job.classes = depends === undefined ? packed.classes : depends.classes
     acquire()
     if (submission.isItem === true) job.view = null
     if (events.isWatched) tell("Created", job, undefined)
@@ -308,6 +331,11 @@ export const make = Effect.fnUntraced(function*(
     nodePort: options.nodePort,
     concurrency: options.concurrency,
     timeoutMillis: options.timeoutMillis,
+    packDepends: (entries) =>
+      Result.map(Effect.runSync(Effect.result(Depends.packForJob(entries, packed.depends))), (job) => ({
+        definitions: Values.encode(job.definitions),
+        classes: ClassTable.extend(packed.classes, job.classes)
+      })),
     submit,
     cancel,
     pending: () => pending,

@@ -5,6 +5,7 @@
  */
 import type { JobError } from "../../domain/JobError.ts"
 import type { HeldArguments, JobRecord, JobStatus } from "../../domain/scheduler/JobRecord.ts"
+import type { ClassTable } from "../../slot/ClassTable.ts"
 
 /** What became of a job. */
 export interface JobOutcome {
@@ -42,6 +43,8 @@ export class ClusterJob implements JobRecord {
   /** What of its arguments is counted, until it has ended. */
   held: HeldArguments | undefined = undefined
   outcome: JobOutcome | undefined = undefined
+  /** Classes whose instances arrive as such in its results. */
+  classes: ClassTable | undefined = undefined
   /** There once it has sent one, or somebody listens. */
   provisional: ProvisionalLog | undefined = undefined
   /** The object that stands for the job in the API that submitted it; null for a job that `map` made. */

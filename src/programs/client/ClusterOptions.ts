@@ -6,6 +6,8 @@ import { type Code, ExecutorKind, type JobLimits, maxConcurrency } from "../../d
 import * as NodeAddress from "../../domain/NodeAddress.ts"
 import type { NodeRule } from "../../domain/NodeList.ts"
 import * as RelativePath from "../../domain/transfer/RelativePath.ts"
+import type { Around, LifecycleInput } from "./Computation.ts"
+import type { Depend } from "./Depends.ts"
 import * as NodeAllocate from "./NodeAllocate.ts"
 import type { NodeListEntry } from "./NodeAllocate.ts"
 
@@ -20,6 +22,11 @@ export interface JobOptions {
   readonly signal?: AbortSignal | undefined
   /** The job's `id`; anything. Default: undefined. */
   readonly id?: unknown
+  /**
+   * What the job alone takes along: functions, classes and instances. Functions and classes are globals while it runs
+   * (`globalThis.render`), and gone after it; instances of the classes arrive as such. Default none.
+   */
+  readonly depends?: ReadonlyArray<Depend> | undefined
 }
 
 /** A file of a job that has arrived. */
@@ -72,18 +79,36 @@ export interface ClusterOptions {
    */
   readonly concurrency?: number | undefined
   /**
-   * What the computation takes along: paths and `file:` URLs of files and directories, which lie in the working directory
-   * of its jobs. What is below the current directory keeps its path, anything else its last name. Content that a node has
-   * already is not sent again. Default none.
+   * What the computation takes along: functions and classes, which it then may use by their names; instances, for their
+   * classes; modules (`Depends.module`). Arguments and results that are instances of these classes arrive as instances.
+   * Paths and `file:` URLs of files and directories, which lie in the working directory of its jobs: what is below the
+   * current directory keeps its path, anything else its last name. Content that a node has already is not sent again.
+   * Default none.
    */
-  readonly depends?: ReadonlyArray<string | URL> | undefined
+  readonly depends?: ReadonlyArray<Depend> | undefined
+  /**
+   * Runs once on every node before its first job, in the jobs' working directory and in a process of its own (with
+   * `executor: "thread"` in that of the threads). What it returns is `dispy.shared` in jobs, `setupSlot` and `cleanup`;
+   * the globals that it makes are there as well. A number other than 0, an error or no end within `setupTimeout`: the
+   * node is not used. Default none.
+   */
+  readonly setup?: LifecycleInput | undefined
+  /** Runs in every slot before its first job, for what cannot be copied there: connections, functions. Default none. */
+  readonly setupSlot?: LifecycleInput | undefined
+  /**
+   * Whether the working directory goes when the cluster is closed (default true), or a function that runs once on every
+   * node then, after the last job and before the files go.
+   */
+  readonly cleanup?: boolean | LifecycleInput | undefined
+  /** Arguments of these three, on nodes whose entry in `nodes` has none. Default none. */
+  readonly setupArgs?: ReadonlyArray<unknown> | undefined
+  /** How long each of these three may take. Default 10 minutes. */
+  readonly setupTimeout?: Duration.Input | undefined
   /**
    * Working directory of the jobs, relative to a directory of your own on each node: clusters with the same share it,
    * and with `cleanup: false` the next finds its files there. Default: a fresh one for each cluster.
    */
   readonly destPath?: string | undefined
-  /** Whether the working directory goes when the cluster is closed. Default true. */
-  readonly cleanup?: boolean | undefined
   /**
    * Largest file in bytes that is sent to nodes, or taken from jobs (`dispy.sendFile`); 0 for any. Nodes have a limit of
    * their own (`--max-file-size`). Default 0.
@@ -107,7 +132,7 @@ export interface CheckedOptions {
   readonly timeoutMillis: number
   readonly isReentrant: boolean
   readonly limits: JobLimits
-  readonly depends: ReadonlyArray<string | URL>
+  readonly around: Around
   readonly destPath: string | undefined
   readonly keepFiles: boolean
   /** 0 for any. */
@@ -132,8 +157,12 @@ const known: ReadonlySet<string> = new Set<keyof ClusterOptions>([
   "pulseInterval",
   "outputLimit",
   "depends",
-  "destPath",
+  "setup",
+  "setupSlot",
   "cleanup",
+  "setupArgs",
+  "setupTimeout",
+  "destPath",
   "maxFileSize",
   "filesDirectory",
   "onFile",
@@ -145,6 +174,9 @@ const mebibyte = 1024 * 1024
 
 /** The largest timeout that fits the protocol, about 49 days. */
 const maxMillis = 0xffffffff
+
+/** The longest timer of JavaScript. */
+const maxTimerMillis = 0x7fffffff
 
 const fail = (option: string, reason: string) => Result.fail(new InvalidOption({ option, reason }))
 
@@ -210,17 +242,6 @@ export const typed = <A>(
     ? Result.succeed(value)
     : fail(option, `${JSON.stringify(value) ?? String(value)} is not a ${type}`)
 
-/** A list of paths and `file:` URLs. */
-const paths = (
-  option: string,
-  value: ReadonlyArray<string | URL> | undefined
-): Result.Result<ReadonlyArray<string | URL>, InvalidOption> => {
-  if (value === undefined) return Result.succeed([])
-  if (!Array.isArray(value)) return fail(option, "it is a list of paths")
-  const wrong = value.find((one) => typeof one !== "string" && !(one instanceof URL && one.protocol === "file:"))
-  return wrong === undefined ? Result.succeed([...value]) : fail(option, `${String(wrong)} is not a path`)
-}
-
 /** A directory below the client's own on a node. */
 const destPathOf = (value: string | undefined): Result.Result<string | undefined, InvalidOption> =>
   Result.flatMap(typed("destPath", value, "string"), (text) => {
@@ -249,6 +270,54 @@ export const checkFor = (options: CheckedOptions, code: Code): Result.Result<voi
     ? fail("executor", "a program is a process of its own and does not run in a thread; leave the option out")
     : Result.void
 
+/** A copy of a list. */
+export const listed = (
+  option: string,
+  value: ReadonlyArray<unknown> | undefined
+): Result.Result<ReadonlyArray<unknown>, InvalidOption> =>
+  value === undefined || Array.isArray(value) ? Result.succeed([...value ?? []]) : fail(option, "it is a list")
+
+const dependsOf = (value: ReadonlyArray<Depend> | undefined): Result.Result<ReadonlyArray<unknown>, InvalidOption> =>
+  Result.flatMap(listed("depends", value), (entries) => {
+    const wrong = entries.find((entry): entry is URL => entry instanceof URL && entry.protocol !== "file:")
+    return wrong === undefined
+      ? Result.succeed(entries)
+      : fail(
+        "depends",
+        `${wrong.href} is not a file of this machine; write a path, or a URL that begins with "file:"`
+      )
+  })
+
+/** A function, with or without captures, or a module's export. */
+const lifecycle = (
+  option: string,
+  value: LifecycleInput | undefined
+): Result.Result<LifecycleInput | undefined, InvalidOption> => {
+  const isFine = value === undefined || typeof value === "function" || value?._tag === "FunctionComputation" ||
+    value?._tag === "ModuleComputation"
+  return isFine
+    ? Result.succeed(value)
+    : fail(option, "it is a function, Computation.fromFunction(…) or Computation.fromModule(…)")
+}
+
+const defaultSetupTimeout = "10 minutes"
+
+const aroundOf = (options: ClusterOptions): Result.Result<Around, InvalidOption> =>
+  Result.gen(function*() {
+    const setupTimeoutMillis = yield* millisOf("setupTimeout", options.setupTimeout ?? defaultSetupTimeout)
+    if (setupTimeoutMillis === 0 || setupTimeoutMillis > maxTimerMillis) {
+      return yield* fail("setupTimeout", "it is a time of more than 0 and at most 24 days")
+    }
+    return {
+      depends: yield* dependsOf(options.depends),
+      setup: yield* lifecycle("setup", options.setup),
+      setupSlot: yield* lifecycle("setupSlot", options.setupSlot),
+      cleanup: typeof options.cleanup === "boolean" ? undefined : yield* lifecycle("cleanup", options.cleanup),
+      setupArgs: yield* listed("setupArgs", options.setupArgs),
+      setupTimeoutMillis
+    }
+  })
+
 /** Checks everything a user can write; the first mistake is named. */
 export const check = (options: ClusterOptions): Result.Result<CheckedOptions, InvalidOption> =>
   Result.gen(function*() {
@@ -258,6 +327,8 @@ export const check = (options: ClusterOptions): Result.Result<CheckedOptions, In
     }
     const nodePort = yield* integer("nodePort", options.nodePort, NodeAddress.defaultNodePort, [1, 65535])
     return {
+      around: yield* aroundOf(options),
+      keepFiles: options.cleanup === false,
       nodes: yield* NodeAllocate.rulesOf(options.nodes ?? ["local"], nodePort),
       isListed: options.nodes !== undefined,
       nodePort,
@@ -270,9 +341,7 @@ export const check = (options: ClusterOptions): Result.Result<CheckedOptions, In
         graceMillis: options.grace === undefined ? 1000 : yield* millisOf("grace", options.grace),
         outputLimitBytes: yield* integer("outputLimit", options.outputLimit, mebibyte, [0, 16 * mebibyte])
       },
-      depends: yield* paths("depends", options.depends),
       destPath: yield* destPathOf(options.destPath),
-      keepFiles: !((yield* typed("cleanup", options.cleanup, "boolean")) ?? true),
       maxFileBytes: yield* integer("maxFileSize", options.maxFileSize, 0, [0, Number.MAX_SAFE_INTEGER]),
       filesDirectory: resolve((yield* typed("filesDirectory", options.filesDirectory, "string")) ?? "."),
       onFile: yield* typed("onFile", options.onFile, "function"),

@@ -5,7 +5,7 @@
 import { Effect } from "effect"
 import { resolve } from "node:path"
 import { fileURLToPath } from "node:url"
-import type { Code } from "../../domain/Computation.ts"
+import type { Code, Lifecycle } from "../../domain/Computation.ts"
 import {
   type ComputationError,
   ComputationTooLarge,
@@ -18,7 +18,9 @@ import * as DependFiles from "../../layers/computation/DependFiles.ts"
 import * as FunctionSource from "../../layers/computation/FunctionSource.ts"
 import * as ModuleBundle from "../../layers/computation/ModuleBundle.ts"
 import * as Program from "../../layers/computation/Program.ts"
+import * as ClassTable from "../../slot/ClassTable.ts"
 import * as Values from "../../slot/Values.ts"
+import * as Depends from "./Depends.ts"
 
 /** A function of any kind. */
 // oxlint-disable-next-line typescript/no-explicit-any -- users' functions are contravariant in their parameters
@@ -119,34 +121,62 @@ export type Provisional<C extends Input> = C extends AnyFunction ? Yielded<Retur
   : C extends ModuleComputation<infer F> ? Yielded<ReturnType<F>>
   : never
 
-/** A computation ready to travel. */
-export interface Packed {
-  readonly name: string
-  readonly code: Code
-  /** What it takes along; none by default. */
-  readonly files?: DependFiles.LocalFiles
+/** What runs beside the jobs: a function, with or without captures, or a module's export. */
+export type LifecycleInput = AnyFunction | FunctionComputation<AnyFunction> | ModuleComputation<AnyFunction>
+
+/** What goes along with a computation. */
+export interface Around {
+  readonly depends: ReadonlyArray<unknown>
+  readonly setup: LifecycleInput | undefined
+  readonly setupSlot: LifecycleInput | undefined
+  readonly cleanup: LifecycleInput | undefined
+  readonly setupArgs: ReadonlyArray<unknown>
+  readonly setupTimeoutMillis: number
 }
 
-/** What else is to travel. */
-export interface PackOptions {
-  /** Paths of files and directories. */
-  readonly depends: ReadonlyArray<string | URL>
-  /** Largest file; 0 for any. */
-  readonly maxFileBytes: number
+/** Code ready to travel. */
+interface PackedCode {
+  readonly name: string
+  readonly code: Code
 }
+
+/** A computation ready to travel. */
+export interface Packed extends PackedCode {
+  readonly depends: Depends.Packed
+  /** Classes whose instances arrive as such, at both ends. */
+  readonly classes: ClassTable.ClassTable | undefined
+  readonly lifecycle: Lifecycle | undefined
+  /** Files that it takes along; undefined for none. */
+  readonly files: DependFiles.LocalFiles | undefined
+  /** Encoded; undefined for none. */
+  readonly setupArgs: Uint8Array | undefined
+}
+
+/** What code can use of what goes along. */
+interface Available {
+  readonly depends: Depends.Packed
+  readonly classes: ClassTable.ClassTable | undefined
+}
+
+const encodeFor = (
+  what: string,
+  encode: () => Uint8Array
+): Effect.Effect<Uint8Array, NotCloneable> =>
+  Effect.try({
+    try: encode,
+    catch: (cause) => {
+      if (!(cause instanceof Values.NotCloneable)) throw cause
+      return new NotCloneable({ what, path: cause.path, type: cause.type })
+    }
+  })
 
 const packFunction = Effect.fnUntraced(function*(
   fn: AnyFunction,
-  captures: Record<string, unknown>
-): Effect.fn.Return<Packed, ComputationError> {
-  const { name, source } = yield* FunctionSource.analyse(fn, { captures })
-  const encoded = yield* Effect.try({
-    try: () => Values.encode(captures),
-    catch: (cause) => {
-      if (!(cause instanceof Values.NotCloneable)) throw cause
-      return new NotCloneable({ what: `captures of ${name}`, path: cause.path, type: cause.type })
-    }
-  })
+  captures: Record<string, unknown>,
+  { classes, depends }: Available
+): Effect.fn.Return<PackedCode, ComputationError> {
+  const { name, source } = yield* FunctionSource.analyse(fn, { captures, depends: depends.names })
+  const encoded = yield* encodeFor(`captures of ${name}`, () => Values.encode(captures, "value", classes))
   return { name, code: { _tag: "FunctionCode", source, captures: encoded } }
 })
 
@@ -159,15 +189,21 @@ const isMainProgram = (module: URL | string): boolean => {
 }
 
 const packModule = Effect.fnUntraced(function*(
-  computation: ModuleComputation<AnyFunction>
-): Effect.fn.Return<Packed, ComputationError> {
+  computation: ModuleComputation<AnyFunction>,
+  { depends }: Available
+): Effect.fn.Return<PackedCode, ComputationError> {
   const { exportName, module } = computation
   if (isMainProgram(module)) return yield* new ModuleIsProgram({ module: String(module) })
-  const { code } = yield* ModuleBundle.bundle({ module, exportName })
+  const { code } = yield* ModuleBundle.bundle({
+    module,
+    exportName,
+    classNames: depends.definitions.filter(({ kind }) => kind === "class").map(({ name }) => name),
+    importable: depends.modules.map(({ name }) => name)
+  })
   return { name: exportName, code: { _tag: "ModuleCode", code, exportName } }
 })
 
-const packProgram = Effect.fnUntraced(function*(path: string): Effect.fn.Return<Packed, ComputationError> {
+const packProgram = Effect.fnUntraced(function*(path: string): Effect.fn.Return<PackedCode, ComputationError> {
   const found = yield* Program.resolve(path)
   return {
     name: found.name,
@@ -192,28 +228,60 @@ const sizeOf = (code: Code): number => {
   }
 }
 
+/** Bytes that everything takes on its way. */
+const totalOf = ({ code, depends, lifecycle, setupArgs }: Omit<Packed, "name" | "classes" | "files">): number => {
+  const { cleanup, setup, setupSlot } = lifecycle ?? {}
+  let size = setupArgs?.length ?? 0
+  for (const one of [code, setup, setupSlot, cleanup]) size += one === undefined ? 0 : sizeOf(one)
+  for (const { source } of depends.definitions) size += source.length
+  for (const one of depends.modules) size += one.code.length
+  return size
+}
+
+const packLifecycle = Effect.fnUntraced(function*(
+  around: Around,
+  available: Available
+): Effect.fn.Return<Lifecycle | undefined, ComputationError> {
+  const code: { setup?: Code; setupSlot?: Code; cleanup?: Code } = {}
+  for (const role of ["setup", "setupSlot", "cleanup"] as const) {
+    const input = around[role]
+    if (input !== undefined) code[role] = (yield* packAny(input, available)).code
+  }
+  return Object.keys(code).length === 0 ? undefined : { ...code, timeoutMillis: around.setupTimeoutMillis }
+})
+
 /** Makes a computation ready to travel; what is wrong with it is found here, before anything is sent. */
 export const pack = Effect.fnUntraced(function*(
   computation: Input,
-  options: PackOptions = { depends: [], maxFileBytes: 0 }
+  around: Around,
+  maxFileBytes: number
 ): Effect.fn.Return<Packed, ComputationError> {
-  const packed = yield* packAny(computation)
-  const sizeBytes = sizeOf(packed.code)
+  const paths = around.depends.filter(Depends.isPath)
+  const depends = yield* Depends.pack(around.depends.filter((entry) => !Depends.isPath(entry)))
+  const available = { depends, classes: ClassTable.make(depends.classes) }
+  const { code, name } = yield* packAny(computation, available)
+  const lifecycle = yield* packLifecycle(around, available)
+  const { classes } = available
+  const setupArgs = around.setupArgs.length === 0
+    ? undefined
+    : yield* encodeFor("setupArgs", () => Values.encodeArgs(around.setupArgs, classes))
+  const packed = { code, depends, lifecycle, setupArgs }
+  const sizeBytes = totalOf(packed)
   if (sizeBytes > maxCodeBytes) {
-    return yield* new ComputationTooLarge({ computation: packed.name, sizeBytes, limitBytes: maxCodeBytes })
+    return yield* new ComputationTooLarge({ computation: name, sizeBytes, limitBytes: maxCodeBytes })
   }
-  if (options.depends.length === 0) return packed
-  return { ...packed, files: yield* DependFiles.gather(options.depends, options.maxFileBytes) }
+  const files = paths.length === 0 ? undefined : yield* DependFiles.gather(paths, maxFileBytes)
+  return { ...packed, name, classes, files }
 })
 
-const packAny = (computation: Input): Effect.Effect<Packed, ComputationError> => {
-  if (typeof computation === "function") return packFunction(computation, {})
+const packAny = (computation: Input, available: Available): Effect.Effect<PackedCode, ComputationError> => {
+  if (typeof computation === "function") return packFunction(computation, {}, available)
   if (typeof computation === "string") return packProgram(computation)
   switch (computation?._tag) {
     case "FunctionComputation":
-      return packFunction(computation.function, computation.captures)
+      return packFunction(computation.function, computation.captures, available)
     case "ModuleComputation":
-      return packModule(computation)
+      return packModule(computation, available)
     case "ProgramComputation":
       return packProgram(computation.program)
   }

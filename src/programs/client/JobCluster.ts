@@ -3,7 +3,7 @@
  * effect, `map` is a stream, interruption kills the work on the node.
  */
 import { type Duration, Effect, Exit, Layer, Pull, Result, Scope, Stream } from "effect"
-import type { ClusterClosed, InvalidOption, NodeNotReady, UnknownNode } from "../../domain/ClusterError.ts"
+import { type ClusterClosed, InvalidOption, type NodeNotReady, type UnknownNode } from "../../domain/ClusterError.ts"
 import type { ComputationError } from "../../domain/ComputationError.ts"
 import type { JobError } from "../../domain/JobError.ts"
 import type { CannotStart, ComputationRefused, NodeUnreachable, ShutdownRefused } from "../../domain/NodeError.ts"
@@ -313,13 +313,22 @@ const fromStream = Effect.fnUntraced(function*<I, E>(
 export const submission = (
   core: ClusterCore.ClusterCore,
   options: ClusterOptions.JobOptions
-): Result.Result<ClusterCore.Submission, InvalidOption> =>
-  Result.map(ClusterOptions.timeoutOf(options.timeout, core.timeoutMillis), (timeoutMillis) => ({
-    flags: 0,
-    timeoutMillis,
-    id: options.id,
-    signal: options.signal
-  }))
+): Result.Result<ClusterCore.Submission, ClusterCore.SubmitError> =>
+  Result.gen(function*() {
+    const entries = yield* ClusterOptions.listed("depends", options.depends)
+    if (entries.length > 0 && core.isProgram) {
+      return yield* Result.fail(
+        new InvalidOption({ option: "depends", reason: "jobs of a program take no functions and classes" })
+      )
+    }
+    return {
+      flags: 0,
+      timeoutMillis: yield* ClusterOptions.timeoutOf(options.timeout, core.timeoutMillis),
+      id: options.id,
+      signal: options.signal,
+      depends: entries.length === 0 ? undefined : yield* core.packDepends(entries)
+    }
+  })
 
 /** The job behind the object that a user holds; undefined for an object of somebody else's. */
 const innerOf = (job: Job<unknown>): ClusterJob | undefined => inner in job ? job[inner] as ClusterJob : undefined
@@ -380,10 +389,10 @@ const fromCore = <Params extends ReadonlyArray<unknown>, A, P>(
     map: (inputs, mapOptions = {}) =>
       Stream.fromPull(
         Effect.gen(function*() {
-          const { timeoutMillis } = yield* Effect.fromResult(checked)
+          const how = yield* Effect.fromResult(checked)
           return yield* MapItems.make<unknown, A, never>(
             core,
-            timeoutMillis,
+            how,
             (yield* sourceOf(inputs)) as MapItems.Source<unknown, never>,
             mapOptions
           )
@@ -435,7 +444,7 @@ export const makeWith = Effect.fnUntraced(function*<const C extends Input>(
   options: ClusterOptions.ClusterOptions = {}
 ): Effect.fn.Return<JobCluster<Args<C>, Success<C>, Provisional<C>>, MakeError, Scheduler | Scope.Scope> {
   const checked = yield* Effect.fromResult(ClusterOptions.check(options))
-  const packed = yield* pack(computation, checked)
+  const packed = yield* pack(computation, checked.around, checked.maxFileBytes)
   yield* Effect.fromResult(ClusterOptions.checkFor(checked, packed.code))
   const scope = yield* Scope.fork(yield* Effect.scope)
   const core = yield* ClusterCore.make(packed, checked, listeners).pipe(Scope.provide(scope))
@@ -448,7 +457,7 @@ export const open = Effect.fnUntraced(function*(
   options: ClusterOptions.CheckedOptions,
   told: ClusterCore.Listeners
 ): Effect.fn.Return<ClusterCore.ClusterCore, MakeError, Scope.Scope> {
-  const packed = yield* pack(computation, options)
+  const packed = yield* pack(computation, options.around, options.maxFileBytes)
   yield* Effect.fromResult(ClusterOptions.checkFor(options, packed.code))
   const context = yield* Layer.build(Dispy.layerChecked(options, told.isBackground))
   return yield* ClusterCore.make(packed, options, told).pipe(Effect.provideContext(context))

@@ -12,7 +12,7 @@ import { Cause, Effect, Exit, Latch, type Pull, Result, type Scope } from "effec
 import type { NonEmptyReadonlyArray } from "effect/Array"
 import type { JobError } from "../../domain/JobError.ts"
 import { JobFlags } from "../../domain/wire/Entries.ts"
-import type { ClusterCore, SubmitError } from "./ClusterCore.ts"
+import type { ClusterCore, Submission, SubmitError } from "./ClusterCore.ts"
 import { type ClusterJob, onOutcome } from "./ClusterJob.ts"
 import * as Outcomes from "./Outcomes.ts"
 
@@ -82,7 +82,9 @@ const resultOf = <A>(core: ClusterCore, job: ClusterJob): ChunkResult<A> => {
   const [values, failures] = value as [Array<A>, Array<[number, Uint8Array]>]
   const failed = failures[0]
   if (failed === undefined) return Exit.succeed(values)
-  return Exit.fail(Outcomes.failure(`item ${(job.id as number) + failed[0]}`, core.addressOf(job), failed[1]))
+  return Exit.fail(
+    Outcomes.failure(`item ${(job.id as number) + failed[0]}`, core.addressOf(job), failed[1], job.classes)
+  )
 }
 
 /**
@@ -91,7 +93,7 @@ const resultOf = <A>(core: ClusterCore, job: ClusterJob): ChunkResult<A> => {
  */
 export const make = Effect.fnUntraced(function*<I, A, E>(
   core: ClusterCore,
-  timeoutMillis: number,
+  { depends, timeoutMillis }: Pick<Submission, "timeoutMillis" | "depends">,
   source: Source<I, E>,
   options: MapOptions
 ): Effect.fn.Return<Pull.Pull<NonEmptyReadonlyArray<A>, E | JobError | SubmitError>, never, Scope.Scope> {
@@ -127,6 +129,7 @@ export const make = Effect.fnUntraced(function*<I, A, E>(
       timeoutMillis,
       id: chunk.first,
       signal: undefined,
+      depends,
       isItem: true
     })
     if (Result.isFailure(submitted)) {

@@ -11,6 +11,7 @@ import {
 } from "../../domain/JobError.ts"
 import { Outcome, type ReplyFields, ReplyFlags } from "../../domain/wire/Entries.ts"
 import { decodeSlotDeath } from "../../domain/wire/SlotDeath.ts"
+import type { ClassTable } from "../../slot/ClassTable.ts"
 import * as Values from "../../slot/Values.ts"
 import { type ClusterJob, type JobOutcome, nameOf } from "./ClusterJob.ts"
 
@@ -24,6 +25,7 @@ const framesOf = (stack: string): string => stack.slice(Math.max(0, stack.search
 /** What was thrown, made anew: an Error with its fields and causes, or the value. */
 const thrownOf = (thrown: ReturnType<typeof Values.decodeError>): unknown => {
   if (!thrown.isError) return thrown.value
+  if (thrown.instance !== undefined) return thrown.instance
   const cause = thrown.cause === undefined ? {} : { cause: thrownOf(thrown.cause) }
   const error = thrown.errors.length > 0
     ? new AggregateError(thrown.errors.map(thrownOf), thrown.message, cause)
@@ -34,8 +36,13 @@ const thrownOf = (thrown: ReturnType<typeof Values.decodeError>): unknown => {
 }
 
 /** The error that a job's computation threw, as its user gets it. */
-export const failure = (jobId: unknown, node: string, encoded: Uint8Array): JobFailed => {
-  const thrown = Values.decodeError(encoded)
+export const failure = (
+  jobId: unknown,
+  node: string,
+  encoded: Uint8Array,
+  classes: ClassTable | undefined
+): JobFailed => {
+  const thrown = Values.decodeError(encoded, classes)
   const error = new JobFailed({
     jobId,
     node,
@@ -50,16 +57,17 @@ export const failure = (jobId: unknown, node: string, encoded: Uint8Array): JobF
 }
 
 /** The value of an encoded result; throws for bytes that are none. */
-export const valueOf = (result: Uint8Array): unknown => result.length === 0 ? undefined : Values.decode(result)
+export const valueOf = (result: Uint8Array, classes: ClassTable | undefined): unknown =>
+  result.length === 0 ? undefined : Values.decode(result, classes)
 
 /** The end of an output, short enough for a message. */
 const lastLines = (text: string): string => text.trimEnd().split("\n").slice(-3).join("\n").slice(-500)
 
 /** What a job that was asked to end returned for an answer. */
-const partialOf = (reply: ReplyFields): { readonly partialResult?: unknown } => {
+const partialOf = (reply: ReplyFields, classes: ClassTable | undefined): { readonly partialResult?: unknown } => {
   if ((reply.flags & ReplyFlags.partialResult) === 0) return {}
   try {
-    return { partialResult: valueOf(reply.result) }
+    return { partialResult: valueOf(reply.result, classes) }
   } catch {
     // Damaged bytes are no partial result; the outcome itself is known.
     return {}
@@ -72,20 +80,20 @@ const errorOf = (job: ClusterJob, node: string, reply: ReplyFields): JobError | 
     case Outcome.succeeded:
       return undefined
     case Outcome.failed:
-      return failure(jobId, node, reply.result)
+      return failure(jobId, node, reply.result, job.classes)
     case Outcome.slotDied: {
       const { exitCode, lastStderr, reason, signal } = decodeSlotDeath(reply.result)
       const last = lastStderr === "" ? lastLines(textOf(reply.stderr)) : lastStderr
       return new JobCrashed({ jobId, node, reason, exitCode, signal, lastStderr: last })
     }
     case Outcome.timedOut:
-      return new JobTimedOut({ jobId, node, timeoutMillis: job.timeoutMillis, ...partialOf(reply) })
+      return new JobTimedOut({ jobId, node, timeoutMillis: job.timeoutMillis, ...partialOf(reply, job.classes) })
     case Outcome.cancelled:
       return new JobCancelled({
         jobId,
         node: reply.startMillis === 0 ? "" : node,
         reason: job.cancelReason,
-        ...partialOf(reply)
+        ...partialOf(reply, job.classes)
       })
     case Outcome.notCloneable:
       return new ResultNotSendable({ jobId, node, reason: Values.decodeError(reply.result).message })
@@ -101,7 +109,7 @@ const errorOf = (job: ClusterJob, node: string, reply: ReplyFields): JobError | 
 /** A value that does not decode comes from a broken or hostile node: the job has an error instead. */
 const decoded = (job: ClusterJob, node: string, bytes: Uint8Array): Pick<JobOutcome, "value" | "error"> => {
   try {
-    return { value: valueOf(bytes), error: undefined }
+    return { value: valueOf(bytes, job.classes), error: undefined }
   } catch (cause) {
     const reason = `its bytes are damaged: ${cause instanceof Error ? cause.message : String(cause)}`
     return { value: undefined, error: new ResultNotSendable({ jobId: nameOf(job), node, reason }) }

@@ -245,9 +245,7 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
     const scope = runtime.runSync(Scope.fork(this.#lifetime.scope))
     const pull = runtime.runSync(
       JobCluster.fromReader(InputReader.make(inputs)).pipe(
-        Effect.flatMap((source) =>
-          MapItems.make<I, A, never>(this.#core, this.#submission.timeoutMillis, source, mapOptions)
-        ),
+        Effect.flatMap((source) => MapItems.make<I, A, never>(this.#core, this.#submission, source, mapOptions)),
         Scope.provide(scope)
       )
     )

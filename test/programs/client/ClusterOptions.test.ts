@@ -7,6 +7,15 @@ describe("cluster options", () => {
     const { nodes, ...rest } = Result.getOrThrow(ClusterOptions.check({}))
     expect(nodes.map(({ target }) => target)).toEqual([{ _tag: "Local" }])
     expect(rest).toEqual({
+      around: {
+        depends: [],
+        setup: undefined,
+        setupSlot: undefined,
+        cleanup: undefined,
+        setupArgs: [],
+        setupTimeoutMillis: 600_000
+      },
+      keepFiles: false,
       isListed: false,
       nodePort: 51348,
       pulseMillis: undefined,
@@ -15,9 +24,7 @@ describe("cluster options", () => {
       timeoutMillis: 0,
       isReentrant: false,
       limits: { graceMillis: 1000, outputLimitBytes: 1024 * 1024 },
-      depends: [],
       destPath: undefined,
-      keepFiles: false,
       maxFileBytes: 0,
       filesDirectory: process.cwd(),
       onFile: undefined,
@@ -50,6 +57,11 @@ describe("cluster options", () => {
     [{ depends: "a.txt" as never }, "depends", "list of paths"],
     [{ depends: [new URL("https://example.org/x")] }, "depends", "not a path"],
     [{ timeout: 0 }, "timeout", "no time"],
+    [{ depends: "data.csv" }, "depends", "it is a list"],
+    [{ setup: 5 }, "setup", "it is a function"],
+    [{ setupArgs: 5 }, "setupArgs", "it is a list"],
+    [{ setupTimeout: 0 }, "setupTimeout", "more than 0"],
+    [{ cleanup: "yes" }, "cleanup", "it is a function"],
     [{ timeout: "soon" }, "timeout", "\"soon\" is not a duration"],
     [{ timeout: "60 days" }, "timeout", "49 days"],
     [{ grace: -1 }, "grace", "not a duration"],

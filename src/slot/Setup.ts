@@ -1,0 +1,35 @@
+/**
+ * Runs the `setup` or `cleanup` of a computation in the process that it is called in, and says what `setup` left: what
+ * it returned, and the globals that it made. Executors that run jobs in threads call it in the process of the threads.
+ */
+import type { LifecycleRun } from "../domain/wire/SlotFrames.ts"
+import * as JobGlobal from "./JobGlobal.ts"
+import * as Load from "./Load.ts"
+import * as Stack from "./Stack.ts"
+import * as Surroundings from "./Surroundings.ts"
+
+/** What is there after `setup`. */
+export interface SetUp {
+  readonly state: Surroundings.State
+  /** With which the state is encoded. */
+  readonly classes: Surroundings.Surroundings["classes"]
+}
+
+/** Runs it; throws what it threw, or why it counts as failed. `state` is what `setup` left, where that is in memory. */
+export const run = async (told: LifecycleRun, state?: Surroundings.State): Promise<SetUp> => {
+  process.chdir(told.directory)
+  const { around, call } = await Load.loadCode(told.code, told, told.role === "setup" ? Surroundings.noState : state)
+  JobGlobal.installOutside(told, around.shared)
+  const before = new Set(Object.getOwnPropertyNames(globalThis))
+  const shared = await Load.callSetup(call, told.argsPath, around.classes)
+  return { state: { shared, globals: Surroundings.newGlobals(before) }, classes: around.classes }
+}
+
+/** Runs `setup` in the process of the threads, which share what it leaves. */
+export const runInHost = async (told: LifecycleRun): Promise<Surroundings.State> => {
+  try {
+    return (await run(told)).state
+  } catch (error) {
+    throw new Load.LoadError(`setup failed: ${Stack.describe(error)}`)
+  }
+}
