@@ -27,6 +27,8 @@ export const steps = {
   roundTrip: () => import("./dispy/roundTrip.ts"),
   schedulerCore: () => import("./dispy/schedulerCore.ts"),
   start: () => import("./dispy/start.ts"),
+  bulk: () => import("./dispy/bulk.ts"),
+  pump: () => import("./anchors/pump.ts"),
   values: () => import("./dispy/values.ts")
 } satisfies Record<string, () => Promise<Step>>
 

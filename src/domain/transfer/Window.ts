@@ -77,13 +77,7 @@ export const forgotten = (window: Window, bytes: number): void => {
   window.inFlight = Math.max(0, window.inFlight - bytes)
 }
 
-const observe = (window: Window, bytes: number, delay: number, now: number): void => {
-  if (now - window.baseSince >= baseMillis) {
-    window.lastBase = window.base
-    window.base = Infinity
-    window.baseSince = now
-  }
-  window.base = Math.min(window.base, delay)
+const deliver = (window: Window, bytes: number, now: number): void => {
   window.delivered += bytes
   const elapsed = now - window.bucketSince
   if (elapsed < bucketMillis) return
@@ -93,11 +87,25 @@ const observe = (window: Window, bytes: number, delay: number, now: number): voi
   window.bucketSince = now
 }
 
-/** Bytes were acknowledged, the last of them `delay` milliseconds after they were sent. */
-export const acknowledged = (window: Window, bytes: number, delay: number, now: number): void => {
+const observe = (window: Window, delay: number, now: number): void => {
+  if (now - window.baseSince >= baseMillis) {
+    window.lastBase = window.base
+    window.base = Infinity
+    window.baseSince = now
+  }
+  window.base = Math.min(window.base, delay)
+}
+
+/**
+ * Bytes were acknowledged, the last whole piece of them `delay` milliseconds after it was sent; undefined when they end
+ * within the first piece.
+ */
+export const acknowledged = (window: Window, bytes: number, delay: number | undefined, now: number): void => {
   const wasFull = window.inFlight >= window.size / 2
   forgotten(window, bytes)
-  observe(window, bytes, delay, now)
+  deliver(window, bytes, now)
+  if (delay === undefined) return
+  observe(window, delay, now)
   const base = Math.min(window.base, window.lastBase)
   const queue = Math.max(0, delay - base)
   const offset = Math.max(-0.5, (queueMillis - queue) / queueMillis)

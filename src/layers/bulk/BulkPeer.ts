@@ -175,16 +175,16 @@ const onAcknowledge = (peer: BulkPeer, payload: Uint8Array): boolean => {
   const total = new DataView(payload.buffer, payload.byteOffset, 8).getFloat64(0, true)
   if (!(total >= peer.acknowledged && total <= peer.sent)) return false
   const time = now()
-  let at = time
+  let delay: number | undefined
   const { records } = peer
   while (peer.firstRecord < records.length && records[peer.firstRecord]!.end <= total) {
-    at = records[peer.firstRecord++]!.at
+    delay = time - records[peer.firstRecord++]!.at
   }
   if (peer.firstRecord > 1024 || peer.firstRecord === records.length) {
     records.splice(0, peer.firstRecord)
     peer.firstRecord = 0
   }
-  Window.acknowledged(peer.shared.window, total - peer.acknowledged, time - at, time)
+  Window.acknowledged(peer.shared.window, total - peer.acknowledged, delay, time)
   peer.acknowledged = total
   wake(peer.shared)
   return true

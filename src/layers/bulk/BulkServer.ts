@@ -19,7 +19,7 @@ export interface Admission {
   /** What it must be, if that is known before. */
   readonly sha256: string | undefined
   /** Puts the finished file to its place; throws what is wrong. */
-  readonly accept: () => void
+  readonly accept: (temporary: string) => void
 }
 
 /** Content that a client may have. */
@@ -63,6 +63,8 @@ export interface BulkLease {
   readonly admit: (header: BulkFrames.PutHeader) => Admission
   /** Throws a `Refusal`. */
   readonly offering: (header: BulkFrames.GetHeader) => Offering
+  /** What a client reads of an error of the file system. */
+  readonly describe: (error: unknown) => string
   /** Removes a temporary file. */
   readonly discard: (temporary: string) => void
 }
@@ -106,13 +108,11 @@ const decodePut = decoder(BulkFrames.PutHeader)
 const decodeGet = decoder(BulkFrames.GetHeader)
 const decodeDone = decoder(BulkFrames.Done)
 
-const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
-
 const fail = (server: Server, id: number, error: unknown): void => {
   const limitBytes = error instanceof Refusal ? error.limitBytes : undefined
   BulkPeer.sendJson(server.peer, BulkFrames.Frame.failed, {
     id,
-    reason: messageOf(error).slice(0, 4000),
+    reason: (error instanceof Refusal ? error.message : server.lease.describe(error)).slice(0, 4000),
     ...(limitBytes === undefined ? {} : { limitBytes })
   })
 }
@@ -181,7 +181,7 @@ const finish = async (server: Server, { admission, header, sink }: Incoming, tol
     if (!sha256.equals(told) || (admission.sha256 !== undefined && admission.sha256 !== hash)) {
       throw new Refusal("its content is not what was announced (SHA-256 differs); it was thrown away")
     }
-    admission.accept()
+    admission.accept(admission.temporary)
     BulkPeer.sendJson(server.peer, BulkFrames.Frame.done, { id: header.id })
   } catch (error) {
     server.lease.discard(admission.temporary)

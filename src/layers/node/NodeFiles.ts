@@ -340,8 +340,8 @@ const admitFile = (files: NodeFiles, hold: Hold, { sizeBytes, target }: BulkFram
     case "Dependency": {
       const entry = hold.missing.get(target.path)
       if (entry === undefined || entry.sizeBytes !== sizeBytes) throw new Refusal("this file was not asked for")
-      const accept = (): void => {
-        FileTree.place(tree.directory, entry.path, temporary, { mode: entry.mode })
+      const accept = (from: string): void => {
+        FileTree.place(tree.directory, entry.path, from, { mode: entry.mode })
         remember(files, tree, entry)
         hold.missing.delete(entry.path)
         settle(files, hold, entry.sha256)
@@ -352,14 +352,14 @@ const admitFile = (files: NodeFiles, hold: Hold, { sizeBytes, target }: BulkFram
       const wrong = RelativePath.problem(target.path) ?? (target.path.includes("/") ? "it is no base name" : undefined)
       if (wrong !== undefined) throw new Refusal(`the file name is refused: ${wrong}`)
       checkSize(files, `file ${target.path}`, sizeBytes)
-      const accept = (): void => {
-        FileTree.place(tree.directory, target.path, temporary, target)
+      const accept = (from: string): void => {
+        FileTree.place(tree.directory, target.path, from, target)
         tree.placed.delete(target.path)
       }
       return { temporary, sha256: undefined, accept }
     }
     case "Arguments": {
-      const accept = (): void => fs.renameSync(temporary, path.join(hold.values, argumentsName(target)))
+      const accept = (from: string): void => fs.renameSync(from, path.join(hold.values, argumentsName(target)))
       return { temporary, sha256: undefined, accept }
     }
   }
@@ -377,7 +377,7 @@ const admit = (files: NodeFiles, lease: Lease, header: BulkFrames.PutHeader): Ad
   const hold = lease.holds.get(header.computationId)
   if (hold === undefined) throw new Refusal("the computation is not open")
   const admission = saidWell(() => admitFile(files, hold, header))
-  return { ...admission, accept: () => saidWell(admission.accept) }
+  return { ...admission, accept: (from) => saidWell(() => admission.accept(from)) }
 }
 
 const offeringOf = (hold: Hold, { source }: BulkFrames.GetHeader): Offering => {
@@ -409,6 +409,7 @@ export const openLease = (files: NodeFiles, leaseId: string, clientName: string)
     receiving: new Map(),
     admit: (header) => admit(files, lease, header),
     offering: (header) => offering(lease, header),
+    describe: (error) => `${messageOf(error)} in ${files.trees.run}${adviceOf(error)}`,
     discard
   }
   files.leases.set(leaseId, lease)
