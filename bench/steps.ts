@@ -28,7 +28,6 @@ export const steps = {
   schedulerCore: () => import("./dispy/schedulerCore.ts"),
   start: () => import("./dispy/start.ts"),
   bulk: () => import("./dispy/bulk.ts"),
-  pump: () => import("./anchors/pump.ts"),
   values: () => import("./dispy/values.ts")
 } satisfies Record<string, () => Promise<Step>>
 

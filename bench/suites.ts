@@ -301,6 +301,74 @@ const provisional: Suite = {
   ]
 }
 
+const bulkAnchor = { title: "raw socket pumping zeros", value: "socket.throughput" } as const
+
+const bulk: Suite = {
+  name: "bulk",
+  rounds: 3,
+  steps: ["socket", "bulk"],
+  figures: [
+    {
+      title: "file of 100 MB to a node, SHA-256 on both sides",
+      unit: "MiB/s",
+      value: "bulk.put100",
+      anchor: bulkAnchor,
+      goal: ["ratio", ">=", 0.4],
+      aim: ["ratio", ">=", 0.7]
+    },
+    {
+      title: "file of 100 MB from a job",
+      unit: "MiB/s",
+      value: "bulk.get100",
+      anchor: bulkAnchor,
+      goal: ["ratio", ">=", 0.4],
+      aim: ["ratio", ">=", 0.7]
+    },
+    {
+      title: "file of 1 GB to a node",
+      unit: "MiB/s",
+      value: "bulk.put1000",
+      anchor: bulkAnchor,
+      goal: ["ratio", ">=", 0.4],
+      aim: ["ratio", ">=", 0.7]
+    },
+    {
+      title: "file of 1 GB from a job",
+      unit: "MiB/s",
+      value: "bulk.get1000",
+      anchor: bulkAnchor,
+      goal: ["ratio", ">=", 0.4],
+      aim: ["ratio", ">=", 0.7]
+    },
+    { title: "SHA-256 alone, one core", unit: "MiB/s", value: "bulk.hash" },
+    { title: "writing new files to the disk, synced", unit: "MiB/s", value: "bulk.disk" },
+    {
+      title: "10,000 files of 10 KB in depends, to the open cluster",
+      unit: "/s",
+      value: "bulk.filesRate",
+      goal: ["value", ">=", 2000]
+    },
+    {
+      title: "bytes sent when the same content is transferred again",
+      unit: "bytes",
+      value: "bulk.againBytes",
+      goal: ["value", "<=", 0]
+    },
+    {
+      title: "argument of 200 MB to a job",
+      unit: "MiB/s",
+      value: "bulk.valueThere",
+      anchor: bulkAnchor
+    },
+    {
+      title: "result of 200 MB from a job",
+      unit: "MiB/s",
+      value: "bulk.valueBack",
+      anchor: bulkAnchor
+    }
+  ]
+}
+
 /** All suites, in the order of the table. */
 export const suites: ReadonlyArray<Suite> = [
   noop,
@@ -312,6 +380,7 @@ export const suites: ReadonlyArray<Suite> = [
   scheduler,
   programs,
   values,
+  bulk,
   provisional,
   kill
 ]

@@ -103,6 +103,14 @@ describe("concurrency", () => {
   })
 })
 
+describe("fileTransfer", () => {
+  it("brings a file to the jobs and their files back", async () => {
+    const { status, stderr, stdout } = await run("fileTransfer.ts")
+    expect(stdout).toBe("3 with a: apple, avocado, apricot\n2 with b: banana, blueberry\n1 with c: cherry\n")
+    expect([status, stderr.replaceAll(/^.*words-with-[abc]\.txt: \d+ bytes\n/gm, "")]).toEqual([0, ""])
+  })
+})
+
 /** Two daemons for an example, gone after it. */
 const withNodes = async (use: (addresses: ReadonlyArray<string>) => Promise<void>): Promise<void> => {
   const names = ["one", "two"]

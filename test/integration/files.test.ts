@@ -14,7 +14,7 @@ import { untilIdle } from "../support/Leftovers.ts"
 let home = ""
 let prefix = ""
 let daemon: Daemon
-const before = process.cwd()
+const startedIn = process.cwd()
 
 beforeEach(async () => {
   home = await mkdtemp(join(tmpdir(), "dispy-files-"))
@@ -27,7 +27,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await daemon.stop()
-  process.chdir(before)
+  process.chdir(startedIn)
   await rm(home, { recursive: true, force: true })
 })
 
@@ -343,5 +343,60 @@ describe("large values", () => {
       // What had started there may not run twice.
       expect([100_000_000, "NodeLost"]).toContain(outcome)
     }
+  })
+})
+
+const residentMiB = (pid: number, field: "VmRSS" | "VmHWM"): number =>
+  Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(fs.readFileSync(`/proc/${pid}/status`, "utf8"))?.[1]) / 1024
+
+/** How much a process grows at most from now on. A daemon that runs from its sources is larger than a built one. */
+const growthOf = (pid: number): () => number => {
+  fs.writeFileSync(`/proc/${pid}/clear_refs`, "5")
+  const before = residentMiB(pid, "VmRSS")
+  return () => residentMiB(pid, "VmHWM") - before
+}
+
+describe("memory", () => {
+  it(
+    "of a node grows by less than 90 MiB, to below 150, while a job prints 1 GiB, of which the limit is kept",
+    { timeout: 120_000 },
+    async () => {
+      await using cluster = await createJobCluster(async (mebibytes: number) => {
+        const chunk = "x".repeat(2 ** 20)
+        for (let i = 0; i < mebibytes; i++) process.stdout.write(chunk)
+      }, { nodes: daemon.address, outputLimit: 100_000 })
+      await cluster.run(1)
+      const growth = growthOf(daemon.pid)
+      const job = cluster.submit(1024)
+      await job.result()
+      expect(job.stdout!.length).toBeLessThan(101_000)
+      expect(job.stdout).toMatch(/bytes/)
+      expect(growth()).toBeLessThan(90)
+    }
+  )
+
+  it("of a node stays flat while a value of 200 MB goes there and another comes back", async () => {
+    await using cluster = await createJobCluster((bytes: Uint8Array) => bytes, { nodes: daemon.address })
+    await cluster.run(new Uint8Array(2_000_000))
+    const growth = growthOf(daemon.pid)
+    const bytes = new Uint8Array(200_000_000)
+    expect((await cluster.run(bytes)).length).toBe(200_000_000)
+    expect(growth()).toBeLessThan(100)
+  })
+
+  it("of a client has room for a queue of many large arguments: beyond 256 MiB they wait on the disk", async () => {
+    // 400 jobs of 1 MiB here; 10,000 take the same way.
+    await using cluster = await createJobCluster((bytes: Uint8Array) => bytes, { nodes: daemon.address })
+    await cluster.run(new Uint8Array(1))
+    const bytes = randomBytes(2 ** 20)
+    const spilled = () => fs.readdirSync(tmpdir()).filter((name) => name.startsWith("dispy-arguments-"))
+    const before = new Set(spilled())
+    const jobs = Array.from({ length: 400 }, () => cluster.submit(bytes))
+    const [directory] = spilled().filter((name) => !before.has(name))
+    expect(fs.readdirSync(join(tmpdir(), directory!)).length).toBeGreaterThan(100)
+    let sum = 0
+    for (const job of jobs) sum += (await job.result()).length
+    expect(sum).toBe(400 * 2 ** 20)
+    await vi.waitFor(() => expect(fs.readdirSync(join(tmpdir(), directory!))).toEqual([]))
   })
 })
