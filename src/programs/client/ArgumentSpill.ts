@@ -7,6 +7,7 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import type { HeldArguments } from "../../domain/scheduler/JobRecord.ts"
+import * as ProcessName from "../../layers/files/ProcessName.ts"
 
 /** Bytes of arguments that wait in memory, over all clusters of the process. */
 export const heldBytes = 256 * 1024 * 1024
@@ -18,9 +19,25 @@ let held = 0
 let directory = ""
 let last = 0
 
+const prefix = "dispy-arguments-"
+
+/** Removes what processes left that were killed. */
+const removeStale = (): void => {
+  for (const name of fs.readdirSync(os.tmpdir())) {
+    const owner = /^dispy-arguments-(\d+-\d+)-/.exec(name)?.[1]
+    if (owner === undefined || !ProcessName.isStale(owner)) continue
+    try {
+      fs.rmSync(path.join(os.tmpdir(), name), { recursive: true, force: true })
+    } catch {
+      // It is another user's.
+    }
+  }
+}
+
 const makeDirectory = (): string => {
   if (directory === "") {
-    directory = fs.mkdtempSync(path.join(os.tmpdir(), "dispy-arguments-"))
+    removeStale()
+    directory = fs.mkdtempSync(path.join(os.tmpdir(), `${prefix}${ProcessName.own()}-`))
     process.once("exit", () => fs.rmSync(directory, { recursive: true, force: true }))
   }
   return directory
@@ -34,12 +51,13 @@ export const hold = (encoded: Uint8Array): HeldArguments | undefined => {
     held += sizeBytes
     return { path: "", sizeBytes }
   }
-  const file = path.join(makeDirectory(), String(++last))
+  let file = ""
   try {
+    file = path.join(makeDirectory(), String(++last))
     fs.writeFileSync(file, encoded, { flag: "wx", mode: 0o600 })
   } catch {
     // Without room on the disk memory has to do.
-    fs.rmSync(file, { force: true })
+    if (file !== "") fs.rmSync(file, { force: true })
     held += sizeBytes
     return { path: "", sizeBytes }
   }
