@@ -4,7 +4,7 @@
  * The state lives in module variables: a class instance per call would cost more than a small value does. Getters of
  * the user's objects run in the middle, and one may encode something itself: `encode` then puts its state aside.
  */
-import { inspect, types } from "node:util"
+import { types } from "node:util"
 import type { ClassEntry, ClassTable } from "./ClassTable.ts"
 import {
   Body,
@@ -22,6 +22,7 @@ import {
   Tag,
   views
 } from "./ValueFormat.ts"
+import { foreignType, isDense, isDomException, isInstance, ownData, unbox } from "./ValueKinds.ts"
 import {
   begin,
   end,
@@ -344,11 +345,6 @@ const defer = (value: object): boolean => {
   return true
 }
 
-/** Whether an object is written by its properties, like an instance of a class of the user. */
-const isInstance = (value: object): boolean =>
-  !(ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value) || types.isNativeError(value) || types.isDate(value) ||
-    types.isRegExp(value) || types.isBoxedPrimitive(value) || isDomException(value)) && foreignType(value) === undefined
-
 const writeLater = (containers: ReadonlyArray<object>): void => {
   isLater = true
   // Writing one may add others at the end.
@@ -406,20 +402,6 @@ const addKeys = (keys: ReadonlyArray<string>): void => {
   list.keys = keys
   list.index = -1
 }
-
-/**
- * Whether an array has an element at every index and no other properties. Listing the keys of a long array costs more
- * than writing it; `inspect` with no elements to show tells in constant time whether there is anything beside them.
- */
-const isDense = (value: ReadonlyArray<unknown>): boolean => {
-  const length = value.length
-  if (length > 50 && !value.includes(undefined) && inspect(value, inspectOptions) === `[ ... ${length} more items ]`) {
-    return true
-  }
-  const keys = Object.keys(value)
-  return keys.length === length && (length === 0 || keys[length - 1] === String(length - 1))
-}
-const inspectOptions = { maxArrayLength: 0, depth: 0, customInspect: false, breakLength: Infinity }
 
 const writeArray = (value: ReadonlyArray<unknown>): void => {
   const length = value.length
@@ -488,15 +470,6 @@ const writeOther = (value: object): void => {
   writeProperties(value)
 }
 
-const unbox = (value: object): unknown =>
-  types.isNumberObject(value)
-    ? Number.prototype.valueOf.call(value)
-    : types.isStringObject(value)
-    ? String.prototype.valueOf.call(value)
-    : types.isBooleanObject(value)
-    ? Boolean.prototype.valueOf.call(value)
-    : BigInt.prototype.valueOf.call(value)
-
 const writeMap = (value: Map<unknown, unknown>): void => {
   // A getter may change the map meanwhile, so the number of entries is that of a copy.
   const entries = Array.from(Map.prototype.entries.call(value))
@@ -524,9 +497,6 @@ const writeSet = (value: Set<unknown>): void => {
   depth--
 }
 
-const isDomException = (value: object): value is DOMException =>
-  Object.prototype.toString.call(value) === "[object DOMException]"
-
 const writeError = (error: Error): void => {
   if (isDomException(error)) return writeDomException(error)
   const name = errorNames.indexOf(String(error.name))
@@ -548,11 +518,6 @@ const writeError = (error: Error): void => {
   trail[depth - 1] = "errors"
   if (errors) writeValue(errors.value)
   depth--
-}
-
-const ownData = (value: object, key: string): PropertyDescriptor | undefined => {
-  const found = Object.getOwnPropertyDescriptor(value, key)
-  return found !== undefined && "value" in found ? found : undefined
 }
 
 const writeDomException = (error: DOMException): void => {
@@ -611,45 +576,4 @@ const writeWhole = (buffer: ArrayBufferLike): void => {
   if (shared?.has(buffer)) return
   ;(shared ??= new Set()).add(buffer)
   throw new Restart()
-}
-
-/** Names of things which hold what another process does not have. Cloned as plain objects they would arrive empty. */
-const foreigners = new Set([
-  "AbortSignal",
-  "AsyncDisposableStack",
-  "AsyncGenerator",
-  "Blob",
-  "BroadcastChannel",
-  "CryptoKey",
-  "DisposableStack",
-  "File",
-  "FinalizationRegistry",
-  "FormData",
-  "Generator",
-  "Headers",
-  "KeyObject",
-  "MessagePort",
-  "Module",
-  "Promise",
-  "ReadableStream",
-  "Request",
-  "Response",
-  "Symbol",
-  "TransformStream",
-  "URL",
-  "URLSearchParams",
-  "WeakMap",
-  "WeakRef",
-  "WeakSet",
-  "WritableStream"
-])
-
-const foreignType = (value: object): string | undefined => {
-  if (types.isProxy(value)) return "Proxy"
-  if (types.isExternal(value)) return "native handle"
-  if (types.isKeyObject(value)) return "KeyObject"
-  const name = Object.prototype.toString.call(value).slice(8, -1)
-  if (name === "Object") return undefined
-  if (foreigners.has(name) || / (Iterator|Helper)$|^(Intl|Temporal|WebAssembly)\./.test(name)) return name
-  return undefined
 }

@@ -182,6 +182,13 @@ describe("map", () => {
   })
 })
 
+describe("nodeSetup", () => {
+  it("reads the data once per node and looks it up in every job", async () => {
+    const { status, stderr, stdout } = await run("nodeSetup.ts")
+    expect([status, stderr, stdout]).toEqual([0, "", "the words have 399979 letters\n"])
+  })
+})
+
 describe("provisionalResults", () => {
   it("cancels all jobs when one of them is good enough", async () => {
     const { status, stderr, stdout } = await run("provisionalResults.ts")
