@@ -18,6 +18,8 @@ const leastBytes = 64 * 1024
 let held = 0
 let directory = ""
 let last = 0
+/** Files that there are. */
+let spilled = 0
 
 const prefix = "dispy-arguments-"
 
@@ -38,7 +40,8 @@ const makeDirectory = (): string => {
   if (directory === "") {
     removeStale()
     directory = fs.mkdtempSync(path.join(os.tmpdir(), `${prefix}${ProcessName.own()}-`))
-    process.once("exit", () => fs.rmSync(directory, { recursive: true, force: true }))
+    const made = directory
+    process.once("exit", () => fs.rmSync(made, { recursive: true, force: true }))
   }
   return directory
 }
@@ -61,11 +64,19 @@ export const hold = (encoded: Uint8Array): HeldArguments | undefined => {
     held += sizeBytes
     return { path: "", sizeBytes }
   }
+  spilled++
   return { path: file, sizeBytes }
 }
 
 /** The arguments are not needed any more. */
 export const release = ({ path: file, sizeBytes }: HeldArguments): void => {
   if (file === "") held -= sizeBytes
-  else fs.rm(file, { force: true }, () => {})
+  else fs.rm(file, { force: true }, leave)
+}
+
+/** The directory goes with the last file in it. */
+const leave = (): void => {
+  if (--spilled > 0 || directory === "") return
+  fs.rmSync(directory, { recursive: true, force: true })
+  directory = ""
 }
