@@ -134,7 +134,7 @@ interface Surrounded {
 const surround = async (
   code: SlotCode,
   told: SlotSurroundings,
-  given: Surroundings.State | undefined
+  given: Surroundings.Given | undefined
 ): Promise<Surrounded> => {
   if (told.globalsPath !== "") defineGlobals(told.globalsPath)
   const { definitions, modules: files } = Surroundings.readDepends(told.dependsPath)
@@ -142,7 +142,9 @@ const surround = async (
   const module = await importCode(code)
   const classes = module?.["__dispyClasses"] as Definitions.Scope | undefined
   const defined = Surroundings.define(definitions, modules, classes)
-  const state = given ?? readState(told.statePath, defined.classes)
+  const state = given === undefined
+    ? readState(told.statePath, defined.classes)
+    : Surroundings.takeState(given, defined.classes)
   Surroundings.restoreGlobals(state)
   return { module, around: { ...defined, shared: state.shared }, state }
 }
@@ -157,7 +159,7 @@ const readState = (statePath: string, classes: Surroundings.Surroundings["classe
 export const loadCode = async (
   code: SlotCode,
   told: SlotSurroundings,
-  state?: Surroundings.State
+  state?: Surroundings.Given
 ): Promise<Loaded> => {
   const { around, module } = await surround(code, told, state)
   return { call: callOf(code, module, around), around }
@@ -193,7 +195,7 @@ const runSetupSlot = async (code: SlotCode, prepare: PrepareSlot, around: Surrou
   }
 }
 
-const loadAny = async (prepare: PrepareSlot, given: Surroundings.State | undefined): Promise<Loaded> => {
+const loadAny = async (prepare: PrepareSlot, given: Surroundings.Given | undefined): Promise<Loaded> => {
   if (prepare.kind !== "program") return loadCode(prepare, prepare, given)
   const { around, state } = await surround(prepare, prepare, given)
   // Loading `child_process` costs start-up time and makes every job's output worth a second look: not for the others.
@@ -201,7 +203,7 @@ const loadAny = async (prepare: PrepareSlot, given: Surroundings.State | undefin
 }
 
 /** Loads what `prepare` names and runs `setupSlot`; throws what the user's code threw, or a `LoadError`. */
-export const load = async (prepare: PrepareSlot, state?: Surroundings.State): Promise<Loaded> => {
+export const load = async (prepare: PrepareSlot, state?: Surroundings.Given): Promise<Loaded> => {
   const loaded = await loadAny(prepare, state)
   if (prepare.setupSlot !== null) await runSetupSlot(prepare.setupSlot, prepare, loaded.around)
   return loaded

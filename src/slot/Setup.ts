@@ -2,6 +2,7 @@
  * Runs the `setup` or `cleanup` of a computation in the process that it is called in, and says what `setup` left: what
  * it returned, and the globals that it made. Executors that run jobs in threads call it in the process of the threads.
  */
+import { writeFileSync } from "node:fs"
 import type { LifecycleRun } from "../domain/wire/SlotFrames.ts"
 import * as JobGlobal from "./JobGlobal.ts"
 import * as Load from "./Load.ts"
@@ -25,10 +26,12 @@ export const run = async (told: LifecycleRun, state?: Surroundings.State): Promi
   return { state: { shared, globals: Surroundings.newGlobals(before) }, classes: around.classes }
 }
 
-/** Runs `setup` in the process of the threads, which share what it leaves. */
-export const runInHost = async (told: LifecycleRun): Promise<Surroundings.State> => {
+/** Runs `setup` in the process of the threads, which share what it leaves; a file of it is for `cleanup`. */
+export const runInHost = async (told: LifecycleRun): Promise<Surroundings.Given> => {
   try {
-    return (await run(told)).state
+    const { classes, state } = await run(told)
+    if (told.statePath !== "") writeFileSync(told.statePath, Surroundings.encodeState(state, classes), { mode: 0o600 })
+    return Surroundings.passState(state, classes)
   } catch (error) {
     throw new Load.LoadError(`setup failed: ${Stack.describe(error)}`)
   }

@@ -13,7 +13,7 @@ import * as Load from "./Load.ts"
 import * as Output from "./Output.ts"
 import * as SendFile from "./SendFile.ts"
 import * as Stack from "./Stack.ts"
-import type { State } from "./Surroundings.ts"
+import type { Given } from "./Surroundings.ts"
 
 /** Frames from the node carry jobs of at most this size, and it sends nothing else that is large. */
 const maxFrameBytes = 256 * 1024 * 1024
@@ -65,7 +65,7 @@ export const announce = (): void =>
 export const refuse = (error: unknown): void => Channel.send(FromSlot.refused, Buffer.from(Stack.describe(error)))
 
 /** Loads the computation and takes its jobs from then on; `state` is what `setup` left, where that is in memory. */
-export const serve = async (slot: Slot, told: PrepareSlot, state?: State): Promise<void> => {
+export const serve = async (slot: Slot, told: PrepareSlot, state?: Given): Promise<void> => {
   try {
     const loaded = await Load.load(told, state)
     const { input } = slot

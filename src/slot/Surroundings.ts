@@ -87,9 +87,13 @@ export class StateError extends Error {
 }
 
 /** The bytes of a state; throws an error that names what cannot be copied. */
-export const encodeState = (state: State, classes: ClassTable.ClassTable | undefined): Uint8Array => {
+export const encodeState = (
+  state: State,
+  classes: ClassTable.ClassTable | undefined,
+  memory?: Array<SharedArrayBuffer>
+): Uint8Array => {
   try {
-    return Values.encode(state, "state", classes)
+    return Values.encode(state, "state", classes, memory)
   } catch (error) {
     if (!(error instanceof Values.NotCloneable)) throw error
     const isShared = error.path.startsWith("state.shared")
@@ -102,10 +106,35 @@ export const encodeState = (state: State, classes: ClassTable.ClassTable | undef
 }
 
 /** The state of some bytes. */
-export const decodeState = (bytes: Uint8Array, classes: ClassTable.ClassTable | undefined): State => {
-  const { globals, shared } = Values.decode(bytes, classes) as State
+export const decodeState = (
+  bytes: Uint8Array,
+  classes: ClassTable.ClassTable | undefined,
+  memory?: ReadonlyArray<SharedArrayBuffer>
+): State => {
+  const { globals, shared } = Values.decode(bytes, classes, memory) as State
   return { globals, shared }
 }
+
+/** A state with instances on its way to the threads of this process: by structured clone these would be none. */
+export interface PassedState {
+  readonly bytes: Uint8Array
+  /** Its shared memory, which is not copied. */
+  readonly memory: ReadonlyArray<SharedArrayBuffer>
+}
+
+/** What `setup` left, in memory. */
+export type Given = State | PassedState
+
+/** Makes a state ready for the threads of this process. */
+export const passState = (state: State, classes: ClassTable.ClassTable | undefined): Given => {
+  if (classes === undefined) return state
+  const memory: Array<SharedArrayBuffer> = []
+  return { bytes: encodeState(state, classes, memory), memory }
+}
+
+/** The state as a thread has it. */
+export const takeState = (given: Given, classes: ClassTable.ClassTable | undefined): State =>
+  "bytes" in given ? decodeState(given.bytes, classes, given.memory) : given
 
 /** Makes the globals of a state. */
 export const restoreGlobals = ({ globals }: State): void => {

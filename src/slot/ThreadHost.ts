@@ -9,7 +9,7 @@ import { FromSlot, type StartThread, type ThreadEnded, ToSlot } from "../domain/
 import * as Channel from "./Channel.ts"
 import { LoadError } from "./Load.ts"
 import * as Stack from "./Stack.ts"
-import type { State } from "./Surroundings.ts"
+import type { Given, State } from "./Surroundings.ts"
 
 const isSource = import.meta.url.endsWith(".ts")
 const threadFile = new URL(isSource ? "./thread.ts" : "./thread.js", import.meta.url)
@@ -18,10 +18,11 @@ const threadFile = new URL(isSource ? "./thread.ts" : "./thread.js", import.meta
 export interface ThreadData {
   readonly start: StartThread
   /**
-   * What `setup` left in the host. Threads get it by structured clone, so a `SharedArrayBuffer` anywhere in it is the
-   * same memory in all of them, also in those that are started later.
+   * What `setup` left in the host. Threads get it by structured clone, or where there are classes whose instances arrive
+   * as such, as bytes with the shared memory beside them: a `SharedArrayBuffer` anywhere in it is the same memory in all
+   * threads, also in those that are started later.
    */
-  readonly state: State
+  readonly state: Given
 }
 
 /** Threads have the same limit as their process. */
@@ -32,7 +33,7 @@ const reasonOf = (error: unknown): string =>
     ? `ran out of heap memory (V8 limit ${limitMb} MB)`
     : Stack.describe(error)
 
-const startThread = (threads: Map<number, Worker>, start: StartThread, state: State): void => {
+const startThread = (threads: Map<number, Worker>, start: StartThread, state: Given): void => {
   const tellEnd = (exitCode: number, reason: string): void => {
     threads.delete(start.slot)
     const ended: ThreadEnded = { slot: start.slot, exitCode, reason }
@@ -68,8 +69,8 @@ const problemWith = ({ globals, shared }: State): string | undefined => {
 }
 
 /** Makes this process a host; the result takes the frames that are for hosts. */
-export const make = (state: State): (type: number, payload: Uint8Array) => void => {
-  const problem = problemWith(state)
+export const make = (state: Given): (type: number, payload: Uint8Array) => void => {
+  const problem = "bytes" in state ? undefined : problemWith(state)
   if (problem !== undefined) throw new LoadError(problem)
   const threads = new Map<number, Worker>()
   return (type, payload) => {

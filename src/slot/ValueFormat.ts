@@ -94,7 +94,14 @@ export const Shell = { Object: 0, Array: 1, Map: 2, Set: 3 } as const
 export const Block = { Int8: 0, Int16: 1, Int32: 2, Float64: 3 } as const
 export const blockWidth: ReadonlyArray<number> = [1, 2, 4, 8]
 
-export const BufferKind = { Fixed: 0, Resizable: 1, Shared: 2, Growable: 3 } as const
+export const BufferKind = {
+  Fixed: 0,
+  Resizable: 1,
+  Shared: 2,
+  Growable: 3,
+  /** varint place in a list beside the message, instead of length and bytes: between threads of one process only */
+  Passed: 4
+} as const
 
 /** Kinds of views by index. A set `sharedMemory` bit says that the memory is a SharedArrayBuffer. */
 export const views: ReadonlyArray<string> = [

@@ -55,6 +55,8 @@ let keyLists: Array<ReadonlyArray<string>> = []
 let later: Array<object> = []
 /** The classes that instances may have. */
 let classes: ClassTable | undefined
+/** Shared memory that came beside the message. */
+let passed: ReadonlyArray<SharedArrayBuffer> | undefined
 /**
  * Instances, and what they become one of when all is read: until then they are plain, so that no setter and no method of
  * the user's classes is called by filling them.
@@ -64,9 +66,14 @@ let prototypes: Array<object> = []
 /** How many states are being decoded, one in the other. */
 let states = 0
 
-export const decode = (input: Uint8Array, table?: ClassTable): unknown => {
+export const decode = (
+  input: Uint8Array,
+  table?: ClassTable,
+  memory?: ReadonlyArray<SharedArrayBuffer>
+): unknown => {
   depth = 0
   classes = table
+  passed = memory
   try {
     open(input)
     const value = readValue()
@@ -77,6 +84,7 @@ export const decode = (input: Uint8Array, table?: ClassTable): unknown => {
   } finally {
     close()
     classes = undefined
+    passed = undefined
     if (refs.length > 0) refs = []
     if (keyLists.length > 0) keyLists = []
     if (later.length > 0) later = []
@@ -94,7 +102,7 @@ const revive = (): void => {
 /** Makes an instance of the message in the message that is its state. The user's code in here may decode something too. */
 const fromState = (entry: ClassEntry, input: Uint8Array): unknown => {
   const resume = suspend()
-  const outer = { depth, refs, keyLists, later, classes, instances, prototypes }
+  const outer = { depth, refs, keyLists, later, classes, passed, instances, prototypes }
   refs = []
   keyLists = []
   later = []
@@ -102,10 +110,10 @@ const fromState = (entry: ClassEntry, input: Uint8Array): unknown => {
   prototypes = []
   states++
   try {
-    return entry.decode!(decode(input, outer.classes))
+    return entry.decode!(decode(input, outer.classes, outer.passed))
   } finally {
     states--
-    ;({ depth, refs, keyLists, later, classes, instances, prototypes } = outer)
+    ;({ depth, refs, keyLists, later, classes, passed, instances, prototypes } = outer)
     resume()
   }
 }
@@ -465,6 +473,7 @@ const copy = (size: number, isShared: boolean, maximum?: number): ArrayBufferLik
 
 const readBuffer = (): ArrayBufferLike => {
   const kind = readByte()
+  if (kind === BufferKind.Passed) return passed?.[readVarint()] ?? fail("there is no such shared memory")
   if (kind > BufferKind.Growable) fail("a kind of buffer is unknown")
   const isShared = kind >= BufferKind.Shared
   const size = readVarint()

@@ -101,6 +101,8 @@ let isLater = false
 /** The classes whose instances arrive as instances, and what the message's path begins with. */
 let classes: ClassTable | undefined
 let rootName = ""
+/** Takes shared memory that is not to be copied. */
+let passed: Array<SharedArrayBuffer> | undefined
 /** How many states are being written, one in the other. */
 let states = 0
 
@@ -109,17 +111,28 @@ const keyListLimit = 16
 const keyListLength = 64
 const nothing = {}
 
-export const encode = (value: unknown, root: string, table?: ClassTable): Uint8Array =>
-  run(value, root, writeValue, table)
+export const encode = (
+  value: unknown,
+  root: string,
+  table?: ClassTable,
+  memory?: Array<SharedArrayBuffer>
+): Uint8Array => run(value, root, writeValue, table, memory)
 
 /** As `encode`, for an array made by ourselves: dense and without other properties. */
 export const encodeArgs = (args: ReadonlyArray<unknown>, root: string, table?: ClassTable): Uint8Array =>
   run(args, root, writeArgs, table)
 
-const run = <A>(value: A, root: string, write: (value: A) => void, table: ClassTable | undefined): Uint8Array => {
-  if (isBusy) return runNested(value, root, write, table)
+const run = <A>(
+  value: A,
+  root: string,
+  write: (value: A) => void,
+  table: ClassTable | undefined,
+  memory?: Array<SharedArrayBuffer>
+): Uint8Array => {
+  if (isBusy) return runNested(value, root, write, table, memory)
   isBusy = true
   classes = table
+  passed = memory
   rootName = root
   try {
     for (;;) {
@@ -142,6 +155,7 @@ const run = <A>(value: A, root: string, write: (value: A) => void, table: ClassT
   } finally {
     isBusy = false
     classes = undefined
+    passed = undefined
     shared = undefined
     forget()
     end()
@@ -153,11 +167,12 @@ const runNested = <A>(
   value: A,
   root: string,
   write: (value: A) => void,
-  table: ClassTable | undefined
+  table: ClassTable | undefined,
+  memory: Array<SharedArrayBuffer> | undefined
 ): Uint8Array => {
   const resume = suspend()
   const outer = { depth, trail, known, ids, count, keyLists, keyListCount, namedCount, sliced, shared, later, isLater }
-  const told = { classes, rootName }
+  const told = { classes, rootName, passed }
   trail = []
   known = []
   keyLists = []
@@ -166,9 +181,9 @@ const runNested = <A>(
   forget()
   isBusy = false
   try {
-    return run(value, root, write, table)
+    return run(value, root, write, table, memory)
   } finally {
-    ;({ classes, rootName } = told)
+    ;({ classes, rootName, passed } = told)
     ;({ depth, trail, known, ids, count, keyLists, keyListCount, namedCount, sliced, shared, later, isLater } = outer)
     isBusy = true
     resume()
@@ -310,7 +325,7 @@ const writeState = (value: object, place: number, entry: ClassEntry): void => {
   states++
   let state: Uint8Array
   try {
-    state = encode(entry.encode!(value), `${pathOf(rootName)}[Symbol.for("dispy.encode")]()`, classes)
+    state = encode(entry.encode!(value), `${pathOf(rootName)}[Symbol.for("dispy.encode")]()`, classes, passed)
   } finally {
     states--
   }
@@ -531,6 +546,11 @@ const writeBuffer = (buffer: ArrayBufferLike): void => {
   if (sliced?.has(buffer)) writeWhole(buffer)
   const isShared = types.isSharedArrayBuffer(buffer)
   if (!isShared && buffer.detached) throw new Problem("detached ArrayBuffer")
+  if (isShared && passed !== undefined) {
+    writeTag(Tag.Buffer)
+    writeTag(BufferKind.Passed)
+    return writeVarint(passed.push(buffer) - 1)
+  }
   const canGrow = isShared ? buffer.growable : buffer.resizable
   writeTag(Tag.Buffer)
   writeTag(
@@ -556,7 +576,7 @@ const writeView = (view: ArrayBufferView): void => {
   const name: string | undefined = viewName.call(view)
   const kind = (isNodes ? nodeBuffer : name === undefined ? 0 : views.indexOf(name)) + (isShared ? sharedMemory : 0)
   if (!isNodes) {
-    if (shared?.has(buffer) || isKnown(buffer)) {
+    if (shared?.has(buffer) || isKnown(buffer) || (isShared && passed !== undefined)) {
       writeTag(Tag.SharedView)
       writeTag(kind)
       writeVarint(view.byteOffset)

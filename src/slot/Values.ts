@@ -16,16 +16,25 @@ export { InvalidValue, NotCloneable }
 
 /**
  * The bytes of a value. They stay valid and are nobody else's, though their ArrayBuffer may hold other bytes too.
- * Throws `NotCloneable`, with the path from `root` to the culprit, or whatever a getter of the value throws.
+ * Throws `NotCloneable`, with the path from `root` to the culprit, or whatever a getter of the value throws. With a list
+ * for it, shared memory is put there instead of being copied; the decoder needs that list.
  */
-export const encode = (value: unknown, root = "value", classes?: ClassTable): Uint8Array =>
-  Writer.encode(value, root, classes)
+export const encode = (
+  value: unknown,
+  root = "value",
+  classes?: ClassTable,
+  memory?: Array<SharedArrayBuffer>
+): Uint8Array => Writer.encode(value, root, classes, memory)
 
 /**
  * The value of some bytes, sharing no memory with them. Throws `InvalidValue` for any other bytes, or what the
  * `Symbol.for("dispy.decode")` of a class throws.
  */
-export const decode = (bytes: Uint8Array, classes?: ClassTable): unknown => Reader.decode(bytes, classes)
+export const decode = (
+  bytes: Uint8Array,
+  classes?: ClassTable,
+  memory?: ReadonlyArray<SharedArrayBuffer>
+): unknown => Reader.decode(bytes, classes, memory)
 
 /** As `encode`, for an array of arguments made by the caller (dense, without properties): skips looking for those. */
 export const encodeArgs = (args: ReadonlyArray<unknown>, classes?: ClassTable): Uint8Array =>

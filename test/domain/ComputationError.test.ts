@@ -19,6 +19,7 @@ const examples = [
   new Errors.FileNotUsable({ file: "/a/b.csv", reason: "there is no such file or directory" }),
   new Errors.FilesCollide({ files: ["/a/b.csv", "/c/b.csv"], place: "b.csv" }),
   new FileTooLarge({ file: "/a/b.csv", sizeBytes: 2000, limitBytes: 1000, limitOf: "this cluster" }),
+  new Errors.InvalidDepend({ entry: "class Point", reason: "there is another of this name; rename one of them" }),
   new Errors.NotCloneable({ what: "captures of f", path: "value.g", type: "function" })
 ]
 
@@ -34,6 +35,7 @@ const Any = Schema.Union([
   Errors.ProgramNotFound,
   Errors.NotExecutable,
   Errors.NotCloneable,
+  Errors.InvalidDepend,
   Errors.ComputationTooLarge,
   Errors.ModuleIsProgram,
   Errors.FileNotUsable,

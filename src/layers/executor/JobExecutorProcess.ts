@@ -89,7 +89,9 @@ const openSession = (
         statePath,
         executor,
         concurrency,
-        hostSetup: executor === "thread" && setup !== null ? Lifecycle.order(machine, code, "setup", setup, "") : null,
+        hostSetup: executor === "thread" && setup !== null
+          ? Lifecycle.order(machine, code, "setup", setup, Lifecycle.hostStatePath(code))
+          : null,
         graceMillis: limits.graceMillis,
         nodeName,
         ipAddr,

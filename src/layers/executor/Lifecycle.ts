@@ -18,6 +18,8 @@ export interface Environment {
   readonly marker: string
 }
 
+const isThere = (file: string): Promise<boolean> => fs.access(file).then(() => true, () => false)
+
 /** What a process is told that runs one of them. */
 export const order = (
   { settings: { globalsPath, ipAddr, nodeName } }: Pick<Environment, "settings">,
@@ -36,6 +38,9 @@ export const order = (
   nodeName,
   ipAddr
 })
+
+/** Where the host of threads writes what `setup` left; only `cleanup` reads it, so without one it is empty. */
+export const hostStatePath = (files: LoadedCode): string => files.cleanup === null ? "" : path.join(files.folder, "state")
 
 /** Runs one of them. */
 const run = (
@@ -90,14 +95,19 @@ export const acquire = (
       }
     }
     if (cleanup !== null) {
+      const hostState = setup === null && files.setup !== null ? hostStatePath(files) : ""
+      const cleaned = order(env, files, "cleanup", cleanup, hostState === "" ? statePath : hostState)
+      // A host whose `setup` did not succeed has left nothing to be cleaned up.
+      const isSetUp = Effect.promise(() => hostState === "" ? Promise.resolve(true) : isThere(hostState))
       yield* Effect.addFinalizer(() =>
-        run(env, files, unique, order(env, files, "cleanup", cleanup, statePath), timeoutMillis).pipe(
+        run(env, files, unique, cleaned, timeoutMillis).pipe(
           Effect.flatMap((ended) =>
             ended.problem === "" ? Effect.void : Effect.logWarning(
               `cleanup of ${computation.name} failed: ${ended.problem}${LifecycleProcess.outputOf(ended)}`
             )
           ),
-          Effect.scoped
+          Effect.scoped,
+          Effect.when(isSetUp)
         )
       )
     }
