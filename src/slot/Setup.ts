@@ -16,11 +16,13 @@ export interface SetUp {
   readonly classes: Surroundings.Surroundings["classes"]
 }
 
-/** Runs it; throws what it threw, or why it counts as failed. `state` is what `setup` left, where that is in memory. */
-export const run = async (told: LifecycleRun, state?: Surroundings.State): Promise<SetUp> => {
+/** Runs it; throws what it threw, or why it counts as failed. `onLoaded` is called before it begins. */
+export const run = async (told: LifecycleRun, onLoaded: () => void): Promise<SetUp> => {
   process.chdir(told.directory)
-  const { around, call } = await Load.loadCode(told.code, told, told.role === "setup" ? Surroundings.noState : state)
+  const left = told.role === "setup" ? Surroundings.noState : undefined
+  const { around, call } = await Load.loadCode(told.code, told, left)
   JobGlobal.installOutside(told, around.shared)
+  onLoaded()
   const before = new Set(Object.getOwnPropertyNames(globalThis))
   const shared = await Load.callSetup(call, told.argsPath, around.classes)
   return { state: { shared, globals: Surroundings.newGlobals(before) }, classes: around.classes }
@@ -29,7 +31,7 @@ export const run = async (told: LifecycleRun, state?: Surroundings.State): Promi
 /** Runs `setup` in the process of the threads, which share what it leaves; a file of it is for `cleanup`. */
 export const runInHost = async (told: LifecycleRun): Promise<Surroundings.Given> => {
   try {
-    const { classes, state } = await run(told)
+    const { classes, state } = await run(told, () => {})
     if (told.statePath !== "") writeFileSync(told.statePath, Surroundings.encodeState(state, classes), { mode: 0o600 })
     return Surroundings.passState(state, classes)
   } catch (error) {

@@ -3,6 +3,28 @@ import { inspect, types } from "node:util"
 
 const inspectOptions = { maxArrayLength: 0, depth: 0, customInspect: false, breakLength: Infinity }
 
+/** Thrown for a value that has no meaning in another process. `path` leads to it from the value encoded. */
+export class NotCloneable extends Error {
+  readonly path: string
+  /** `function`, `symbol`, `Promise`, `WeakMap` … */
+  readonly type: string
+  constructor(path: string, type: string) {
+    super(`${path} is a ${type}: only structured-cloneable values can be sent`)
+    this.name = "NotCloneable"
+    this.path = path
+    this.type = type
+  }
+}
+
+/** The same on its way up to `run`, which knows the path. */
+export class Problem extends Error {
+  readonly type: string
+  constructor(type: string) {
+    super(type)
+    this.type = type
+  }
+}
+
 /**
  * Whether an array has an element at every index and no other properties. Listing the keys of a long array costs more
  * than writing it; `inspect` with no elements to show tells in constant time whether there is anything beside them.
@@ -82,3 +104,19 @@ export const foreignType = (value: object): string | undefined => {
 export const isInstance = (value: object): boolean =>
   !(ArrayBuffer.isView(value) || types.isAnyArrayBuffer(value) || types.isNativeError(value) || types.isDate(value) ||
     types.isRegExp(value) || types.isBoxedPrimitive(value) || isDomException(value)) && foreignType(value) === undefined
+
+/** Whether all there is to an object are its properties. */
+export const isPlain = (value: object): boolean => !types.isMap(value) && !types.isSet(value) && isInstance(value)
+
+/** Fields of errors that have their place in what `writeError` writes. */
+export const inError = new Set(["message", "stack", "cause", "errors"])
+
+/** A step into a Map or a Set: `.get("key")`, `.keys("key")`, `.values()[0]`. */
+export class Step {
+  readonly call: "get" | "keys" | "values"
+  readonly key: unknown
+  constructor(call: "get" | "keys" | "values", key: unknown) {
+    this.call = call
+    this.key = key
+  }
+}

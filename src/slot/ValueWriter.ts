@@ -22,7 +22,19 @@ import {
   Tag,
   views
 } from "./ValueFormat.ts"
-import { foreignType, isDense, isDomException, isInstance, ownData, unbox } from "./ValueKinds.ts"
+import {
+  foreignType,
+  inError,
+  isDense,
+  isDomException,
+  isInstance,
+  isPlain,
+  NotCloneable,
+  ownData,
+  Problem,
+  Step,
+  unbox
+} from "./ValueKinds.ts"
 import {
   begin,
   end,
@@ -38,40 +50,8 @@ import {
   writeVarint
 } from "./ValueOutput.ts"
 
-/** Thrown for a value that has no meaning in another process. `path` leads to it from the value encoded. */
-export class NotCloneable extends Error {
-  readonly path: string
-  /** `function`, `symbol`, `Promise`, `WeakMap` … */
-  readonly type: string
-  constructor(path: string, type: string) {
-    super(`${path} is a ${type}: only structured-cloneable values can be sent`)
-    this.name = "NotCloneable"
-    this.path = path
-    this.type = type
-  }
-}
-
-/** The same on its way up to `run`, which knows the path. */
-class Problem extends Error {
-  readonly type: string
-  constructor(type: string) {
-    super(type)
-    this.type = type
-  }
-}
-
 /** Unwinds to `run`, which starts again and writes the memory of `shared` whole. */
 class Restart extends Error {}
-
-/** A step into a Map or a Set: `.get("key")`, `.keys("key")`, `.values()[0]`. */
-class Step {
-  readonly call: "get" | "keys" | "values"
-  readonly key: unknown
-  constructor(call: "get" | "keys" | "values", key: unknown) {
-    this.call = call
-    this.key = key
-  }
-}
 
 interface KeyList {
   keys: ReadonlyArray<string>
@@ -299,9 +279,6 @@ const writeInstance = (value: object, place: number, entry: ClassEntry): void =>
   if (hasOwn) writeOwn(value)
 }
 
-/** Whether all there is to an object are its properties. */
-const isPlain = (value: object): boolean => !types.isMap(value) && !types.isSet(value) && isInstance(value)
-
 /** Properties beside the contents of a Map, an Error, a typed array. */
 const writeOwn = (value: object): void => {
   const isError = types.isNativeError(value)
@@ -316,9 +293,6 @@ const writeOwn = (value: object): void => {
   }
   depth--
 }
-
-/** Fields of errors that have their place in what `writeError` writes. */
-const inError = new Set(["message", "stack", "cause", "errors"])
 
 const writeState = (value: object, place: number, entry: ClassEntry): void => {
   if (states >= maxStates) throw new Problem(`${entry.name} whose encoded state contains instances like it without end`)

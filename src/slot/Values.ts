@@ -8,9 +8,9 @@
 import type { ClassTable } from "./ClassTable.ts"
 import * as Thrown from "./ThrownError.ts"
 import { InvalidValue } from "./ValueInput.ts"
+import { NotCloneable } from "./ValueKinds.ts"
 import * as Reader from "./ValueReader.ts"
 import * as Writer from "./ValueWriter.ts"
-import { NotCloneable } from "./ValueWriter.ts"
 
 export { InvalidValue, NotCloneable }
 

@@ -1,7 +1,7 @@
 /**
  * The program of the process in which `setup` or `cleanup` of a computation runs. Its argument is the file that says
- * what to run; what `setup` left is written where that says, and on descriptor 3 either nothing, for success, or why it
- * failed.
+ * what to run; what `setup` left is written where that says. On descriptor 3 it writes a line end when the code is loaded,
+ * and then why it failed, empty for success, as JSON.
  */
 import * as fs from "node:fs"
 import type { LifecycleRun } from "../domain/wire/SlotFrames.ts"
@@ -38,7 +38,7 @@ const stackOf = (error: unknown): string => {
 
 process.on("uncaughtException", (error) => finish(stackOf(error)))
 process.on("beforeExit", () => finish("it awaits a promise that can never settle: nothing is pending in its process"))
-Setup.run(told).then(({ classes, state }) => {
+Setup.run(told, () => writeSync(answer, "\n")).then(({ classes, state }) => {
   if (told.role === "setup") writeFileSync(told.statePath, Surroundings.encodeState(state, classes), { mode: 0o600 })
   finish("")
 }).catch((error: unknown) => finish(stackOf(error)))

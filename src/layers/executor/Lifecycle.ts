@@ -40,7 +40,8 @@ export const order = (
 })
 
 /** Where the host of threads writes what `setup` left; only `cleanup` reads it, so without one it is empty. */
-export const hostStatePath = (files: LoadedCode): string => files.cleanup === null ? "" : path.join(files.folder, "state")
+export const hostStatePath = (files: LoadedCode): string =>
+  files.cleanup === null ? "" : path.join(files.folder, "state")
 
 /** Runs one of them. */
 const run = (

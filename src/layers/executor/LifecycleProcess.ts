@@ -87,10 +87,16 @@ const watch = (
     clearTimeout(timer)
     onEnd({ problem: problem(), stdout: stdout(), stderr: stderr() })
   }
-  const timer = setTimeout(
-    () => end(() => `it did not end within ${timeoutMillis} ms; raise setupTimeout if it needs longer`),
-    Math.min(prepareMillis + timeoutMillis, 0x7fffffff)
-  )
+  let timer = setTimeout(() => end(() => `its code did not load within ${prepareMillis} ms`), prepareMillis)
+  // The first that the process says is that the code is loaded: its own time begins.
+  pipe.once("data", () => {
+    clearTimeout(timer)
+    if (isOver) return
+    timer = setTimeout(
+      () => end(() => `it did not end within ${timeoutMillis} ms; raise setupTimeout if it needs longer`),
+      timeoutMillis
+    )
+  })
   child.on("error", (error) => end(() => `its process cannot be started: ${error.message}`))
   child.on("exit", (code, signal) => {
     const tell = () => end(() => problemIn(answer()) ?? howItEnded(code, signal, stderr()))

@@ -78,7 +78,8 @@ describe("FreeNames", () => {
     expect(error.message).toBe(
       "function scale uses variables from outside itself, which nodes do not have: factor (line 2, column 14), " +
         "require (line 2, column 23). Pass them as arguments; or send their values along: " +
-        "Computation.fromFunction(scale, { captures: { factor, require } }); or move the function to a module of its own, " +
+        "Computation.fromFunction(scale, { captures: { factor, require } }); or, if functions or classes, list them in " +
+        "the cluster's depends; or move the function to a module of its own, " +
         `whose imports are sent too: Computation.fromModule(new URL("./scale.ts", import.meta.url), "scale"). ` +
         `There is no require on a node: use await import("node:fs") inside the function.`
     )

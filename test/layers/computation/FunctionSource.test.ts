@@ -185,7 +185,7 @@ describe("FunctionSource", () => {
 
   it("tells name, kind and parameters", () => {
     const told = (fn: Function) => {
-      const { source: _, ...rest } = Effect.runSync(analyse(fn))
+      const { source: _, uses: _uses, ...rest } = Effect.runSync(analyse(fn))
       return rest
     }
     expect(told(strict("async function* f(a, { b } = {}, ...c) {}"))).toEqual({
