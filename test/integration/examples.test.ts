@@ -182,6 +182,30 @@ describe("map", () => {
   })
 })
 
+describe("objectInstances", () => {
+  it("gives instances back, with what the jobs changed in them", async () => {
+    expect(await run("objectInstances.ts")).toEqual({
+      status: 0,
+      stdout: "a disc of radius 1: 3.14\na disc of radius 2: 12.57\na disc of radius 3: 28.28\n",
+      stderr: ""
+    })
+  })
+})
+
+describe("delegate", () => {
+  it("runs the functions that jobs take along, and none of another job's", async () => {
+    const { status, stderr, stdout } = await run("delegate.ts")
+    expect([status, stderr]).toEqual([0, ""])
+    expect(stdout.split("\n")).toEqual([
+      "2 + 40 = 42",
+      "6 * 7 = 42",
+      "10! = 3628800",
+      "job 4 failed on node local: Error: there is no function add",
+      ""
+    ])
+  })
+})
+
 describe("nodeSetup", () => {
   it("reads the data once per node and looks it up in every job", async () => {
     const { status, stderr, stdout } = await run("nodeSetup.ts")

@@ -208,6 +208,15 @@ export const packForJob = Effect.fnUntraced(function*(
       reason: "a single job takes functions, classes and instances; list the module in the depends of the cluster"
     })
   }
+  const path = entries.find(isPath)
+  if (path !== undefined) {
+    return yield* new InvalidDepend({
+      entry: `file ${String(path)}`,
+      reason:
+        "a single job takes functions, classes and instances; list the file in the depends of the cluster, or send it " +
+        "to the job's node with sendFile"
+    })
+  }
   const packed = yield* define(entries, around)
   const known = packed.definitions.find(({ name }) => KnownGlobals.names.has(name))
   if (known !== undefined) {

@@ -123,13 +123,14 @@ describe("depends", () => {
     for (const [entries, message] of cases) expect((await refusal(...entries)).message).toMatch(message)
   })
 
-  it("refuse for a single job what would replace a global, and modules", async () => {
+  it("refuse for a single job what would replace a global, modules and files", async () => {
     class Blob {
       readonly size = 1
     }
     const job = (...entries: ReadonlyArray<unknown>) =>
       Effect.runPromise(Effect.flip(Depends.packForJob(entries, Depends.none)))
     expect((await job(Blob)).message).toMatch(/class Blob cannot be in depends: it would replace a global/)
+    expect((await job("data.csv")).message).toMatch(/^file data.csv cannot be in depends: .*sendFile/)
     expect((await job(Depends.module("x.ts", "stats"))).message).toMatch(
       /list the module in the depends of the cluster/
     )
