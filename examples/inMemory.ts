@@ -6,8 +6,8 @@
 import type {} from "dispy/job"
 import { createJobCluster } from "dispy/promise"
 
-const megabytes = Number(process.argv[2] ?? 500)
-const parts = 32
+const size = Number(process.argv[2] ?? 500)
+const pieces = 32
 
 /** Runs once on every node: random numbers, in memory that the node's threads share. */
 function makeNumbers(megabytes: number) {
@@ -35,19 +35,19 @@ const since = performance.now()
 await using cluster = await createJobCluster(countEndings, {
   executor: "thread",
   setup: makeNumbers,
-  setupArgs: [megabytes],
+  setupArgs: [size],
   setupTimeout: "5 minutes"
 })
 const seconds = (from: number) => `${((performance.now() - from) / 1000).toFixed(1)} s`
-console.log(`${(megabytes * 2 ** 18).toLocaleString("en")} numbers made in ${seconds(since)}`)
+console.log(`${(size * 2 ** 18).toLocaleString("en")} numbers made in ${seconds(since)}`)
 
 const searched = performance.now()
-const jobs = Array.from({ length: parts }, (_, part) => cluster.submit(7, part, parts))
+const jobs = Array.from({ length: pieces }, (_, part) => cluster.submit(7, part, pieces))
 const found = await Promise.all(jobs.map((job) => job.result()))
 const count = found.reduce((total, one) => total + one.count, 0)
 console.log(`${count.toLocaleString("en")} of them end in 007, found in ${seconds(searched)}`)
 
 const memory = Math.max(...found.map((one) => one.memory)) / 2 ** 20
 console.log(
-  `${new Set(found.map((one) => one.process)).size} process with ${memory.toFixed(0)} MB searched ${megabytes} MB`
+  `${new Set(found.map((one) => one.process)).size} process with ${memory.toFixed(0)} MB searched ${size} MB`
 )

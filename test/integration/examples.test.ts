@@ -93,6 +93,25 @@ describe("sample", () => {
   })
 })
 
+describe("inMemory", () => {
+  it("searches on all slots what setup made once, in memory of about one copy", async () => {
+    const { status, stderr, stdout } = await run("inMemory.ts", ["64"])
+    expect([status, stderr]).toEqual([0, ""])
+    expect(stdout).toMatch(/^16,777,216 numbers made in \S+ s\n16,818 of them end in 007, found in \S+ s\n/)
+    const memory = /^1 process with (\d+) MB searched 64 MB$/m.exec(stdout)?.[1]
+    // A process with two threads and no data has some 80 MB.
+    expect(Number(memory)).toBeLessThan(80 + 1.5 * 64)
+  })
+})
+
+describe("sharedVariables", () => {
+  it("loses no addition of jobs that add at the same time", async () => {
+    const { status, stderr, stdout } = await run("sharedVariables.ts")
+    expect([status, stderr]).toEqual([0, ""])
+    expect(stdout).toMatch(/^5500000: nothing is lost$/m)
+  })
+})
+
 describe("concurrency", () => {
   it("runs jobs that wait many times as fast on one cpu, and keeps apart what they print", async () => {
     const { status, stderr, stdout } = await run("concurrency.ts", ["20"])

@@ -1,5 +1,6 @@
 /** Threads and several jobs at a time as a user meets them, in both APIs. */
 import { Effect, Stream } from "effect"
+import * as fs from "node:fs"
 import { afterAll, describe, expect, it } from "vitest"
 import { JobCluster } from "../../src/index.ts"
 import { createJobCluster } from "../../src/promise.ts"
@@ -44,6 +45,77 @@ describe("executor: \"thread\"", () => {
       _tag: "InvalidOption",
       message: expect.stringContaining("a program is a process of its own") as string
     })
+  })
+})
+
+/** Memory in bytes of the daemon and all of its slots, what they share counted once. */
+const memoryOf = (daemon: number): number => {
+  const children = fs.readdirSync("/proc").filter((pid) => {
+    try {
+      return /^\d+$/.test(pid) &&
+        new RegExp(`^PPid:\\s+${daemon}$`, "m").test(fs.readFileSync(`/proc/${pid}/status`, "utf8"))
+    } catch {
+      return false
+    }
+  })
+  return [daemon, ...children.map(Number)].reduce((sum, pid) => {
+    const rollup = fs.readFileSync(`/proc/${pid}/smaps_rollup`, "utf8")
+    return sum + Number(/^Pss:\s+(\d+) kB$/m.exec(rollup)![1]) * 1024
+  }, 0)
+}
+
+describe("shared memory", () => {
+  const make = (bytes: number) => new Uint8Array(new SharedArrayBuffer(bytes)).fill(3)
+  const search = (_n: number) => {
+    const bytes = dispy.shared as Uint8Array
+    let sum = 0
+    for (let i = 0; i < bytes.length; i++) sum += bytes[i]!
+    return { sum, daemon: process.ppid }
+  }
+
+  it("is one copy for all slots of a node", async () => {
+    const searched = async (bytes: number) => {
+      const options = { cpus: 2, executor: "thread", setup: make, setupArgs: [bytes] } as const
+      await using cluster = await createJobCluster(search, options)
+      const found = await Promise.all(Array.from({ length: 8 }, (_, n) => cluster.submit(n).result()))
+      expect(found.every((one) => one.sum === 3 * bytes)).toBe(true)
+      return memoryOf(found[0]!.daemon)
+    }
+    const size = 64 * 2 ** 20
+    const nothing = await searched(1)
+    expect(await searched(size) - nothing).toBeLessThan(1.5 * size)
+  })
+
+  it("is the same for jobs of all threads, also of one that took the place of another", async () => {
+    const counter = () => new Int32Array(new SharedArrayBuffer(4))
+    const add = (n: number) => {
+      if (n === 0) process.exit(1)
+      return Atomics.add(dispy.shared as Int32Array, 0, n) + n
+    }
+    await using cluster = await createJobCluster(add, { cpus: 2, executor: "thread", setup: counter })
+    await Promise.all(Array.from({ length: 1000 }, () => cluster.submit(1).result()))
+    for (let i = 0; i < 2; i++) await expect(cluster.submit(0).result()).rejects.toMatchObject({ _tag: "JobCrashed" })
+    await Promise.all(Array.from({ length: 1000 }, () => cluster.submit(1).result()))
+    expect(await cluster.submit(1).result()).toBe(2001)
+  })
+
+  it("wakes a job that waits for it", async () => {
+    const flags = () => new Int32Array(new SharedArrayBuffer(4))
+    const wait = async (role: string) => {
+      const flag = dispy.shared as Int32Array
+      if (role === "wake") {
+        Atomics.store(flag, 0, 1)
+        return Atomics.notify(flag, 0)
+      }
+      const { value } = Atomics.waitAsync(flag, 0, 0)
+      dispy.provisionalResult("waits")
+      return value
+    }
+    await using cluster = await createJobCluster(wait, { cpus: 2, executor: "thread", setup: flags })
+    const waits = cluster.submit("wait")
+    for await (const _ of waits.provisional()) break
+    expect(await cluster.submit("wake").result()).toBe(1)
+    expect(await waits.result()).toBe("ok")
   })
 })
 
