@@ -2,7 +2,6 @@
  * Runs the `setup` or `cleanup` of a computation in the process that it is called in, and says what `setup` left: what
  * it returned, and the globals that it made. Executors that run jobs in threads call it in the process of the threads.
  */
-import { writeFileSync } from "node:fs"
 import type { LifecycleRun } from "../domain/wire/SlotFrames.ts"
 import * as JobGlobal from "./JobGlobal.ts"
 import * as Load from "./Load.ts"
@@ -16,10 +15,17 @@ export interface SetUp {
   readonly classes: Surroundings.Surroundings["classes"]
 }
 
-/** Runs it; throws what it threw, or why it counts as failed. `onLoaded` is called before it begins. */
-export const run = async (told: LifecycleRun, onLoaded: () => void): Promise<SetUp> => {
+/**
+ * Runs it; throws what it threw, or why it counts as failed. `onLoaded` is called before it begins; `state` is what
+ * `setup` left, where that is in memory.
+ */
+export const run = async (
+  told: LifecycleRun,
+  onLoaded: () => void,
+  state?: Surroundings.State
+): Promise<SetUp> => {
   process.chdir(told.directory)
-  const left = told.role === "setup" ? Surroundings.noState : undefined
+  const left = told.role === "setup" ? Surroundings.noState : state
   const { around, call } = await Load.loadCode(told.code, told, left)
   JobGlobal.installOutside(told, around.shared)
   onLoaded()
@@ -28,13 +34,57 @@ export const run = async (told: LifecycleRun, onLoaded: () => void): Promise<Set
   return { state: { shared, globals: Surroundings.newGlobals(before) }, classes: around.classes }
 }
 
-/** Runs `setup` in the process of the threads, which share what it leaves; a file of it is for `cleanup`. */
-export const runInHost = async (told: LifecycleRun): Promise<Surroundings.Given> => {
+/** Runs it in the process of the threads, for as long as it may take; what nobody catches fails it. */
+const runBounded = async (told: LifecycleRun, state?: Surroundings.State): Promise<SetUp> => {
+  const { promise: failed, reject } = Promise.withResolvers<never>()
+  let timer: NodeJS.Timeout | undefined
+  const onLoaded = (): void => {
+    const late = `it did not end within ${told.timeoutMillis} ms; raise setupTimeout if it needs longer`
+    timer = setTimeout(() => reject(new Load.LoadError(late)), told.timeoutMillis)
+  }
+  process.on("uncaughtException", reject)
   try {
-    const { classes, state } = await run(told, () => {})
-    if (told.statePath !== "") writeFileSync(told.statePath, Surroundings.encodeState(state, classes), { mode: 0o600 })
-    return Surroundings.passState(state, classes)
+    return await Promise.race([run(told, onLoaded, state), failed])
+  } finally {
+    clearTimeout(timer)
+    process.off("uncaughtException", reject)
+  }
+}
+
+/** Why it cannot be given to threads; undefined if it can: a structured clone shares what can be shared. */
+const problemWith = ({ classes, state }: SetUp): string | undefined => {
+  try {
+    structuredClone(state)
+    return undefined
+  } catch (error) {
+    try {
+      Surroundings.encodeState(state, classes)
+    } catch (found) {
+      // It says where.
+      return Stack.describe(found)
+    }
+    return `what it left cannot be given to the threads: ${Stack.describe(error)}; make it in setupSlot`
+  }
+}
+
+/** What `setup` left in the process of the threads: as it has it itself, and as it gives it to them. */
+export interface HostState {
+  readonly own: Surroundings.State
+  readonly given: Surroundings.Given
+}
+
+/** Runs `setup` in the process of the threads, which share what it leaves. */
+export const runInHost = async (told: LifecycleRun): Promise<HostState> => {
+  try {
+    const done = await runBounded(told)
+    const problem = done.classes === undefined ? problemWith(done) : undefined
+    if (problem !== undefined) throw new Load.LoadError(problem)
+    return { own: done.state, given: Surroundings.passState(done.state, done.classes) }
   } catch (error) {
     throw new Load.LoadError(`setup failed: ${Stack.describe(error)}`)
   }
 }
+
+/** Runs `cleanup` there, with what `setup` left; resolves to why it failed, or empty. */
+export const cleanUpInHost = (told: LifecycleRun, state: Surroundings.State): Promise<string> =>
+  runBounded(told, state).then(() => "", Stack.describe)

@@ -5,9 +5,9 @@
  */
 import * as v8 from "node:v8"
 import { Worker } from "node:worker_threads"
-import { FromSlot, type StartThread, type ThreadEnded, ToSlot } from "../domain/wire/SlotFrames.ts"
+import { FromSlot, type LifecycleRun, type StartThread, type ThreadEnded, ToSlot } from "../domain/wire/SlotFrames.ts"
 import * as Channel from "./Channel.ts"
-import { LoadError } from "./Load.ts"
+import * as Setup from "./Setup.ts"
 import * as Stack from "./Stack.ts"
 import type { Given, State } from "./Surroundings.ts"
 
@@ -54,28 +54,22 @@ const startThread = (threads: Map<number, Worker>, start: StartThread, state: Gi
   worker.on("exit", (code) => tellEnd(code, reason === "" ? `its thread exited with code ${code}` : reason))
 }
 
-/** What cannot be given to threads, by its name; undefined when everything can. */
-const problemWith = ({ globals, shared }: State): string | undefined => {
-  const named = Object.entries(globals).map(([name, value]) => [`globalThis.${name}`, value] as const)
-  for (const [name, value] of [["the value that it returned", shared] as const, ...named]) {
-    try {
-      structuredClone(value)
-    } catch (error) {
-      return `setup failed: what it left cannot be given to the threads: ${name}: ${Stack.describe(error)}; make it ` +
-        "in setupSlot, which runs in every thread"
-    }
-  }
-  return undefined
+const cleanUp = async (
+  threads: ReadonlyMap<number, Worker>,
+  told: LifecycleRun,
+  state: State
+): Promise<void> => {
+  await Promise.all([...threads.values()].map((worker) => worker.terminate()))
+  Channel.send(FromSlot.cleanedUp, Buffer.from(await Setup.cleanUpInHost(told, state)))
 }
 
 /** Makes this process a host; the result takes the frames that are for hosts. */
-export const make = (state: Given): (type: number, payload: Uint8Array) => void => {
-  const problem = "bytes" in state ? undefined : problemWith(state)
-  if (problem !== undefined) throw new LoadError(problem)
+export const make = (state: Setup.HostState): (type: number, payload: Uint8Array) => void => {
   const threads = new Map<number, Worker>()
+  const read = (payload: Uint8Array): unknown => JSON.parse(Buffer.from(payload).toString())
   return (type, payload) => {
-    if (type === ToSlot.startThread) {
-      startThread(threads, JSON.parse(Buffer.from(payload).toString()) as StartThread, state)
-    } else if (type === ToSlot.stopThread) void threads.get(Buffer.from(payload).readUInt32LE())?.terminate()
+    if (type === ToSlot.startThread) startThread(threads, read(payload) as StartThread, state.given)
+    else if (type === ToSlot.stopThread) void threads.get(Buffer.from(payload).readUInt32LE())?.terminate()
+    else if (type === ToSlot.cleanUp) void cleanUp(threads, read(payload) as LifecycleRun, state.own)
   }
 }

@@ -22,7 +22,8 @@ const prepare = async (slot: Slot.Slot, told: PrepareSlot): Promise<void> => {
     if (told.executor === "process") return await Slot.serve(slot, told)
     // Threads cost start-up time: not for the others.
     const [Host, Setup] = await Promise.all([import("./ThreadHost.ts"), import("./Setup.ts")])
-    onHostFrame = Host.make(told.hostSetup === null ? noState : await Setup.runInHost(told.hostSetup))
+    const nothing = { own: noState, given: noState }
+    onHostFrame = Host.make(told.hostSetup === null ? nothing : await Setup.runInHost(told.hostSetup))
     Slot.announce()
   } catch (error) {
     Slot.refuse(error)

@@ -22,6 +22,8 @@
  *   StartThread (JSON)          ───────▶  starts a thread, which is a slot with two FIFOs of its own for frames
  *   StopThread (u32 slot)       ───────▶  ends it wherever its JavaScript is
  *                               ◀───────  ThreadEnded (JSON): all that it wrote is in its FIFO
+ *   CleanUp (JSON LifecycleRun) ───────▶  ends all threads, and runs `cleanup` with what `setup` left
+ *                               ◀───────  CleanedUp (text)
  * ```
  * Every job sent ahead of time is *claimed* by the slot before it starts (one
  * byte read from the slot's claims FIFO, one byte per job, written by the node).
@@ -56,7 +58,8 @@ export const ToSlot = {
   revoke: 4,
   fileSent: 5,
   startThread: 6,
-  stopThread: 7
+  stopThread: 7,
+  cleanUp: 8
 } as const
 
 /** Frame types from the slot to the node. */
@@ -72,7 +75,9 @@ export const FromSlot = {
   /** One reply entry with the outcome `provisional`, at any time while its job runs. */
   provisional: 8,
   sendFile: 9,
-  threadEnded: 10
+  threadEnded: 10,
+  /** Why `cleanup` failed, as text; empty when it did not. */
+  cleanedUp: 11
 } as const
 
 /** A file that a job sends to its client, as JSON. */
@@ -136,6 +141,8 @@ export interface SlotSurroundings {
 /** What a process is told that runs `setup` or `cleanup`, as JSON in a file. */
 export interface LifecycleRun extends SlotSurroundings {
   readonly role: "setup" | "cleanup"
+  /** How long it may take. */
+  readonly timeoutMillis: number
   readonly code: SlotCode
   /** Its encoded arguments. */
   readonly argsPath: string

@@ -90,7 +90,7 @@ const openSession = (
         executor,
         concurrency,
         hostSetup: executor === "thread" && setup !== null
-          ? Lifecycle.order(machine, code, "setup", setup, Lifecycle.hostStatePath(code))
+          ? Lifecycle.order(machine, code, "setup", setup, "", lifecycle?.timeoutMillis ?? 0)
           : null,
         graceMillis: limits.graceMillis,
         nodeName,
@@ -104,6 +104,8 @@ const openSession = (
       onReady: () => resume(Effect.void),
       onRefused: (reason) => resume(Effect.fail(new ComputationRefused({ node: nodeName, computation: name, reason }))),
       files,
+      hostCleanup: Lifecycle.hostCleanup(machine, code, request.computation),
+      hasOpened: false,
       slots: new Set(),
       isPaused: false,
       onBuried: () => {}
@@ -138,7 +140,10 @@ const make = Effect.gen(function*() {
     const statePath = yield* Lifecycle.acquire(machine, code, id, request.computation)
     yield* Effect.addFinalizer(() => {
       SentFiles.forget(files)
-      return Effect.promise(() => SlotMachine.closeSession(machine, id))
+      const told = machine.sessions.get(id)?.hostCleanup ?? null
+      return Effect.promise(() => SlotMachine.closeSession(machine, id)).pipe(
+        Effect.flatMap((problem) => Lifecycle.afterHost(machine, code, id, request.computation.name, told, problem))
+      )
     })
     yield* openSession(machine, id, request, code, files, statePath)
     const session: ExecutorSession = {

@@ -18,17 +18,17 @@ export interface Environment {
   readonly marker: string
 }
 
-const isThere = (file: string): Promise<boolean> => fs.access(file).then(() => true, () => false)
-
 /** What a process is told that runs one of them. */
 export const order = (
   { settings: { globalsPath, ipAddr, nodeName } }: Pick<Environment, "settings">,
   { dependsPath, directory, setupArgsPath }: LoadedCode,
   role: LifecycleRun["role"],
   code: SlotCode,
-  statePath: string
+  statePath: string,
+  timeoutMillis: number
 ): LifecycleRun => ({
   role,
+  timeoutMillis,
   code,
   directory,
   dependsPath,
@@ -39,17 +39,12 @@ export const order = (
   ipAddr
 })
 
-/** Where the host of threads writes what `setup` left; only `cleanup` reads it, so without one it is empty. */
-export const hostStatePath = (files: LoadedCode): string =>
-  files.cleanup === null ? "" : path.join(files.folder, "state")
-
 /** Runs one of them. */
 const run = (
   env: Environment,
   files: LoadedCode,
   unique: number,
-  told: LifecycleRun,
-  timeoutMillis: number
+  told: LifecycleRun
 ): Effect.Effect<LifecycleProcess.Ended, never, Scope.Scope> =>
   Effect.gen(function*() {
     const toldPath = path.join(files.folder, `${told.role}.json`)
@@ -66,16 +61,55 @@ const run = (
       options: slotOptions,
       environment,
       directory: told.directory,
-      timeoutMillis,
+      timeoutMillis: told.timeoutMillis,
       prepareMillis
     })
     yield* Effect.annotateLogs(Effect.logDebug(`${told.role} has ended`), { ...ended })
     return ended
   })
 
+const warn = (name: string, problem: string): Effect.Effect<void> =>
+  problem === "" ? Effect.void : Effect.logWarning(`cleanup of ${name} failed: ${problem}`)
+
+/** Runs `cleanup` in a process of its own, and warns if it fails. */
+const cleanUp = (
+  env: Environment,
+  files: LoadedCode,
+  unique: number,
+  name: string,
+  told: LifecycleRun
+): Effect.Effect<void> =>
+  run(env, files, unique, told).pipe(
+    Effect.flatMap((ended) =>
+      warn(name, ended.problem === "" ? "" : `${ended.problem}${LifecycleProcess.outputOf(ended)}`)
+    ),
+    Effect.scoped
+  )
+
+/** What the host of threads is told for `cleanup`, which it runs with what `setup` left in its memory. */
+export const hostCleanup = (
+  env: Environment,
+  files: LoadedCode,
+  { executor, lifecycle }: Computation
+): LifecycleRun | null =>
+  executor === "thread" && files.cleanup !== null
+    ? order(env, files, "cleanup", files.cleanup, "", lifecycle?.timeoutMillis ?? 0)
+    : null
+
+/** The host ran `cleanup` and said this of it; if it was gone, a process of its own does, without what `setup` left. */
+export const afterHost = (
+  env: Environment,
+  files: LoadedCode,
+  unique: number,
+  name: string,
+  told: LifecycleRun | null,
+  problem: string | undefined
+): Effect.Effect<void> =>
+  problem === undefined && told !== null ? cleanUp(env, files, unique, name, told) : warn(name, problem ?? "")
+
 /**
- * Runs `setup`, unless the host of the computation's threads does, which shares memory with them; and `cleanup` when the
- * scope ends. Succeeds with the file of what `setup` left, empty without one; fails with its reason and what it printed.
+ * Runs `setup`, and `cleanup` when the scope ends, unless the host of the computation's threads does, which shares memory
+ * with them. Succeeds with the file of what `setup` left, empty without one; fails with its reason and what it printed.
  */
 export const acquire = (
   env: Environment,
@@ -89,28 +123,16 @@ export const acquire = (
     const setup = computation.executor === "thread" ? null : files.setup
     const statePath = setup === null ? "" : path.join(files.folder, "state")
     if (setup !== null) {
-      const ended = yield* run(env, files, unique, order(env, files, "setup", setup, statePath), timeoutMillis)
+      const told = order(env, files, "setup", setup, statePath, timeoutMillis)
+      const ended = yield* run(env, files, unique, told)
       if (ended.problem !== "") {
         const reason = `setup failed: ${ended.problem}${LifecycleProcess.outputOf(ended)}`
         return yield* new ComputationRefused({ node: env.settings.nodeName, computation: computation.name, reason })
       }
     }
-    if (cleanup !== null) {
-      const hostState = setup === null && files.setup !== null ? hostStatePath(files) : ""
-      const cleaned = order(env, files, "cleanup", cleanup, hostState === "" ? statePath : hostState)
-      // A host whose `setup` did not succeed has left nothing to be cleaned up.
-      const isSetUp = Effect.promise(() => hostState === "" ? Promise.resolve(true) : isThere(hostState))
-      yield* Effect.addFinalizer(() =>
-        run(env, files, unique, cleaned, timeoutMillis).pipe(
-          Effect.flatMap((ended) =>
-            ended.problem === "" ? Effect.void : Effect.logWarning(
-              `cleanup of ${computation.name} failed: ${ended.problem}${LifecycleProcess.outputOf(ended)}`
-            )
-          ),
-          Effect.scoped,
-          Effect.when(isSetUp)
-        )
-      )
+    if (cleanup !== null && computation.executor !== "thread") {
+      const told = order(env, files, "cleanup", cleanup, statePath, timeoutMillis)
+      yield* Effect.addFinalizer(() => cleanUp(env, files, unique, computation.name, told))
     }
     return statePath
   })

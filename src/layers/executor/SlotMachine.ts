@@ -7,7 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import * as SlotPool from "../../domain/node/SlotPool.ts"
 import type { PoolAction, PoolEvent } from "../../domain/node/SlotPoolEvent.ts"
 import * as SlotPoolState from "../../domain/node/SlotPoolState.ts"
-import type { PrepareSlot } from "../../domain/wire/SlotFrames.ts"
+import type { LifecycleRun, PrepareSlot } from "../../domain/wire/SlotFrames.ts"
 import type { ExecutorSettings } from "../../services/ExecutorConfig.ts"
 import * as Fifos from "./Fifos.ts"
 import type { Guardian } from "./Guardian.ts"
@@ -29,6 +29,9 @@ export interface MachineSession {
   readonly slots: Set<number>
   /** Its client is behind: what its slots say is not read for now. */
   isPaused: boolean
+  /** `cleanup`, where the host of the threads runs it. */
+  readonly hostCleanup: LifecycleRun | null
+  hasOpened: boolean
   onBuried: () => void
 }
 
@@ -124,7 +127,7 @@ const perform = (machine: SlotMachine, action: PoolAction): void => {
     case "SetTimer":
       return setTimer(machine, action.at)
     case "SessionReady":
-      return machine.sessions.get(action.session)?.onReady()
+      return sessionReady(machine, action.session)
     case "SessionRefused":
       return machine.sessions.get(action.session)?.onRefused(action.reason)
     case "StartSlot":
@@ -144,6 +147,13 @@ const perform = (machine: SlotMachine, action: PoolAction): void => {
       if (thread !== undefined) performOnThread(machine, thread, action)
     }
   }
+}
+
+const sessionReady = (machine: SlotMachine, id: number): void => {
+  const session = machine.sessions.get(id)
+  if (session === undefined) return
+  session.hasOpened = true
+  session.onReady()
 }
 
 type Action<Tag extends PoolAction["_tag"]> = Extract<PoolAction, { readonly _tag: Tag }>
@@ -170,7 +180,8 @@ const performOnProcess = (
       return void ProcessTree.signal([slot.root], "SIGTERM")
     case "Kill":
       machine.onNote({ slot: slot.id, what: "slot ends", text: action.reason })
-      return bury(machine, slot)
+      // A host that cleans up is buried when it has.
+      return slot.isCleaning ? undefined : bury(machine, slot)
     case "Sweep":
       if (action.afterMillis === 0) return bury(machine, slot)
       machine.sweeps.set(slot.id, setTimeout(() => bury(machine, slot), action.afterMillis))
@@ -342,17 +353,41 @@ export const setPaused = (machine: SlotMachine, id: number, isPaused: boolean): 
   }
 }
 
-/** Ends what a closed session left: resolves when nothing of it runs any more. */
-export const closeSession = (machine: SlotMachine, id: number): Promise<void> =>
+/** The host of a session's threads, if it is there and ready. */
+const hostOf = (machine: SlotMachine, session: MachineSession): SlotProcess.SlotProcess | undefined => {
+  for (const id of session.slots) {
+    const slot = machine.processes.get(id)
+    const isGood = machine.pool.slots.get(id)?.phase === "hosting" && !machine.burials.has(id)
+    if (slot !== undefined && isGood) return slot
+  }
+  return undefined
+}
+
+/**
+ * Ends what a closed session left: resolves when nothing of it runs any more. To why `cleanup` in the host of its
+ * threads failed, empty if it did not or there is none; to undefined if there is no host any more that could run it.
+ */
+export const closeSession = async (machine: SlotMachine, id: number): Promise<string | undefined> => {
+  const session = machine.sessions.get(id)
+  if (session === undefined) return ""
+  const isDue = session.hostCleanup !== null && session.hasOpened
+  const host = isDue ? hostOf(machine, session) : undefined
+  if (host !== undefined) host.isCleaning = true
+  feed(machine, { _tag: "SessionClosed", session: id })
+  const problem = host === undefined || session.hostCleanup === null
+    ? undefined
+    : await SlotProcess.cleanUp(host, session.hostCleanup)
+  await buryAll(machine, id, session)
+  return isDue ? problem : ""
+}
+
+const buryAll = (machine: SlotMachine, id: number, session: MachineSession): Promise<void> =>
   new Promise((resolve) => {
-    const session = machine.sessions.get(id)
-    if (session === undefined) return resolve()
     const done = (): void => {
       machine.sessions.delete(id)
       resolve()
     }
     session.onBuried = done
-    feed(machine, { _tag: "SessionClosed", session: id })
     for (const slotId of session.slots) {
       const slot = machine.processes.get(slotId)
       if (slot !== undefined) bury(machine, slot)

@@ -27,6 +27,9 @@ const drainMillis = 50
 /** Frames are awaited longer, since replies must not be lost; only a fork of the slot without exec holds them open. */
 const framesMillis = 1_000
 
+/** Threads may take so long to end before `cleanup` runs. */
+const stoppingMillis = 1_000
+
 /** So much of what belongs to no job goes to the log at a time. */
 const strayBytes = 1024
 
@@ -56,6 +59,10 @@ export interface SlotProcess {
   /** How it ended, once it has. */
   ended: { readonly code: number | null; readonly signal: NodeJS.Signals | null; readonly reason: string } | undefined
   isReported: boolean
+  /** It runs `cleanup` and is to be left alone. */
+  isCleaning: boolean
+  /** Hears of the end of that. */
+  onCleanedUp: (problem: string) => void
   /** Resolves when the end was reported. */
   readonly reported: Promise<void>
   readonly onReported: () => void
@@ -172,17 +179,26 @@ export const adopt = (
       frames: child.stdio[4] as Readable,
       onEvent: options.onEvent,
       onFile: options.onFile,
-      onOther: (type, payload) => type === SlotFrames.FromSlot.threadEnded && onThreadEnded(slot, payload)
+      onOther: (type, payload) => onHostFrame(slot, type, payload)
     }),
     threads,
     onStray: options.onStray,
     ended: undefined,
     isReported: false,
+    isCleaning: false,
+    onCleanedUp: () => {},
     reported,
     onReported
   }
   watchEnd(slot)
   return slot
+}
+
+const onHostFrame = (slot: SlotProcess, type: number, payload: Uint8Array): boolean => {
+  if (type === SlotFrames.FromSlot.threadEnded) return onThreadEnded(slot, payload)
+  if (type !== SlotFrames.FromSlot.cleanedUp || !slot.isCleaning) return false
+  slot.onCleanedUp(Buffer.from(payload).toString())
+  return true
 }
 
 const onThreadEnded = (slot: SlotProcess, payload: Uint8Array): boolean => {
@@ -199,4 +215,17 @@ const onThreadEnded = (slot: SlotProcess, payload: Uint8Array): boolean => {
 export const prepare = ({ channel }: SlotProcess, told: SlotFrames.PrepareSlot, claims: Fifo | undefined): void => {
   SlotChannel.expect(channel, told, claims)
   channel.input.write(SlotFrames.encodeFrame(SlotFrames.ToSlot.prepare, Buffer.from(JSON.stringify(told))))
+}
+
+/** Has a host end its threads and run `cleanup`; resolves to why that failed, or empty. */
+export const cleanUp = (slot: SlotProcess, told: SlotFrames.LifecycleRun): Promise<string> => {
+  const { promise, resolve } = Promise.withResolvers<string>()
+  const timer = setTimeout(
+    () => resolve(`it did not end within ${told.timeoutMillis} ms; raise setupTimeout if it needs longer`),
+    Math.min(told.timeoutMillis + stoppingMillis, 0x7fffffff)
+  )
+  slot.onCleanedUp = resolve
+  void slot.reported.then(() => resolve("its process ended before it was done"))
+  slot.channel.input.write(SlotFrames.encodeFrame(SlotFrames.ToSlot.cleanUp, Buffer.from(JSON.stringify(told))))
+  return promise.finally(() => clearTimeout(timer))
 }
