@@ -34,6 +34,8 @@ export class ClusterJob implements JobRecord {
   readonly flags: number
   readonly timeoutMillis: number
   readonly pinnedTo: string
+  /** Milliseconds since 1970 by this machine's clock. */
+  readonly submitTime = performance.timeOrigin + performance.now()
   status: JobStatus = "Created"
   attempt = 0
   nodeId = ""

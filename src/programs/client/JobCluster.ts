@@ -43,6 +43,8 @@ export interface Job<out A, out P = unknown> {
   readonly stderr: string | undefined
   /** What went wrong; undefined when nothing did or the job has not ended. */
   readonly exception: JobError | undefined
+  /** Milliseconds since 1970 by this machine's clock. */
+  readonly submitTime: number
   /** Milliseconds since 1970 by the node's clock; undefined before the job has ended. */
   readonly startTime: number | undefined
   readonly endTime: number | undefined
@@ -191,6 +193,7 @@ const jobOf = <A, P>(core: ClusterCore.ClusterCore, job: ClusterJob): Job<A, P> 
     get exception() {
       return job.outcome?.error
     },
+    submitTime: job.submitTime,
     get startTime() {
       return job.outcome?.startTime
     },

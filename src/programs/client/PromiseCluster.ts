@@ -82,6 +82,11 @@ export class DispyJob<out A, out P = unknown> {
     return this.#job.outcome?.error
   }
 
+  /** When the job was submitted, in milliseconds since 1970 by this machine's clock. */
+  get submitTime(): number {
+    return this.#job.submitTime
+  }
+
   /** When the job started, in milliseconds since 1970 by its node's clock; undefined before it has ended. */
   get startTime(): number | undefined {
     return this.#job.outcome?.startTime
