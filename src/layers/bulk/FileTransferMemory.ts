@@ -21,14 +21,21 @@ const enter = (door: BulkDoor["Service"], stream: Duplex): void => {
   stream.on("data", take)
 }
 
+/** As a socket does: who writes may use the bytes again while the other side still has its own of them. */
+const copyWrites = (stream: Duplex): Duplex => {
+  const write = stream._write.bind(stream)
+  stream._write = (chunk, encoding, done) => write(Buffer.from(chunk as Uint8Array), encoding, done)
+  return stream
+}
+
 /** Bulk connections to the node in the context, whatever the address. */
 export const layer: Layer.Layer<FileTransfer, never, BulkDoor> = Layer.effect(
   FileTransfer,
   Effect.map(BulkDoor, (door) => {
     const dial = (): Promise<Duplex> => {
       const [ours, theirs] = duplexPair()
-      enter(door, theirs)
-      return Promise.resolve(ours)
+      enter(door, copyWrites(theirs))
+      return Promise.resolve(copyWrites(ours))
     }
     return FileTransfer.of({ open: (_, leaseId) => FileTransferSession.make("memory", leaseId, dial) })
   })

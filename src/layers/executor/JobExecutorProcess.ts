@@ -98,7 +98,8 @@ const openSession = (
         globalsPath,
         outputLimitBytes: Math.max(0, Math.min(limits.outputLimitBytes, maxOutputBytes)),
         valuesDirectory: request.valuesDirectory ?? "",
-        resultLimitBytes: NodeInfo.maxValueBytes
+        // Without a place for large ones, a result has to fit into a message.
+        resultLimitBytes: request.valuesDirectory === undefined ? NodeInfo.maxCodeBytes : NodeInfo.maxValueBytes
       },
       onReplies: request.onReplies,
       onReady: () => resume(Effect.void),
