@@ -5,6 +5,7 @@ import { InvalidOption } from "../../domain/ClusterError.ts"
 import { type Code, ExecutorKind, type JobLimits, maxConcurrency } from "../../domain/Computation.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
 import type { NodeRule } from "../../domain/NodeList.ts"
+import { nearest } from "../../domain/Suggestion.ts"
 import * as RelativePath from "../../domain/transfer/RelativePath.ts"
 import type { Around, LifecycleInput } from "./Computation.ts"
 import type { Depend } from "./Depends.ts"
@@ -323,7 +324,10 @@ export const check = (options: ClusterOptions): Result.Result<CheckedOptions, In
   Result.gen(function*() {
     const unknown = Object.keys(options).find((option) => !known.has(option))
     if (unknown !== undefined) {
-      return yield* fail(unknown, `there is no such option; the options of a cluster are ${[...known].join(", ")}`)
+      const meant = nearest(unknown, [...known])
+      const hint = meant === undefined ? "" : `; did you mean ${meant}?`
+      const all = [...known].join(", ")
+      return yield* fail(unknown, `there is no such option${hint}; the options of a cluster are ${all}`)
     }
     const nodePort = yield* integer("nodePort", options.nodePort, NodeAddress.defaultNodePort, [1, 65535])
     return {

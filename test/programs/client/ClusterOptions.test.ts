@@ -54,6 +54,7 @@ describe("cluster options", () => {
     [{ destPath: "" }, "destPath", "empty"],
     [{ maxFileSize: -1 }, "maxFileSize", "whole number"],
     [{ depends: [new URL("https://example.org/x")] }, "depends", "is not a file of this machine"],
+    [{ depend: [] }, "depend", "did you mean depends?"],
     [{ timeout: 0 }, "timeout", "no time"],
     [{ depends: "data.csv" }, "depends", "it is a list"],
     [{ setup: 5 }, "setup", "it is a function"],
