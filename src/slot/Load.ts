@@ -96,13 +96,6 @@ const importCode = async ({ codePath, kind }: SlotCode): Promise<Exports | undef
   return await import(pathToFileURL(codePath).href) as Exports
 }
 
-/** Gives jobs what the node's owner wants all of them to have. */
-const defineGlobals = (file: string): void => {
-  for (const [name, value] of Object.entries(Values.decode(fs.readFileSync(file)) as Record<string, unknown>)) {
-    Object.defineProperty(globalThis, name, { value, configurable: true, enumerable: true, writable: true })
-  }
-}
-
 const exportOf = (module: Exports, exportName: string): Call => {
   if (!(exportName in module)) {
     const names = Object.keys(module).filter((name) => name !== "__dispyClasses").join(", ")
@@ -136,7 +129,7 @@ const surround = async (
   told: SlotSurroundings,
   given: Surroundings.Given | undefined
 ): Promise<Surrounded> => {
-  if (told.globalsPath !== "") defineGlobals(told.globalsPath)
+  if (told.globalsPath !== "") Surroundings.defineGlobals(readGlobals(told.globalsPath))
   const { definitions, modules: files } = Surroundings.readDepends(told.dependsPath)
   const modules = await Surroundings.importModules(files)
   const module = await importCode(code)
@@ -145,9 +138,13 @@ const surround = async (
   const state = given === undefined
     ? readState(told.statePath, defined.classes)
     : Surroundings.takeState(given, defined.classes)
-  Surroundings.restoreGlobals(state)
+  Surroundings.defineGlobals(state.globals)
   return { module, around: { ...defined, shared: state.shared }, state }
 }
+
+/** What the node's owner wants all jobs to have. */
+const readGlobals = (file: string): Surroundings.State["globals"] =>
+  Values.decode(fs.readFileSync(file)) as Surroundings.State["globals"]
 
 const readState = (statePath: string, classes: Surroundings.Surroundings["classes"]): Surroundings.State =>
   statePath === "" ? Surroundings.noState : Surroundings.decodeState(fs.readFileSync(statePath), classes)

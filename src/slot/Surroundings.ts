@@ -136,8 +136,8 @@ export const passState = (state: State, classes: ClassTable.ClassTable | undefin
 export const takeState = (given: Given, classes: ClassTable.ClassTable | undefined): State =>
   "bytes" in given ? decodeState(given.bytes, classes, given.memory) : given
 
-/** Makes the globals of a state. */
-export const restoreGlobals = ({ globals }: State): void => {
+/** Makes globals of these names and values. */
+export const defineGlobals = (globals: Readonly<Record<string, unknown>>): void => {
   for (const [name, value] of Object.entries(globals)) {
     Object.defineProperty(globalThis, name, { value, configurable: true, enumerable: true, writable: true })
   }

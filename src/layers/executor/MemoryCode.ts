@@ -103,7 +103,7 @@ const prepare = Effect.fnUntraced(function*(
     const left = yield* attempt(() =>
       Surroundings.decodeState(Surroundings.encodeState({ shared, globals }, around.classes), around.classes)
     ).pipe(Effect.mapError((reason) => `setup failed: ${reason}`))
-    Surroundings.restoreGlobals(left)
+    Surroundings.defineGlobals(left.globals)
     state.shared = left.shared
   }
   if (cleanup !== undefined) {
