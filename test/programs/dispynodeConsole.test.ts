@@ -168,13 +168,13 @@ describe("on a terminal", () => {
 
   it.live("reads commands, and none with --daemon", () =>
     Effect.gen(function*() {
-      const { ended, shows, type } = yield* onTerminal("dispynode")
+      const { ended, shows, type } = yield* onTerminal("exec dispynode")
       yield* shows(/ready on/)
       yield* type("status\n")
       yield* shows(/Serving 1 cpu/)
       yield* type("quit\n")
       expect(yield* ended).toBe(0)
-      const daemon = yield* onTerminal("dispynode --daemon")
+      const daemon = yield* onTerminal("exec dispynode --daemon")
       yield* daemon.shows(/ready on/)
       yield* daemon.type("status\n\u0003")
       expect(yield* daemon.ended).toBe(0)
