@@ -85,6 +85,13 @@ export const FileEntry = Schema.Struct({
 /** A file that lies in the working directory of the jobs. It travels apart, and only where it is not there yet. */
 export type FileEntry = typeof FileEntry.Type
 
+/** Files of the client, ready to be offered to nodes. */
+export interface LocalFiles {
+  readonly entries: ReadonlyArray<FileEntry>
+  /** Where each of them is on this machine, or its bytes. */
+  readonly sources: ReadonlyArray<string | Uint8Array>
+}
+
 /** What a computation takes along. */
 export const Depends = Schema.Struct({
   /** In the order in which they are defined. Classes are known to the value codec by their place among the classes. */

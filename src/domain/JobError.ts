@@ -103,7 +103,9 @@ export class ValueNotTransferred extends Schema.TaggedError<ValueNotTransferred>
   reason: Schema.String
 }) {
   override get message(): string {
-    return `job ${String(this.jobId)} has no result${where(this.node)}: its arguments or its result could not be` +
+    return `job ${String(this.jobId)} has no result${
+      where(this.node)
+    }: its arguments, its files or its result could not be` +
       ` transferred: ${this.reason}`
   }
 }

@@ -101,8 +101,9 @@ export class Events extends Rpc.make("Events", {
 }) {}
 
 /**
- * Offers the files of a computation before it is opened; answers with the places in the list of those that the client
- * is to put over a bulk connection. The others are there already, by their content.
+ * Offers the files of a computation before it is opened, or those of one of its jobs before that is dispatched; answers
+ * with the places in the list of those that the client is to put over a bulk connection. The others are there already,
+ * by their content. Files of a job go when it has been replied to, or when an empty list is offered for it.
  */
 export class OfferFiles extends Rpc.make("OfferFiles", {
   payload: {
@@ -111,7 +112,9 @@ export class OfferFiles extends Rpc.make("OfferFiles", {
     computationName: Schema.String,
     destPath: Schema.optionalKey(Schema.String),
     keepFiles: Schema.optionalKey(Schema.Boolean),
-    files: Schema.Array(FileEntry)
+    files: Schema.Array(FileEntry),
+    /** The job that takes the files along; absent for the computation. */
+    jobId: Schema.optionalKey(Schema.Number)
   },
   success: Schema.Struct({ missing: Schema.Array(Schema.Number) }),
   error: Schema.Union([NotLeased, ComputationRefused])

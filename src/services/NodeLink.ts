@@ -49,11 +49,15 @@ export interface NodeConnection {
   ) => Effect.Effect<string, NodeBusy | NodeUnreachable>
   /** Everything the node tells under the lease; ends only by failing. */
   readonly events: (leaseId: string) => Stream.Stream<NodeEvent, NotLeased | NodeUnreachable>
-  /** Which files of a computation are to be put over the bulk connection before it is opened: places in its list. */
+  /**
+   * Which files of a computation are to be put over the bulk connection before it is opened, or of one of its jobs
+   * before that is dispatched: places in the list. An empty list for a job takes an earlier one back.
+   */
   readonly offerFiles: (
     leaseId: string,
-    computation: Computation,
-    files: ReadonlyArray<FileEntry>
+    computation: Pick<Computation, "id" | "name" | "destPath" | "keepFiles">,
+    files: ReadonlyArray<FileEntry>,
+    jobId?: number
   ) => Effect.Effect<ReadonlyArray<number>, ComputationRefused | NotLeased | NodeUnreachable>
   /** Tells what became of a file that a job sent: "" that it is here, or why not. */
   readonly answerJobFile: (

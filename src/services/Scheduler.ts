@@ -1,6 +1,6 @@
 /** Runs the jobs of clusters on nodes: the one contract behind `JobCluster` and `SharedJobCluster`. */
 import { Context, type Effect, type Scope } from "effect"
-import type { Computation } from "../domain/Computation.ts"
+import type { Computation, LocalFiles } from "../domain/Computation.ts"
 import type { DispyNode, NodeStatus } from "../domain/DispyNode.ts"
 import type { SessionJobs } from "../domain/node/SessionJobs.ts"
 import type { CannotStart, ComputationRefused, NodeUnreachable, ShutdownRefused } from "../domain/NodeError.ts"
@@ -22,8 +22,8 @@ export interface JobFilesRequest {
 /** A computation and who hears of its jobs. The callbacks come from the scheduler's own loop and must not throw. */
 export interface SchedulerRequest {
   readonly computation: Computation
-  /** Files of this machine with the contents of `computation.depends.files`, in their order. */
-  readonly sources?: ReadonlyArray<string> | undefined
+  /** Files of this machine with the contents of `computation.depends.files`, or their bytes, in their order. */
+  readonly sources?: LocalFiles["sources"] | undefined
   /** Where files go that jobs send; absent where they are not wanted. */
   readonly jobFiles?: JobFilesRequest | undefined
   /** Encoded arguments of its `setup`, for nodes that have none of their own. Default: none. */

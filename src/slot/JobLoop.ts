@@ -270,11 +270,13 @@ const execute = (loop: JobLoop, job: RunningJob, { bytes, offset, view }: Queued
     if (process.cwd() !== loop.directory) process.chdir(loop.directory)
     const flags = Entries.jobFlags(view, offset)
     const isLarge = (flags & Entries.JobFlags.largeArgs) !== 0
-    let encoded = isLarge ? LargeValues.readArguments(loop.told, job) : Entries.jobArgs(bytes, view, offset)
-    if ((flags & Entries.JobFlags.depends) !== 0) encoded = enter(loop, job, encoded)
-    const args = Values.decodeArgs(encoded, job.classes)
+    const encoded = isLarge ? LargeValues.readArguments(loop.told, job) : Entries.jobArgs(bytes, view, offset)
     const isChunk = (flags & Entries.JobFlags.chunk) !== 0
-    const value = isChunk ? Chunk.run(loop.call, args, job.classes) : loop.call(args, emitTo)
+    const call = (rest: Uint8Array): unknown => {
+      const args = Values.decodeArgs(rest, job.classes)
+      return isChunk ? Chunk.run(loop.call, args, job.classes) : loop.call(args, emitTo)
+    }
+    const value = (flags & Entries.JobFlags.depends) !== 0 ? enter(loop, job, encoded, call) : call(encoded)
     if (Chunk.isThenable(value)) settle(loop, job, value)
     else succeed(loop, job, value)
   } catch (error) {
@@ -282,12 +284,17 @@ const execute = (loop: JobLoop, job: RunningJob, { bytes, offset, view }: Queued
   }
 }
 
-/** Defines what the job takes along; returns its encoded arguments. */
-const enter = (loop: JobLoop, job: RunningJob, bytes: Uint8Array): Uint8Array => {
-  const { args, classes, leave } = JobDepends.enter(bytes, loop.around)
-  job.classes = classes
-  job.leave = leave
-  return args
+/** Calls with the encoded arguments when what the job takes along is there. */
+const enter = (loop: JobLoop, job: RunningJob, bytes: Uint8Array, call: (args: Uint8Array) => unknown): unknown => {
+  const callEntered = ({ args, classes, leave }: JobDepends.Entered): unknown => {
+    // Its time may have run out while its modules were loaded.
+    if (job.isDone) return leave()
+    job.classes = classes
+    job.leave = leave
+    return call(args)
+  }
+  const entered = JobDepends.enter(bytes, loop.around, loop.directory)
+  return entered instanceof Promise ? entered.then(callEntered) : callEntered(entered)
 }
 
 const settle = (loop: JobLoop, job: RunningJob, value: PromiseLike<unknown>): void => {

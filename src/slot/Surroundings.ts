@@ -36,22 +36,34 @@ export const none: Surroundings = { scope: {}, classes: undefined, shared: undef
 /** No `setup`, or one that left nothing. */
 export const noState: State = { shared: undefined, globals: {} }
 
-/** Lets `import("stats")` find the modules of `depends`. */
-const makeImportable = (modules: DependsFile["modules"]): void => {
-  const urls = new Map(modules.map(({ name, path }) => [name, pathToFileURL(path).href]))
-  nodeModule.registerHooks({
-    resolve: (specifier, context, next) => {
-      const url = urls.get(specifier)
-      return url === undefined ? next(specifier, context) : { url, format: "module", shortCircuit: true }
-    }
-  })
+/** Modules that can be imported by name. */
+const importable = new Map<string, string>()
+let isHooked = false
+
+/** Lets `import("stats")` find modules of `depends`. */
+export const makeImportable = (modules: Iterable<readonly [name: string, url: string]>): void => {
+  if (!isHooked) {
+    isHooked = true
+    nodeModule.registerHooks({
+      resolve: (specifier, context, next) => {
+        const url = importable.get(specifier)
+        return url === undefined ? next(specifier, context) : { url, format: "module", shortCircuit: true }
+      }
+    })
+  }
+  for (const [name, url] of modules) importable.set(name, url)
+}
+
+/** A module cannot be imported by name any more. */
+export const endImportable = (name: string): void => {
+  importable.delete(name)
 }
 
 /** The modules of `depends` by name. */
 export const importModules = async (modules: DependsFile["modules"]): Promise<Definitions.Scope> => {
   if (modules.length === 0) return {}
   process.setSourceMapsEnabled(true)
-  makeImportable(modules)
+  makeImportable(modules.map(({ name, path }) => [name, pathToFileURL(path).href]))
   const scope: Record<string, unknown> = {}
   for (const { name, path } of modules) scope[name] = await import(pathToFileURL(path).href)
   return scope

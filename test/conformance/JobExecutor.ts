@@ -174,7 +174,8 @@ export const jobExecutorConformance = (
           { definitions: [twice] }
         )
         const add = [{ kind: "function", name: "add", source: "(n) => twice(n) + 1" }]
-        const argsOf = (n: number) => JobDepends.join(Values.encode(add), Values.encodeArgs([n]))
+        const argsOf = (n: number) =>
+          JobDepends.join(Values.encode({ definitions: add, modules: [] }), Values.encodeArgs([n]))
         const options = { flags: JobFlags.depends }
         expect(valueOf(yield* opened.runEncoded(argsOf(3), options))).toBe(7)
         expect(valueOf(yield* opened.run([0]))).toBe("undefined")

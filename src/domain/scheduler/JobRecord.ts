@@ -1,4 +1,6 @@
 /** A job as the scheduler sees it: the part of a client's job object that scheduling reads and writes. */
+import type { Effect } from "effect"
+import type { LocalFiles } from "../Computation.ts"
 
 /**
  * What a job is doing, in dispy's words.
@@ -27,6 +29,9 @@ export interface HeldArguments {
   readonly sizeBytes: number
 }
 
+/** Finds and hashes the files that a job takes along, as they are when it goes to a node. */
+export type GatherFiles = Effect.Effect<LocalFiles, Error>
+
 /** The scheduler's fields of a job. The scheduler alone writes the mutable ones. */
 export interface JobRecord {
   /** Number within the computation, never used twice. */
@@ -38,6 +43,8 @@ export interface JobRecord {
    * none).
    */
   readonly held?: HeldArguments | undefined
+  /** Files that the job takes along; they go when it has ended. */
+  readonly files?: GatherFiles | undefined
   /** `JobFlags` of the wire. */
   readonly flags: number
   /** Longest running time in milliseconds; 0 for none. */

@@ -57,8 +57,8 @@ const Attempt = { jobId: Size, attempt: Size }
 
 /** Where content goes to on the node. */
 export const PutTarget = Schema.Union([
-  /** A file that was offered with the computation. */
-  Schema.TaggedStruct("Dependency", { path: Schema.String }),
+  /** A file that was offered: with the computation, or with a job of it. */
+  Schema.TaggedStruct("Dependency", { path: Schema.String, jobId: Schema.optionalKey(Size) }),
   /** Another file of the working directory. */
   Schema.TaggedStruct("File", { path: Schema.String, mode: Size, modifiedMillis: Schema.Number }),
   /** The arguments of a job. */

@@ -1,10 +1,14 @@
 /**
  * What a single job takes along, in front of its arguments (`JobFlags.depends`): `u32 size | encoded definitions |
- * encoded arguments`, little-endian.
+ * encoded arguments`, little-endian. Its modules are files of the working directory, of which the definitions have the
+ * names.
  */
 import { concat } from "./Bytes.ts"
 
 const headerBytes = 4
+
+/** Where a module lies that a job takes along, in the working directory. */
+export const moduleFile = (name: string): string => `${name}.mjs`
 
 /** Definitions and arguments in one. */
 export const join = (definitions: Uint8Array, args: Uint8Array): Uint8Array => {

@@ -4,10 +4,12 @@
  * other goes to the root of the working directory under its last name.
  */
 import { Effect } from "effect"
+import { createHash } from "node:crypto"
+import { statSync } from "node:fs"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
-import type { FileEntry } from "../../domain/Computation.ts"
+import type { FileEntry, LocalFiles } from "../../domain/Computation.ts"
 import { FileNotUsable, FilesCollide } from "../../domain/ComputationError.ts"
 import * as RelativePath from "../../domain/transfer/RelativePath.ts"
 import { FileTooLarge } from "../../domain/TransferError.ts"
@@ -16,11 +18,11 @@ import * as Content from "../bulk/Content.ts"
 /** A path of this machine, or a `file:` URL. */
 export type PathInput = string | URL
 
-/** Files ready to be offered to nodes. */
-export interface LocalFiles {
-  readonly entries: ReadonlyArray<FileEntry>
-  /** Where each of them is on this machine. */
-  readonly sources: ReadonlyArray<string>
+/** A file that is made here. */
+export interface MadeFile {
+  /** Where it lies in the working directory. */
+  readonly target: string
+  readonly bytes: Uint8Array
 }
 
 /** What can be wrong with them. */
@@ -144,12 +146,23 @@ const entryOf = async ({ source, target }: Found, maxFileBytes: number): Promise
   }
 }
 
-const collect = async (inputs: ReadonlyArray<PathInput>, maxFileBytes: number): Promise<LocalFiles> => {
+const entryOfMade = ({ bytes, target }: MadeFile): FileEntry => ({
+  path: target,
+  sizeBytes: bytes.length,
+  sha256: createHash("sha256").update(bytes).digest("hex"),
+  mode: 0o644
+})
+
+const collect = async (
+  inputs: ReadonlyArray<PathInput>,
+  maxFileBytes: number,
+  made: ReadonlyArray<MadeFile>
+): Promise<LocalFiles> => {
   const found: Array<Found> = []
   for (const input of inputs) await find(input, found)
   // The same file named twice is one file.
   const files = [...new Map(found.map((one) => [`${one.target}\0${one.source}`, one])).values()]
-  const clash = RelativePath.collision(files.map(({ target }) => target))
+  const clash = RelativePath.collision([...files, ...made].map(({ target }) => target))
   if (clash !== undefined) {
     const sources = files.filter(({ target }) => clash.includes(target)).map(({ source }) => source)
     throw new FilesCollide({ files: sources.length > 1 ? sources : [...clash], place: clash[1] })
@@ -163,15 +176,31 @@ const collect = async (inputs: ReadonlyArray<PathInput>, maxFileBytes: number): 
     }
   }
   await Promise.all(Array.from({ length: concurrency }, lane))
-  return { entries, sources: files.map(({ source }) => source) }
+  return {
+    entries: [...entries, ...made.map(entryOfMade)],
+    sources: [...files.map(({ source }) => source), ...made.map(({ bytes }) => bytes)]
+  }
 }
 
-/** Finds and hashes everything that these paths name. `maxFileBytes` of 0 is no limit. */
+/** Finds and hashes everything that these paths name, and what was made. `maxFileBytes` of 0 is no limit. */
 export const gather = (
   inputs: ReadonlyArray<PathInput>,
-  maxFileBytes: number
+  maxFileBytes: number,
+  made: ReadonlyArray<MadeFile> = []
 ): Effect.Effect<LocalFiles, DependFilesError> =>
   Effect.tryPromise({
-    try: () => collect(inputs, maxFileBytes),
+    try: () => collect(inputs, maxFileBytes, made),
     catch: (error) => error as DependFilesError
   })
+
+/** What is wrong with a path now; undefined when it names something that could be gathered. */
+export const problem = (input: PathInput): FileNotUsable | undefined => {
+  try {
+    const stats = statSync(pathOf(input))
+    return stats.isFile() || stats.isDirectory()
+      ? undefined
+      : unusable(String(input), "it is neither a file nor a directory")
+  } catch (error) {
+    return unusable(String(input), reasonOf(error))
+  }
+}

@@ -9,6 +9,7 @@ import * as acorn from "acorn"
 import { Effect } from "effect"
 import type { BuildResult, Message, Metafile, OutputFile } from "esbuild"
 import { createHash } from "node:crypto"
+import { existsSync } from "node:fs"
 import { isBuiltin } from "node:module"
 import * as path from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
@@ -80,6 +81,12 @@ export const bundle = Effect.fn("ModuleBundle.bundle")(function*(
   return result
 })
 
+/** Whether there is such a file now. */
+export const isThere = (module: URL | string): boolean => {
+  const file = fileOf(module)
+  return file !== undefined && existsSync(file)
+}
+
 /** Bundles a module with all its exports. */
 export const bundleAll = Effect.fn("ModuleBundle.bundleAll")(function*(
   module: URL | string
@@ -94,9 +101,9 @@ export const bundleAll = Effect.fn("ModuleBundle.bundleAll")(function*(
     Effect.catch((messages): Effect.Effect<never, BundleError> => {
       const [addon] = native.addons
       if (addon !== undefined) return Effect.fail(new NativeAddon({ module: file, file: addon }))
-      const isThere = !messages.some(({ location, text }) => location === null && text.includes("Could not resolve"))
+      const isKnown = !messages.some(({ location, text }) => location === null && text.includes("Could not resolve"))
       return Effect.fail(
-        isThere
+        isKnown
           ? new BundleFailed({ module: file, errors: messages.map(problemOf) })
           : new ModuleNotFound({ module: file })
       )

@@ -84,7 +84,7 @@ const answer = (
   { around, call }: Load.Loaded,
   job: MemoryJob,
   emit: Load.Emit,
-  valuesDirectory: string
+  { directory = "", valuesDirectory = "" }: Pick<ExecutorRequest, "directory" | "valuesDirectory">
 ): Effect.Effect<Answer> =>
   Effect.suspend(() => {
     const isChunk = (job.flags & Entries.JobFlags.chunk) !== 0
@@ -93,7 +93,9 @@ const answer = (
     const entered = Effect.tryPromise({
       try: async () => {
         const args = isLarge ? await takeArguments(valuesDirectory, job) : job.args
-        return takesAlong ? JobDepends.enter(args, around) : { args, classes: around.classes, leave: () => {} }
+        return takesAlong
+          ? await JobDepends.enter(args, around, directory)
+          : { args, classes: around.classes, leave: () => {} }
       },
       catch: failure(Entries.Outcome.failed, around.classes)
     })
@@ -169,7 +171,7 @@ const open = Effect.fnUntraced(function*(node: string, ipAddr: string, turns: Tu
       turns.all.withPermits(parts)(Effect.suspend(() => {
         job.hasStarted = true
         job.startMillis = clock.currentTimeMillisUnsafe()
-        const answered = answer(loaded, job, emitOf(job), request.valuesDirectory ?? "")
+        const answered = answer(loaded, job, emitOf(job), request)
         return Effect.map(answered, (given) => finish(job, given))
       }))
     )

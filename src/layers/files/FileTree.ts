@@ -135,3 +135,16 @@ export const open = (
     return undefined
   }
 }
+
+/** Removes a file below `root`, and the directories above it that are empty then. What is not there, or no file, stays. */
+export const remove = (root: string, relative: string): void => {
+  try {
+    within(root, relative, false, (file) => fs.unlinkSync(file))
+    const names = namesOf(relative)
+    for (let depth = names.length - 1; depth > 0; depth--) {
+      within(root, names.slice(0, depth).join("/"), false, (directory) => fs.rmdirSync(directory))
+    }
+  } catch {
+    // Somebody else has removed it, or has put something else there.
+  }
+}

@@ -67,7 +67,7 @@ export const make = (address: string, ipAddr: string, info: NodeInfo, rpc: NodeR
       call(Effect.asVoid(rpc.OpenComputation({ leaseId, computation, ...terms }))),
     setCpus: (leaseId, computationId, cpus) => call(rpc.SetCpus({ leaseId, computationId, cpus })),
     jobs: (leaseId, computationId) => call(rpc.NodeJobs({ leaseId, computationId })),
-    offerFiles: (leaseId, { destPath, id, keepFiles, name }, files) =>
+    offerFiles: (leaseId, { destPath, id, keepFiles, name }, files, jobId) =>
       call(Effect.map(
         rpc.OfferFiles({
           leaseId,
@@ -75,6 +75,7 @@ export const make = (address: string, ipAddr: string, info: NodeInfo, rpc: NodeR
           computationName: name,
           ...(destPath === undefined ? {} : { destPath }),
           ...(keepFiles === undefined ? {} : { keepFiles }),
+          ...(jobId === undefined ? {} : { jobId }),
           files
         }),
         ({ missing }) => missing

@@ -35,6 +35,7 @@ import * as LeaseSession from "./LeaseSession.ts"
 import * as NodeFiles from "./NodeFiles.ts"
 import * as NodeOwnerTenants from "./NodeOwnerTenants.ts"
 import * as NodeTenants from "./NodeTenants.ts"
+import * as Offers from "./Offers.ts"
 
 const makeHello = (state: NodeTenants.NodeTenants, name: string, info: Effect.Effect<NodeInfo>) =>
   Effect.fnUntraced(function*(
@@ -153,6 +154,10 @@ const openerOf = (
         ...request,
         directory: hold.tree.directory,
         valuesDirectory: hold.values,
+        onReplies: (entries) => {
+          Offers.releaseEnded(files.contents, hold, entries)
+          request.onReplies(entries)
+        },
         onFile: (file) => {
           const problem = NodeFiles.offerJobFile(files, hold, file)
           if (problem === undefined) request.onFile?.(file)
@@ -218,7 +223,10 @@ const makeHandlers = (options: {
           ? Stream.fail(new NotLeased({ node: name, what: "events" }))
           : Stream.fromPull(Effect.sync(() => LeaseSession.subscribe(session)))
       }),
-    OfferFiles: ({ computationId, computationName, destPath, files: offered, keepFiles, leaseId }, { client }) => {
+    OfferFiles: (
+      { computationId, computationName, destPath, files: offered, jobId, keepFiles, leaseId },
+      { client }
+    ) => {
       if (sessionOf(leaseId, client) === undefined) return notLeased("files")
       const placement = {
         id: computationId,
@@ -226,7 +234,7 @@ const makeHandlers = (options: {
         ...(destPath === undefined ? {} : { destPath }),
         ...(keepFiles === undefined ? {} : { keepFiles })
       }
-      return Effect.map(NodeFiles.offer(files, leaseId, placement, offered), (missing) => ({ missing }))
+      return Effect.map(NodeFiles.offer(files, leaseId, placement, offered, jobId), (missing) => ({ missing }))
     },
     AnswerJobFile: ({ computationId, fileId, leaseId, problem }, { client }) => {
       const session = sessionOf(leaseId, client)

@@ -12,6 +12,7 @@
 import { createHash } from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
+import * as FileUses from "../../domain/node/FileUses.ts"
 import * as ProcessName from "../files/ProcessName.ts"
 import * as NodeDirectory from "./NodeDirectory.ts"
 
@@ -22,8 +23,12 @@ export interface WorkingTree {
   readonly isShared: boolean
   /** Computations that use it. */
   users: number
-  /** Hashes of the files that were put there, by path. */
+  /** Hashes of the files that were put there for computations, by path. */
   readonly placed: Map<string, string>
+  /** Files that single jobs take along. */
+  readonly uses: FileUses.FileUses
+  /** Called when jobs may have ended that used files. */
+  readonly onReleased: Set<() => void>
   /** File that says who uses it. */
   readonly record: string | undefined
 }
@@ -121,11 +126,21 @@ export const makePrivate = (directory: string): void => {
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 })
 }
 
+const treeOf = (directory: string, record: string | undefined): WorkingTree => ({
+  directory,
+  isShared: record !== undefined,
+  users: 1,
+  placed: new Map(),
+  uses: FileUses.make(),
+  onReleased: new Set(),
+  record
+})
+
 /** A directory for one computation. */
 export const fresh = (trees: WorkingTrees): WorkingTree => {
   const directory = path.join(trees.run, "work", String(++trees.last))
   makePrivate(directory)
-  return { directory, isShared: false, users: 1, placed: new Map(), record: undefined }
+  return treeOf(directory, undefined)
 }
 
 const writeRecord = (tree: WorkingTree, isKept: boolean): void => {
@@ -144,7 +159,7 @@ export const shared = (trees: WorkingTrees, clientName: string, destPath: string
   for (const one of [trees.kept, recordsOf(trees), path.dirname(directory), directory]) makePrivate(one)
   if (!fs.lstatSync(directory).isDirectory()) throw new Error(`${directory} is not a directory`)
   const record = path.join(recordsOf(trees), `${ProcessName.own()}-${++trees.last}`)
-  const tree: WorkingTree = { directory, isShared: true, users: 1, placed: new Map(), record }
+  const tree = treeOf(directory, record)
   writeRecord(tree, isKept)
   trees.shared.set(directory, tree)
   return tree

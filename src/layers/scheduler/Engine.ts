@@ -12,7 +12,7 @@ import * as SchedulerState from "../../domain/scheduler/SchedulerState.ts"
 import { encodeJobs, type JobFields, noBytes } from "../../domain/wire/Entries.ts"
 import type { SchedulerRequest } from "../../services/Scheduler.ts"
 import type { ConnectedNode } from "./ConnectedNode.ts"
-import * as LargeValues from "./LargeValues.ts"
+import * as JobTransfers from "./JobTransfers.ts"
 
 /** The running scheduler. */
 export interface Engine {
@@ -116,8 +116,9 @@ export const make = Effect.gen(function*() {
     tell(node.id, () => node.connection.dispatch(node.leaseId, computationId, batch, node.received))
   }
 
-  const large = LargeValues.make({
+  const transfers = JobTransfers.make({
     fork,
+    computation: (id) => requests.get(id)?.computation,
     post: (event) => post(event),
     send,
     running: (computationId, nodeId, number, attempt) => {
@@ -127,7 +128,7 @@ export const make = Effect.gen(function*() {
   })
 
   const take: Engine["take"] = (node, computationId, batch) => {
-    const rest = LargeValues.take(large, node, computationId, batch, () => nodes.get(node.id) === node)
+    const rest = JobTransfers.take(transfers, node, computationId, batch, () => nodes.get(node.id) === node)
     if (rest.length > 0) post({ _tag: "Replied", nodeId: node.id, computationId, batch: rest })
   }
 
@@ -137,8 +138,8 @@ export const make = Effect.gen(function*() {
         const node = nodes.get(action.nodeId)
         if (node === undefined) return
         requests.get(action.computationId)?.onDispatched(action.jobs, node.id)
-        const jobs = LargeValues.dispatch(
-          large,
+        const jobs = JobTransfers.dispatch(
+          transfers,
           node,
           action.computationId,
           action.jobs,
@@ -149,7 +150,7 @@ export const make = Effect.gen(function*() {
       }
       case "CancelOnNode": {
         const { computationId, nodeId } = action
-        const jobNumbers = LargeValues.cancel(large, nodeId, computationId, action.jobNumbers)
+        const jobNumbers = JobTransfers.cancel(transfers, nodeId, computationId, action.jobNumbers)
         if (jobNumbers.length === 0) return
         return tell(nodeId, (node) => node.connection.cancelJobs(node.leaseId, computationId, jobNumbers))
       }
@@ -171,7 +172,7 @@ export const make = Effect.gen(function*() {
           node.busyMicros += action.reply.durationMicros
         }
         action.job.args = noBytes
-        const reply = LargeValues.complete(large, action.computationId, action.reply)
+        const reply = JobTransfers.complete(transfers, action.computationId, action.reply)
         requests.get(action.computationId)?.onReply(action.job, reply)
         return
       }
@@ -206,7 +207,7 @@ export const make = Effect.gen(function*() {
     const taken = events
     events = []
     for (const event of taken) {
-      for (const earlier of LargeValues.before(large, event)) {
+      for (const earlier of JobTransfers.before(transfers, event)) {
         for (const action of step(state, earlier)) perform(action)
       }
       for (const action of step(state, event)) perform(action)

@@ -9,7 +9,7 @@ import type { Computation } from "../../domain/Computation.ts"
 import type { DispyNode } from "../../domain/DispyNode.ts"
 import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
 import { maxValueBytes } from "../../domain/NodeInfo.ts"
-import { hasEnded, type JobStatus } from "../../domain/scheduler/JobRecord.ts"
+import { type GatherFiles, hasEnded, type JobStatus } from "../../domain/scheduler/JobRecord.ts"
 import type { FileTooLarge, TransferFailed } from "../../domain/TransferError.ts"
 import { JobFlags, noBytes } from "../../domain/wire/Entries.ts"
 import * as JobDepends from "../../domain/wire/JobDepends.ts"
@@ -27,7 +27,7 @@ import * as Outcomes from "./Outcomes.ts"
 import * as ProvisionalResults from "./ProvisionalResults.ts"
 
 /** Why a job was not submitted. */
-export type SubmitError = ClusterClosed | InvalidArgument | InvalidOption | ArgumentTooLarge | Depends.DependError
+export type SubmitError = ClusterClosed | InvalidArgument | InvalidOption | ArgumentTooLarge | Depends.JobDependError
 
 /** How a job is to run. */
 export interface Submission {
@@ -42,7 +42,9 @@ export interface Submission {
 
 /** What single jobs take along, ready to travel. */
 export interface PackedJobDepends {
-  readonly definitions: Uint8Array
+  /** Encoded; undefined for none. */
+  readonly definitions: Uint8Array | undefined
+  readonly files: GatherFiles | undefined
   /** Classes of the computation and of the job. */
   readonly classes: ClassTable.ClassTable | undefined
 }
@@ -58,7 +60,7 @@ export interface ClusterCore {
   /** Port of nodes that are named without one. */
   readonly nodePort: number
   /** Makes what a job takes along ready to travel. */
-  readonly packDepends: (entries: ReadonlyArray<unknown>) => Result.Result<PackedJobDepends, Depends.DependError>
+  readonly packDepends: (entries: ReadonlyArray<unknown>) => Result.Result<PackedJobDepends, Depends.JobDependError>
   /** Queues a job; with the id of a node, for that node and no other. */
   readonly submit: (
     args: ReadonlyArray<unknown>,
@@ -273,7 +275,7 @@ export const make = Effect.fnUntraced(function*(
     }
     try {
       const bare = Values.encodeArgs(args, depends === undefined ? packed.classes : depends.classes)
-      const encoded = depends === undefined ? bare : JobDepends.join(depends.definitions, bare)
+      const encoded = depends?.definitions === undefined ? bare : JobDepends.join(depends.definitions, bare)
       return encoded.length <= maxValueBytes
         ? Result.succeed(encoded)
         : Result.fail(
@@ -305,11 +307,12 @@ export const make = Effect.fnUntraced(function*(
     const { depends, id, timeoutMillis } = submission
     const encoded = encode(args, submission)
     if (Result.isFailure(encoded)) return Result.fail(encoded.failure)
-    const flags = depends === undefined ? submission.flags : submission.flags | JobFlags.depends
+    const flags = depends?.definitions === undefined ? submission.flags : submission.flags | JobFlags.depends
     const held = ArgumentSpill.hold(encoded.success)
     const inMemory = held === undefined || held.path === "" ? encoded.success : noBytes
     const job = new ClusterJob(++numbers, inMemory, flags, timeoutMillis, id, pinnedTo)
     job.held = held
+    if (depends !== undefined) job.files = depends.files
     job.classes = depends === undefined ? packed.classes : depends.classes
     acquire()
     if (submission.isItem === true) job.view = null
@@ -331,11 +334,16 @@ export const make = Effect.fnUntraced(function*(
     nodePort: options.nodePort,
     concurrency: options.concurrency,
     timeoutMillis: options.timeoutMillis,
-    packDepends: (entries) =>
-      Result.map(Effect.runSync(Effect.result(Depends.packForJob(entries, packed.depends))), (job) => ({
-        definitions: Values.encode(job.definitions),
-        classes: ClassTable.extend(packed.classes, job.classes)
-      })),
+    packDepends: (entries) => {
+      const packing = Depends.packForJob(entries, packed.depends, { isProgram, maxFileBytes: options.maxFileBytes })
+      return Result.map(Effect.runSync(Effect.result(packing)), ({ classes, definitions, files, modules }) => ({
+        definitions: isProgram || definitions.length + modules.length === 0
+          ? undefined
+          : Values.encode({ definitions, modules }),
+        files,
+        classes: ClassTable.extend(packed.classes, classes)
+      }))
+    },
     submit,
     cancel,
     pending: () => pending,

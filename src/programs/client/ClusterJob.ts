@@ -4,7 +4,7 @@
  * little more than its arguments.
  */
 import type { JobError } from "../../domain/JobError.ts"
-import type { HeldArguments, JobRecord, JobStatus } from "../../domain/scheduler/JobRecord.ts"
+import type { GatherFiles, HeldArguments, JobRecord, JobStatus } from "../../domain/scheduler/JobRecord.ts"
 import type { ClassTable } from "../../slot/ClassTable.ts"
 
 /** What became of a job. */
@@ -45,6 +45,7 @@ export class ClusterJob implements JobRecord {
   /** What of its arguments is counted, until it has ended. */
   held: HeldArguments | undefined = undefined
   outcome: JobOutcome | undefined = undefined
+  files: GatherFiles | undefined = undefined
   /** Classes whose instances arrive as such in its results. */
   classes: ClassTable | undefined = undefined
   /** There once it has sent one, or somebody listens. */

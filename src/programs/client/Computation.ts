@@ -5,7 +5,7 @@
 import { Effect } from "effect"
 import { resolve } from "node:path"
 import { fileURLToPath } from "node:url"
-import type { Code, Lifecycle } from "../../domain/Computation.ts"
+import type { Code, Lifecycle, LocalFiles } from "../../domain/Computation.ts"
 import {
   type ComputationError,
   ComputationTooLarge,
@@ -147,7 +147,7 @@ export interface Packed extends PackedCode {
   readonly classes: ClassTable.ClassTable | undefined
   readonly lifecycle: Lifecycle | undefined
   /** Files that it takes along; undefined for none. */
-  readonly files: DependFiles.LocalFiles | undefined
+  readonly files: LocalFiles | undefined
   /** Encoded; undefined for none. */
   readonly setupArgs: Uint8Array | undefined
 }

@@ -8,12 +8,17 @@ import { inspect } from "node:util"
 import type { Definition, ImportableModule } from "../../domain/Computation.ts"
 import {
   type ComputationError,
+  type FileNotUsable,
   type FreeVariables,
   InvalidDepend,
+  ModuleNotFound,
   type NotAFunction,
   type UnsupportedFunction
 } from "../../domain/ComputationError.ts"
 import * as DefinitionOrder from "../../domain/DefinitionOrder.ts"
+import type { GatherFiles } from "../../domain/scheduler/JobRecord.ts"
+import { moduleFile } from "../../domain/wire/JobDepends.ts"
+import * as DependFiles from "../../layers/computation/DependFiles.ts"
 import * as FunctionSource from "../../layers/computation/FunctionSource.ts"
 import * as KnownGlobals from "../../layers/computation/KnownGlobals.ts"
 import * as ModuleBundle from "../../layers/computation/ModuleBundle.ts"
@@ -62,6 +67,9 @@ export const none: Packed = { definitions: [], modules: [], names: [], classes: 
 
 /** What can be wrong with functions and classes. */
 export type DependError = InvalidDepend | NotAFunction | UnsupportedFunction | FreeVariables
+
+/** What can be wrong with what a single job takes along. */
+export type JobDependError = DependError | FileNotUsable | ModuleNotFound
 
 const isModule = (entry: unknown): entry is ModuleDepend =>
   typeof entry === "object" && entry !== null && "_tag" in entry && entry._tag === "ModuleDepend" && "module" in entry
@@ -173,22 +181,36 @@ export const define = Effect.fnUntraced(function*(
   return { definitions, modules: [], names, classes }
 })
 
+/** What is wrong with the name of a module; undefined when nothing is. */
+const problemOf = ({ name }: ModuleDepend, taken: ReadonlyArray<string>): string | undefined =>
+  !isVariable(name)
+    ? "its name must be that of a variable"
+    : isBuiltin(name)
+    ? `Node has a module ${name}; choose another name`
+    : taken.includes(name)
+    ? `there is another of the name ${name}; rename one of them`
+    : undefined
+
+/** The modules among the entries, each under a name of its own. */
+const modulesOf = Effect.fnUntraced(function*(
+  entries: ReadonlyArray<unknown>,
+  taken: ReadonlyArray<string>
+): Effect.fn.Return<ReadonlyArray<ModuleDepend>, InvalidDepend> {
+  const modules = entries.filter(isModule)
+  for (const [i, one] of modules.entries()) {
+    const reason = problemOf(one, [...taken, ...modules.slice(0, i).map(({ name }) => name)])
+    if (reason !== undefined) return yield* new InvalidDepend({ entry: `module ${one.name}`, reason })
+  }
+  return modules
+})
+
 /** Makes all entries ready to travel. */
 export const pack = Effect.fnUntraced(function*(
   entries: ReadonlyArray<unknown>
 ): Effect.fn.Return<Packed, ComputationError> {
   const modules: Array<ImportableModule> = []
-  for (const entry of entries.filter(isModule)) {
-    const { name } = entry
-    const reason = !isVariable(name)
-      ? "its name must be that of a variable"
-      : isBuiltin(name)
-      ? `Node has a module ${name}; choose another name`
-      : modules.some((other) => other.name === name)
-      ? `there is another module ${name}; rename one of them`
-      : undefined
-    if (reason !== undefined) return yield* new InvalidDepend({ entry: `module ${name}`, reason })
-    const { code } = yield* ModuleBundle.bundleAll(entry.module)
+  for (const { module: from, name } of yield* modulesOf(entries, [])) {
+    const { code } = yield* ModuleBundle.bundleAll(from)
     modules.push({ name, code })
   }
   const names = modules.map(({ name }) => name)
@@ -196,35 +218,68 @@ export const pack = Effect.fnUntraced(function*(
   return { ...packed, modules }
 })
 
-/** What a single job takes along: functions, classes and instances. They are globals while it runs. */
+/** What a single job takes along. */
+export interface PackedForJob {
+  readonly definitions: ReadonlyArray<Definition>
+  readonly classes: ReadonlyArray<ClassTable.RegisteredClass>
+  /** Names of the modules that are among its files. */
+  readonly modules: ReadonlyArray<string>
+  /** Undefined for none. */
+  readonly files: GatherFiles | undefined
+}
+
+/** The files that a job of a function or of a program finds in its working directory; modules are bundled once. */
+const filesOf = (
+  paths: ReadonlyArray<string | URL>,
+  modules: ReadonlyArray<ModuleDepend>,
+  maxFileBytes: number
+): GatherFiles | undefined => {
+  if (paths.length + modules.length === 0) return undefined
+  const bundle = ({ module: from, name }: ModuleDepend) =>
+    Effect.map(ModuleBundle.bundleAll(from), ({ code }): DependFiles.MadeFile => ({
+      target: moduleFile(name),
+      bytes: Buffer.from(code)
+    }))
+  const bundled = Effect.runSync(Effect.cached(Effect.forEach(modules, bundle)))
+  return Effect.flatMap(bundled, (made) => DependFiles.gather(paths, maxFileBytes, made))
+}
+
+/**
+ * What a single job takes along. Functions, classes and modules are globals while it runs; files and directories lie in
+ * its working directory. A program takes modules and files only. What is wrong with files when the job is sent is the
+ * job's error; what can be seen now is told now.
+ */
 export const packForJob = Effect.fnUntraced(function*(
   entries: ReadonlyArray<unknown>,
-  around: Packed
-): Effect.fn.Return<Packed, DependError> {
-  const other = entries.find(isModule)
-  if (other !== undefined) {
-    return yield* new InvalidDepend({
-      entry: `module ${other.name}`,
-      reason: "a single job takes functions, classes and instances; list the module in the depends of the cluster"
-    })
+  around: Packed,
+  { isProgram, maxFileBytes }: { readonly isProgram: boolean; readonly maxFileBytes: number }
+): Effect.fn.Return<PackedForJob, JobDependError> {
+  const paths = entries.filter(isPath)
+  for (const path of paths) {
+    const problem = DependFiles.problem(path)
+    if (problem !== undefined) return yield* problem
   }
-  const path = entries.find(isPath)
-  if (path !== undefined) {
-    return yield* new InvalidDepend({
-      entry: `file ${String(path)}`,
-      reason:
-        "a single job takes functions, classes and instances; list the file in the depends of the cluster, or send it " +
-        "to the job's node with sendFile"
-    })
+  const modules = yield* modulesOf(entries, around.names)
+  for (const { module: from } of modules) {
+    if (!ModuleBundle.isThere(from)) return yield* new ModuleNotFound({ module: String(from) })
   }
-  const packed = yield* define(entries, around)
-  const known = packed.definitions.find(({ name }) => KnownGlobals.names.has(name))
+  const others = entries.filter((entry) => !isModule(entry) && !isPath(entry))
+  const [first] = others
+  if (isProgram && first !== undefined) {
+    return yield* invalid(first, "a program takes files and modules along, no functions and classes")
+  }
+  const names = modules.map(({ name }) => name)
+  const { classes, definitions } = yield* define(others, { ...around, names: [...around.names, ...names] })
+  const known = isProgram ?
+    undefined :
+    [...definitions.map(({ name }) => name), ...names].find((name) => KnownGlobals.names.has(name))
   if (known !== undefined) {
+    const kind = definitions.find(({ name }) => name === known)?.kind ?? "module"
     return yield* new InvalidDepend({
-      entry: `${known.kind} ${known.name}`,
+      entry: `${kind} ${known}`,
       reason:
         "it would replace a global of that name while the job runs; rename it, or list it in the cluster's depends"
     })
   }
-  return packed
+  return { definitions, classes, modules: names, files: filesOf(paths, modules, maxFileBytes) }
 })

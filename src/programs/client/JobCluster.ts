@@ -3,7 +3,12 @@
  * effect, `map` is a stream, interruption kills the work on the node.
  */
 import { type Duration, Effect, Exit, Layer, Pull, Result, Scope, Stream } from "effect"
-import { type ClusterClosed, InvalidOption, type NodeNotReady, type UnknownNode } from "../../domain/ClusterError.ts"
+import {
+  type ClusterClosed,
+  type InvalidOption,
+  type NodeNotReady,
+  type UnknownNode
+} from "../../domain/ClusterError.ts"
 import type { ComputationError } from "../../domain/ComputationError.ts"
 import type { JobError } from "../../domain/JobError.ts"
 import type { CannotStart, ComputationRefused, NodeUnreachable, ShutdownRefused } from "../../domain/NodeError.ts"
@@ -319,11 +324,6 @@ export const submission = (
 ): Result.Result<ClusterCore.Submission, ClusterCore.SubmitError> =>
   Result.gen(function*() {
     const entries = yield* ClusterOptions.listed("depends", options.depends)
-    if (entries.length > 0 && core.isProgram) {
-      return yield* Result.fail(
-        new InvalidOption({ option: "depends", reason: "jobs of a program take no functions and classes" })
-      )
-    }
     return {
       flags: 0,
       timeoutMillis: yield* ClusterOptions.timeoutOf(options.timeout, core.timeoutMillis),

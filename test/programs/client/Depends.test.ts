@@ -123,24 +123,39 @@ describe("depends", () => {
     for (const [entries, message] of cases) expect((await refusal(...entries)).message).toMatch(message)
   })
 
-  it("refuse for a single job what would replace a global, modules and files", async () => {
+  const forJob = (entries: ReadonlyArray<unknown>, around = Depends.none, isProgram = false) =>
+    Depends.packForJob(entries, around, { isProgram, maxFileBytes: 0 })
+
+  it("refuse for a single job what would replace a global, and files and modules that are not there", async () => {
     class Blob {
       readonly size = 1
     }
-    const job = (...entries: ReadonlyArray<unknown>) =>
-      Effect.runPromise(Effect.flip(Depends.packForJob(entries, Depends.none)))
+    const job = (...entries: ReadonlyArray<unknown>) => Effect.runPromise(Effect.flip(forJob(entries)))
     expect((await job(Blob)).message).toMatch(/class Blob cannot be in depends: it would replace a global/)
-    expect((await job("data.csv")).message).toMatch(/^file data.csv cannot be in depends: .*sendFile/)
-    expect((await job(Depends.module("x.ts", "stats"))).message).toMatch(
-      /list the module in the depends of the cluster/
+    expect((await job(Depends.module(import.meta.filename, "fetch"))).message).toMatch(
+      /module fetch cannot be in depends: it would replace a global/
     )
+    expect((await job("no-such.csv")).message).toMatch(
+      /^no-such.csv cannot be sent to the nodes: there is no such file/
+    )
+    expect((await job(Depends.module("x.ts", "stats"))).message).toMatch(/^there is no module x\.ts/)
+    const again = Depends.module(import.meta.filename, "stats")
+    expect((await job(again, again)).message).toMatch(/there is another of the name stats/)
+  })
+
+  it("take files and modules along with a job of a program, and no functions", async () => {
+    const stats = Depends.module(import.meta.filename, "stats")
+    const packed = await Effect.runPromise(forJob([stats, import.meta.filename], Depends.none, true))
+    expect([packed.definitions, packed.modules, packed.files !== undefined]).toEqual([[], ["stats"], true])
+    const refused = await Effect.runPromise(Effect.flip(forJob([half], Depends.none, true)))
+    expect(refused.message).toMatch(/function half cannot be in depends: a program takes files and modules/)
   })
 
   it("let what a single job takes along use what its computation does", async () => {
     const around = await pack(half)
-    const packed = await Effect.runPromise(Depends.packForJob([quarter], around))
+    const packed = await Effect.runPromise(forJob([quarter], around))
     expect(packed.definitions.map(({ name }) => name)).toEqual(["quarter"])
-    const same = await Effect.runPromise(Effect.flip(Depends.packForJob([half], around)))
+    const same = await Effect.runPromise(Effect.flip(forJob([half], around)))
     expect(same.message).toMatch(/there is another of this name/)
   })
 })

@@ -1,48 +1,51 @@
 /**
- * Arguments and results that travel over bulk connections, next to the engine: a
- * job goes to its node when its arguments are there, and its reply to the scheduler
- * when its result is here. Until then the scheduler holds the job for running.
+ * What of single jobs travels over bulk connections, next to the engine: the files that they take along, large arguments
+ * and large results. A job goes to its node when all that is there, and its reply to the scheduler when its result is
+ * here. Until then the scheduler holds the job for running.
  *
  * ```
- * Dispatch ──▶ sending arguments ──▶ entry with `largeArgs` ──▶ … reply with `largeResult` ──▶ fetching ──▶ Replied
+ * Dispatch ──▶ sending files, arguments ──▶ entry ──▶ … reply with `largeResult` ──▶ fetching ──▶ Replied
  *                 │ cancelled: its reply is made here      the node is lost: given back unstarted, or as the core says
  *                 └ failed: `notTransferred`
  * ```
  */
 import { Effect, Exit, Fiber } from "effect"
+import type { Computation } from "../../domain/Computation.ts"
 import { maxValueBytes } from "../../domain/NodeInfo.ts"
 import type { JobRecord } from "../../domain/scheduler/JobRecord.ts"
 import type { Event } from "../../domain/scheduler/SchedulerEvent.ts"
-import type { TransferFailed } from "../../domain/TransferError.ts"
+import type { FileTooLarge, TransferFailed } from "../../domain/TransferError.ts"
 import * as Entries from "../../domain/wire/Entries.ts"
 import { largeBytes } from "../../domain/wire/LargeValue.ts"
 import type { Content } from "../../services/FileTransfer.ts"
 import * as Values from "../../slot/Values.ts"
 import type { ConnectedNode } from "./ConnectedNode.ts"
+import * as FileDelivery from "./FileDelivery.ts"
 
 /** What it needs of the engine. */
 export interface Surroundings {
   readonly fork: <A, E>(effect: Effect.Effect<A, E>) => Fiber.Fiber<A, E>
   readonly post: (event: Event) => void
+  readonly computation: (computationId: string) => Computation | undefined
   /** Sends job entries to a node. */
   readonly send: (node: ConnectedNode, computationId: string, batch: Uint8Array) => void
   /** The job as the scheduler has it with a node; undefined when it has not. */
   readonly running: (computationId: string, nodeId: string, number: number, attempt: number) => JobRecord | undefined
 }
 
-/** A job whose arguments are on their way, or whose result is. */
+/** A job of which something is on its way. */
 interface Moving {
   readonly computationId: string
   readonly nodeId: string
   readonly jobId: number
   readonly attempt: number
-  /** The reply whose result is fetched; undefined while arguments are sent. */
+  /** The reply whose result is fetched; undefined while the job is sent. */
   readonly reply: Entries.ReplyFields | undefined
   fiber: Fiber.Fiber<unknown, unknown> | undefined
 }
 
-/** The values under way. */
-export interface LargeValues {
+/** All that is under way. */
+export interface JobTransfers {
   readonly surroundings: Surroundings
   readonly moving: Map<string, Moving>
   /** Results that are here, for replies that the scheduler is about to take. */
@@ -50,7 +53,7 @@ export interface LargeValues {
 }
 
 /** None. */
-export const make = (surroundings: Surroundings): LargeValues => ({
+export const make = (surroundings: Surroundings): JobTransfers => ({
   surroundings,
   moving: new Map(),
   results: new Map()
@@ -60,6 +63,8 @@ const keyOf = (computationId: string, jobId: number, attempt: number): string =>
 
 const isLarge = (job: JobRecord): boolean =>
   job.args.length > largeBytes || (job.held !== undefined && job.held.path !== "")
+
+const needsTransfer = (job: JobRecord): boolean => job.files !== undefined || isLarge(job)
 
 const contentOf = ({ args, held }: JobRecord): Content =>
   held === undefined || held.path === "" ? { _tag: "Bytes", bytes: args } : { _tag: "File", ...held }
@@ -80,7 +85,7 @@ const replied = (moving: Moving, reply: Entries.ReplyFields): Event => ({
   batch: Entries.encodeReply(reply)
 })
 
-/** The reply of a job whose arguments did not get there, or whose result did not get here. */
+/** The reply of a job that did not get there, or whose result did not get here. */
 const replyFor = ({ attempt, jobId, reply }: Moving, outcome: Entries.Outcome, error?: Error): Entries.ReplyFields => ({
   ...nothing,
   ...reply,
@@ -92,9 +97,9 @@ const replyFor = ({ attempt, jobId, reply }: Moving, outcome: Entries.Outcome, e
 })
 
 const start = (
-  self: LargeValues,
+  self: JobTransfers,
   moving: Moving,
-  effect: Effect.Effect<void, TransferFailed | Error>,
+  effect: Effect.Effect<void, Error>,
   isThere: () => boolean
 ): void => {
   const key = keyOf(moving.computationId, moving.jobId, moving.attempt)
@@ -120,44 +125,59 @@ const start = (
   )
 }
 
+/** Has a job's arguments on the node; the entry that is to follow. */
 const sendArguments = (
-  self: LargeValues,
+  node: ConnectedNode,
+  computationId: string,
+  job: JobRecord
+): Effect.Effect<Entries.JobFields, TransferFailed | FileTooLarge> => {
+  const { args, attempt, flags, number: jobId, timeoutMillis } = job
+  const entry = { jobId, attempt, flags, timeoutMillis, args }
+  if (!isLarge(job)) return Effect.succeed(entry)
+  return node.transfer.put({
+    computationId,
+    target: { _tag: "Arguments", jobId, attempt },
+    content: contentOf(job),
+    what: `the arguments of job ${jobId}`
+  }).pipe(Effect.as({ ...entry, flags: flags | Entries.JobFlags.largeArgs, args: Entries.noBytes }))
+}
+
+const sendJob = (
+  self: JobTransfers,
   node: ConnectedNode,
   computationId: string,
   job: JobRecord,
   isThere: () => boolean
 ): void => {
-  const { attempt, flags, number: jobId, timeoutMillis } = job
+  const { attempt, files, number: jobId } = job
+  const computation = self.surroundings.computation(computationId)
   const moving: Moving = { computationId, nodeId: node.id, jobId, attempt, reply: undefined, fiber: undefined }
-  const entry = { jobId, attempt, flags: flags | Entries.JobFlags.largeArgs, timeoutMillis, args: Entries.noBytes }
-  const put = node.transfer.put({
-    computationId,
-    target: { _tag: "Arguments", jobId, attempt },
-    content: contentOf(job),
-    what: `the arguments of job ${jobId}`
-  })
-  const sent = Effect.sync(() => self.surroundings.send(node, computationId, Entries.encodeJobs([entry])))
-  start(self, moving, Effect.andThen(put, sent), isThere)
+  const sent = Effect.map(
+    sendArguments(node, computationId, job),
+    (entry) => self.surroundings.send(node, computationId, Entries.encodeJobs([entry]))
+  )
+  const isWithFiles = files !== undefined && computation !== undefined
+  start(self, moving, isWithFiles ? FileDelivery.withJobFiles(node, computation, jobId, files, sent) : sent, isThere)
 }
 
-/** Starts what has large arguments on its way and returns the jobs that go at once. */
+/** Starts to send what needs more than an entry, and returns the jobs that go at once. */
 export const dispatch = (
-  self: LargeValues,
+  self: JobTransfers,
   node: ConnectedNode,
   computationId: string,
   jobs: ReadonlyArray<JobRecord>,
   isThere: () => boolean
 ): ReadonlyArray<JobRecord> => {
-  if (!jobs.some(isLarge)) return jobs
-  for (const job of jobs) if (isLarge(job)) sendArguments(self, node, computationId, job, isThere)
-  return jobs.filter((job) => !isLarge(job))
+  if (!jobs.some(needsTransfer)) return jobs
+  for (const job of jobs) if (needsTransfer(job)) sendJob(self, node, computationId, job, isThere)
+  return jobs.filter((job) => !needsTransfer(job))
 }
 
 const tooLarge = (sizeBytes: number): Error =>
   new RangeError(`the result has ${sizeBytes} bytes, more than the ${maxValueBytes} that can be held`)
 
 const fetchResult = (
-  self: LargeValues,
+  self: JobTransfers,
   node: ConnectedNode,
   computationId: string,
   reply: Entries.ReplyFields,
@@ -187,7 +207,7 @@ const fetchResult = (
  * is none of the first kind.
  */
 export const take = (
-  self: LargeValues,
+  self: JobTransfers,
   node: ConnectedNode,
   computationId: string,
   batch: Uint8Array,
@@ -207,7 +227,11 @@ export const take = (
 }
 
 /** The reply with its result in it, if that was fetched. */
-export const complete = (self: LargeValues, computationId: string, reply: Entries.ReplyFields): Entries.ReplyFields => {
+export const complete = (
+  self: JobTransfers,
+  computationId: string,
+  reply: Entries.ReplyFields
+): Entries.ReplyFields => {
   if (self.results.size === 0) return reply
   const key = keyOf(computationId, reply.jobId, reply.attempt)
   const result = self.results.get(key)
@@ -215,14 +239,14 @@ export const complete = (self: LargeValues, computationId: string, reply: Entrie
   return result === undefined ? reply : { ...reply, result }
 }
 
-const stop = (self: LargeValues, key: string, moving: Moving): void => {
+const stop = (self: JobTransfers, key: string, moving: Moving): void => {
   self.moving.delete(key)
   if (moving.fiber !== undefined) self.surroundings.fork(Fiber.interrupt(moving.fiber))
 }
 
-/** Cancels jobs whose values are under way, which the node cannot; returns the numbers of the others. */
+/** Cancels jobs of which something is under way, which the node cannot; returns the numbers of the others. */
 export const cancel = (
-  self: LargeValues,
+  self: JobTransfers,
   nodeId: string,
   computationId: string,
   jobNumbers: ReadonlyArray<number>
@@ -238,7 +262,7 @@ export const cancel = (
 }
 
 /** What the scheduler is to take in before this event: jobs that a lost node never got run elsewhere. */
-export const before = (self: LargeValues, event: Event): ReadonlyArray<Event> => {
+export const before = (self: JobTransfers, event: Event): ReadonlyArray<Event> => {
   if (self.moving.size === 0 && self.results.size === 0) return []
   if (event._tag === "ComputationClosed") {
     for (const [key, moving] of self.moving) if (moving.computationId === event.computationId) stop(self, key, moving)
