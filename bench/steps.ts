@@ -8,6 +8,7 @@ export interface Step {
 
 /** Anchors and measurements of dispy. */
 export const steps = {
+  hashedPump: () => import("./anchors/hashedPump.ts"),
   ipc: () => import("./anchors/ipc.ts"),
   nodeStart: () => import("./anchors/nodeStart.ts"),
   piscina: () => import("./anchors/piscina.ts"),

@@ -306,7 +306,7 @@ const bulkAnchor = { title: "raw socket pumping zeros", value: "socket.throughpu
 const bulk: Suite = {
   name: "bulk",
   rounds: 3,
-  steps: ["socket", "bulk"],
+  steps: ["socket", "hashedPump", "bulk"],
   figures: [
     {
       title: "file of 100 MB to a node, SHA-256 on both sides",
@@ -339,6 +339,12 @@ const bulk: Suite = {
       anchor: bulkAnchor,
       goal: ["ratio", ">=", 0.4],
       aim: ["ratio", ">=", 0.7]
+    },
+    {
+      title: "the same without dispy: read, hash, send; receive, hash, write",
+      unit: "MiB/s",
+      value: "hashedPump.throughput",
+      anchor: bulkAnchor
     },
     { title: "SHA-256 alone, one core", unit: "MiB/s", value: "bulk.hash" },
     { title: "writing new files to the disk, synced", unit: "MiB/s", value: "bulk.disk" },

@@ -6,8 +6,11 @@ import { latencies, type Metrics, type StepOptions } from "../support/Drive.ts"
 import { quantile } from "../support/Statistics.ts"
 
 /** Starts a peer of the given kind and connects to it. */
-export const connectPeer = async (kind: "echo" | "sink"): Promise<readonly [ChildProcess, Socket]> => {
-  const peer = fork(new URL("./tcpPeer.ts", import.meta.url), [kind], { execArgv: [] })
+export const connectPeer = async (
+  kind: "echo" | "sink" | "store",
+  ...args: ReadonlyArray<string>
+): Promise<readonly [ChildProcess, Socket]> => {
+  const peer = fork(new URL("./tcpPeer.ts", import.meta.url), [kind, ...args], { execArgv: [] })
   const [port] = await once(peer, "message") as [number]
   const socket = connect({ port, host: "127.0.0.1", noDelay: true })
   await once(socket, "connect")

@@ -1,4 +1,9 @@
-/** The other end of a raw socket: echoes everything, or takes everything and sends one byte back per MiB. */
+/**
+ * The other end of a raw socket: echoes everything; takes everything and sends one byte back per MiB; or takes
+ * a file, stores it and sends its hash back.
+ */
+import { createHash } from "node:crypto"
+import * as fs from "node:fs"
 import { createServer, type Socket } from "node:net"
 
 const mebibyte = 1024 * 1024
@@ -17,7 +22,20 @@ const sink = (socket: Socket): void => {
   })
 }
 
-const serve = process.argv[2] === "echo" ? echo : sink
+const store = (socket: Socket): void => {
+  const [file, size] = process.argv.slice(3)
+  const hash = createHash("sha256")
+  const fd = fs.openSync(file!, "w")
+  let left = Number(size)
+  socket.on("data", (chunk: Buffer) => {
+    hash.update(chunk)
+    fs.writeSync(fd, chunk)
+    left -= chunk.length
+    if (left === 0) socket.write(hash.digest())
+  })
+}
+
+const serve = { echo, sink, store }[process.argv[2] as "echo" | "sink" | "store"]
 const server = createServer({ noDelay: true }, (socket) => {
   socket.on("error", () => socket.destroy())
   serve(socket)

@@ -10,7 +10,6 @@
  */
 import { Result, Schema } from "effect"
 import * as fs from "node:fs/promises"
-import type { Duplex } from "node:stream"
 import { setTimeout as sleep } from "node:timers/promises"
 import * as Attempts from "../../domain/transfer/Attempts.ts"
 import * as BulkFrames from "../../domain/transfer/BulkFrames.ts"
@@ -82,7 +81,7 @@ interface Lane {
 /** The transfers between this process and a node. */
 export interface BulkClient {
   readonly leaseId: string
-  readonly dial: () => Promise<Duplex>
+  readonly dial: () => Promise<BulkPeer.Wire>
   readonly window: BulkPeer.SharedWindow
   readonly lanes: ReadonlyArray<Lane>
   lastId: number
@@ -90,7 +89,7 @@ export interface BulkClient {
 }
 
 /** Nothing is connected yet. */
-export const make = (leaseId: string, dial: () => Promise<Duplex>): BulkClient => ({
+export const make = (leaseId: string, dial: () => Promise<BulkPeer.Wire>): BulkClient => ({
   leaseId,
   dial,
   window: BulkPeer.makeWindow(),
@@ -173,7 +172,7 @@ const endOf = (lane: Lane, payload: Uint8Array, isWhole: boolean): boolean => {
   lane.receiving = undefined
   if (receiving === undefined || (isWhole && payload.length !== 32)) return false
   if (receiving === "unwanted") return true
-  if (isWhole) void onEnd(lane, receiving, payload)
+  if (isWhole) void onEnd(lane, receiving, Buffer.from(payload))
   else settle(lane, receiving.id, Result.fail(new Refused(Buffer.from(payload).toString())))
   return true
 }
@@ -254,18 +253,18 @@ const connect = async (client: BulkClient, lane: Lane): Promise<BulkPeer.BulkPee
 }
 
 const open = async (client: BulkClient, lane: Lane): Promise<BulkPeer.BulkPeer> => {
-  let stream: Duplex
+  let wire: BulkPeer.Wire
   try {
-    stream = await client.dial()
+    wire = await client.dial()
   } catch (error) {
     throw new Broken(messageOf(error))
   }
   if (client.isClosed) {
-    stream.destroy()
+    wire.stream.destroy()
     throw new Refused("the cluster was closed")
   }
-  stream.write(BulkFrames.greeting(client.leaseId))
-  const peer = BulkPeer.make(stream, client.window, () => ({
+  wire.stream.write(BulkFrames.greeting(client.leaseId))
+  const peer = BulkPeer.make(wire, client.window, () => ({
     onFrame: (type, payload) => onFrame(lane, type, payload),
     onData: (bytes) => onData(lane, bytes),
     onClose: (reason) => {

@@ -14,11 +14,21 @@ export interface SharedWindow {
   readonly waiters: Array<() => void>
 }
 
+/** A stream of bytes, and how they are told that come. */
+export interface Wire {
+  readonly stream: Duplex
+  /** Has `take` called with all that comes from now on; the bytes may be used for others when it returns. */
+  readonly listen: (take: (bytes: Uint8Array) => void) => void
+}
+
+/** Any stream. */
+export const wireOf = (stream: Duplex): Wire => ({ stream, listen: (take) => stream.on("data", take) })
+
 /** What the owner of an end does with what comes in. */
 export interface PeerHandlers {
-  /** A frame that is not data. False when it makes no sense: the connection is closed. */
+  /** A frame that is not data; its payload is valid during the call. False when it makes no sense: the connection is closed. */
   readonly onFrame: (type: number, payload: Uint8Array) => boolean
-  /** Data, which stays valid. False when none was announced. */
+  /** Data, which is valid during the call. False when none was announced. */
   readonly onData: (bytes: Uint8Array) => boolean
   /** The connection is gone; called once. */
   readonly onClose: (reason: string) => void
@@ -50,6 +60,8 @@ export interface BulkPeer {
   dataLeft: number
 }
 
+const noBytes = new Uint8Array(0)
+
 const now = (): number => performance.now()
 
 /** A window that nobody uses yet. */
@@ -57,7 +69,7 @@ export const makeWindow = (): SharedWindow => ({ window: Window.make(now()), wai
 
 /** Takes over a stream. */
 export const make = (
-  stream: Duplex,
+  { listen, stream }: Wire,
   shared: SharedWindow,
   handlers: (peer: BulkPeer) => PeerHandlers
 ): BulkPeer => {
@@ -77,11 +89,11 @@ export const make = (
     holds: 0,
     isCorked: false,
     isTelling: false,
-    partial: new Uint8Array(0),
+    partial: noBytes,
     dataLeft: 0
   }
   const own = handlers(peer)
-  stream.on("data", (bytes: Uint8Array) => feed(peer, bytes))
+  listen((bytes) => feed(peer, bytes))
   stream.on("error", (error) => close(peer, error.message))
   stream.on("end", () => close(peer, "the other side ended the connection"))
   stream.on("close", () => close(peer, "the connection was closed"))
@@ -243,7 +255,7 @@ const parse = (peer: BulkPeer, bytes: Uint8Array): boolean => {
     if (used === 0) break
     offset += used
   }
-  peer.partial = bytes.subarray(offset)
+  peer.partial = offset === bytes.length ? noBytes : Buffer.from(bytes.subarray(offset))
   return true
 }
 

@@ -136,7 +136,7 @@ const begin = (server: Server, header: BulkFrames.PutHeader): void => {
       return void goOn(server, header, { ...admission, temporary: before.temporary }, before)
     }
     if (before !== undefined) lease.discard(before.temporary)
-    const sink = Sink.toNewFile(admission.temporary, flowOf(server))
+    const sink = Sink.toNewFile(admission.temporary, header.sizeBytes, flowOf(server))
     server.incoming = { header, admission, sink }
     if (header.isResumed) BulkPeer.sendJson(server.peer, BulkFrames.Frame.offset, { id: header.id, offset: 0 })
   } catch (error) {
@@ -154,7 +154,7 @@ const goOn = async (
   BulkPeer.pause(server.peer)
   try {
     await before.settled
-    const sink = await Sink.toPartialFile(admission.temporary, flowOf(server))
+    const sink = await Sink.toPartialFile(admission.temporary, header.sizeBytes, flowOf(server))
     if (server.peer.closed !== undefined) return await sink.discard()
     server.incoming = { header, admission, sink }
     BulkPeer.sendJson(server.peer, BulkFrames.Frame.offset, { id: header.id, offset: sink.received })
@@ -302,7 +302,7 @@ export const serveConnection = (lease: BulkLease, stream: Duplex, rest: Uint8Arr
     serving: new Map(),
     turn: Promise.resolve()
   }
-  server.peer = BulkPeer.make(stream, lease.window, () => ({
+  server.peer = BulkPeer.make(BulkPeer.wireOf(stream), lease.window, () => ({
     onFrame: (type, payload) => onFrame(server, type, payload),
     onData: (bytes) => onData(server, bytes),
     onClose: () => onClose(server)

@@ -7,22 +7,10 @@ import * as fs from "node:fs"
 import { promisify } from "node:util"
 import * as BulkFrames from "../../domain/transfer/BulkFrames.ts"
 import type { Content } from "../../services/FileTransfer.ts"
+import * as Buffers from "./Buffers.ts"
 import * as BulkPeer from "./BulkPeer.ts"
 
 const read = promisify(fs.read)
-
-/** Bytes read from a file at once. */
-const readBytes = 512 * 1024
-
-/** Buffers of files that were sent, for the next. */
-const spare: Array<Buffer> = []
-const maxSpare = 32
-
-const acquire = (): Buffer => spare.pop() ?? Buffer.allocUnsafeSlow(readBytes)
-
-const release = (buffer: Buffer): void => {
-  if (buffer.length === readBytes && spare.length < maxSpare) spare.push(buffer)
-}
 
 /** The content cannot be read, or is not what was announced. */
 export class ContentError extends Error {
@@ -50,7 +38,7 @@ const bytesReader = (bytes: Uint8Array): Reader => {
   return {
     next: () => {
       if (at >= bytes.length) return Promise.resolve(undefined)
-      const piece = bytes.subarray(at, at + readBytes)
+      const piece = bytes.subarray(at, at + Buffers.bufferBytes)
       at += piece.length
       return Promise.resolve({ bytes: piece, done: nothing })
     },
@@ -72,12 +60,12 @@ const fileReader = async (path: string, sizeBytes: number): Promise<Reader> => {
   let at = 0
   const readNext = async (): Promise<Piece | undefined> => {
     if (at >= sizeBytes) return undefined
-    const buffer = acquire()
-    const wanted = Math.min(readBytes, sizeBytes - at)
+    const buffer = Buffers.acquire()
+    const wanted = Math.min(Buffers.bufferBytes, sizeBytes - at)
     const { bytesRead } = await read(handle.fd, buffer, 0, wanted, at)
     if (bytesRead === 0) throw new ContentError(`${path} became shorter while it was sent`)
     at += bytesRead
-    return { bytes: buffer.subarray(0, bytesRead), done: () => release(buffer) }
+    return { bytes: buffer.subarray(0, bytesRead), done: () => Buffers.release(buffer) }
   }
   let ahead: Promise<Piece | undefined> | undefined
   const readAhead = (): Promise<Piece | undefined> => {

@@ -5,6 +5,7 @@ import * as BulkFrames from "../../domain/transfer/BulkFrames.ts"
 import * as Bytes from "../../domain/wire/Bytes.ts"
 import { BulkDoor } from "../../services/BulkDoor.ts"
 import { FileTransfer } from "../../services/FileTransfer.ts"
+import * as BulkPeer from "./BulkPeer.ts"
 import * as FileTransferSession from "./FileTransferSession.ts"
 
 /** Reads the greeting, then has the node serve the rest. */
@@ -32,10 +33,10 @@ const copyWrites = (stream: Duplex): Duplex => {
 export const layer: Layer.Layer<FileTransfer, never, BulkDoor> = Layer.effect(
   FileTransfer,
   Effect.map(BulkDoor, (door) => {
-    const dial = (): Promise<Duplex> => {
+    const dial = (): Promise<BulkPeer.Wire> => {
       const [ours, theirs] = duplexPair()
       enter(door, copyWrites(theirs))
-      return Promise.resolve(copyWrites(ours))
+      return Promise.resolve(BulkPeer.wireOf(copyWrites(ours)))
     }
     return FileTransfer.of({ open: (_, leaseId) => FileTransferSession.make("memory", leaseId, dial) })
   })

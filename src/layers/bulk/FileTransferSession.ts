@@ -1,10 +1,10 @@
 /** Transfers under a lease as effects, over whatever stream of bytes leads to the node. */
 import { Effect, type Scope } from "effect"
 import * as fs from "node:fs/promises"
-import type { Duplex } from "node:stream"
 import { FileTooLarge, TransferFailed } from "../../domain/TransferError.ts"
 import type { TransferSession } from "../../services/FileTransfer.ts"
 import * as BulkClient from "./BulkClient.ts"
+import type * as BulkPeer from "./BulkPeer.ts"
 import * as Content from "./Content.ts"
 import * as Sink from "./Sink.ts"
 
@@ -14,7 +14,7 @@ const reasonOf = (error: unknown): string => error instanceof Error ? error.mess
 export const make = (
   node: string,
   leaseId: string,
-  dial: () => Promise<Duplex>
+  dial: () => Promise<BulkPeer.Wire>
 ): Effect.Effect<TransferSession, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
@@ -42,7 +42,12 @@ export const make = (
         getFile: (request, path) =>
           Effect.tryPromise({
             try: async (signal) => {
-              await BulkClient.get(client, request, (_, flow) => Sink.toNewFile(path, flow, true), signal)
+              await BulkClient.get(
+                client,
+                request,
+                (sizeBytes, flow) => Sink.toNewFile(path, sizeBytes, flow, true),
+                signal
+              )
             },
             catch: failed(request.what)
           }).pipe(

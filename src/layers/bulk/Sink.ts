@@ -5,8 +5,9 @@
 import { createHash, type Hash } from "node:crypto"
 import * as fs from "node:fs"
 import { promisify } from "node:util"
+import * as Buffers from "./Buffers.ts"
 
-const writev = promisify(fs.writev)
+const writeSome = promisify(fs.write)
 const closeFile = promisify(fs.close)
 const sync = promisify(fs.fdatasync)
 
@@ -14,13 +15,11 @@ const sync = promisify(fs.fdatasync)
 const highBytes = 8 * 1024 * 1024
 const lowBytes = 4 * 1024 * 1024
 
-/** Bytes written at once. */
-const writeBytes = 2 * 1024 * 1024
-
 /** Takes content; a file's errors come at the end. */
 export interface Sink {
   /** Bytes that came, with those that were there before. */
   received: number
+  /** The bytes may be used for others when it returns. */
   readonly write: (bytes: Uint8Array) => void
   /** All that came is where it belongs: the hash of it, and the bytes if they are kept in memory. */
   readonly finish: () => Promise<{ readonly sha256: Buffer; readonly bytes: Uint8Array }>
@@ -58,7 +57,11 @@ export interface Flow {
 }
 
 interface FileSink extends Sink {
-  waiting: Array<Uint8Array>
+  /** What is collected before it is written, and how much of it is used. */
+  filling: Buffer | undefined
+  filled: number
+  /** What is to be written. */
+  waiting: Array<Buffer>
   waitingBytes: number
   isPaused: boolean
   failure: Error | undefined
@@ -66,20 +69,14 @@ interface FileSink extends Sink {
 }
 
 const drain = async (sink: FileSink, fd: number, flow: Flow): Promise<void> => {
-  while (sink.waiting.length > 0 && sink.failure === undefined) {
-    let count = 0
-    let size = 0
-    while (count < sink.waiting.length && (count === 0 || size + sink.waiting[count]!.length <= writeBytes)) {
-      size += sink.waiting[count++]!.length
-    }
-    const parts = sink.waiting.splice(0, count)
+  for (let bytes = sink.waiting.shift(); bytes !== undefined; bytes = sink.waiting.shift()) {
     try {
-      await writeAll(fd, parts, size)
+      if (sink.failure === undefined) await writeAll(fd, bytes)
     } catch (error) {
       sink.failure = error as Error
-      sink.waiting = []
     }
-    sink.waitingBytes -= size
+    sink.waitingBytes -= bytes.length
+    Buffers.release(bytes)
     if (sink.isPaused && (sink.waitingBytes < lowBytes || sink.failure !== undefined)) {
       sink.isPaused = false
       flow.resume()
@@ -88,17 +85,49 @@ const drain = async (sink: FileSink, fd: number, flow: Flow): Promise<void> => {
   sink.writing = undefined
 }
 
-const writeAll = async (fd: number, parts: Array<Uint8Array>, size: number): Promise<void> => {
-  let { bytesWritten } = await writev(fd, parts)
+const writeAll = async (fd: number, bytes: Uint8Array): Promise<void> => {
   // A disk that is nearly full takes a part, and says no the next time.
-  while (bytesWritten < size) {
-    const rest = Buffer.concat(parts).subarray(bytesWritten)
-    bytesWritten += (await writev(fd, [rest])).bytesWritten
+  for (let at = 0; at < bytes.length;) at += (await writeSome(fd, bytes, at)).bytesWritten
+}
+
+/** Copies a part to what is written next: many small pieces that come are a few large ones on the disk. */
+const collect = (sink: FileSink, part: Uint8Array, sizeBytes: number, flush: () => void): void => {
+  for (let at = 0; at < part.length;) {
+    const left = sizeBytes - sink.received
+    sink.filling ??= left < Buffers.bufferBytes ? Buffer.allocUnsafe(Math.max(left, part.length)) : Buffers.acquire()
+    const some = part.subarray(at, at + sink.filling.length - sink.filled)
+    sink.filling.set(some, sink.filled)
+    sink.filled += some.length
+    at += some.length
+    sink.received += some.length
+    if (sink.filled === sink.filling.length) flush()
   }
 }
 
-/** Into a file that is open for writing, at its end; `hash` has what it holds already. */
-const toFile = (fd: number, path: string, hash: Hash, received: number, flow: Flow, isSynced = false): Sink => {
+/** A file that is open for writing, at its end. */
+interface OpenFile {
+  readonly fd: number
+  readonly path: string
+  /** Bytes that it holds already, and their hash. */
+  readonly received: number
+  readonly hash: Hash
+}
+
+/** Into a file; `sizeBytes` is what it is to have in the end. */
+const toFile = ({ fd, hash, path, received }: OpenFile, sizeBytes: number, flow: Flow, isSynced = false): Sink => {
+  const flush = (): void => {
+    const { filled, filling } = sink
+    sink.filling = undefined
+    sink.filled = 0
+    if (filling === undefined || sink.failure !== undefined) return
+    sink.waiting.push(filled === filling.length ? filling : filling.subarray(0, filled))
+    sink.waitingBytes += filled
+    if (!sink.isPaused && sink.waitingBytes > highBytes) {
+      sink.isPaused = true
+      flow.pause()
+    }
+    sink.writing ??= Promise.resolve().then(() => drain(sink, fd, flow))
+  }
   const settle = async (): Promise<void> => {
     await sink.writing
     if (sink.isPaused) {
@@ -112,6 +141,8 @@ const toFile = (fd: number, path: string, hash: Hash, received: number, flow: Fl
   }
   const sink: FileSink = {
     received,
+    filling: undefined,
+    filled: 0,
     waiting: [],
     waitingBytes: 0,
     isPaused: false,
@@ -119,17 +150,10 @@ const toFile = (fd: number, path: string, hash: Hash, received: number, flow: Fl
     writing: undefined,
     write: (part) => {
       hash.update(part)
-      sink.received += part.length
-      if (sink.failure !== undefined) return
-      sink.waiting.push(part)
-      sink.waitingBytes += part.length
-      if (!sink.isPaused && sink.waitingBytes > highBytes) {
-        sink.isPaused = true
-        flow.pause()
-      }
-      sink.writing ??= Promise.resolve().then(() => drain(sink, fd, flow))
+      collect(sink, part, sizeBytes, flush)
     },
     finish: async () => {
+      flush()
       await sink.writing
       // Waits for the disk, which a file in memory costs nothing.
       if (isSynced && sink.failure === undefined) await sync(fd).catch(keepFailure)
@@ -137,9 +161,13 @@ const toFile = (fd: number, path: string, hash: Hash, received: number, flow: Fl
       if (sink.failure !== undefined) throw sink.failure
       return { sha256: hash.digest(), bytes: nothing }
     },
-    release: () => settle().catch(() => {}),
+    release: () => {
+      flush()
+      return settle().catch(() => {})
+    },
     discard: async () => {
       sink.waiting = []
+      sink.filling = undefined
       await settle().catch(() => {})
       await fs.promises.rm(path, { force: true })
     }
@@ -148,24 +176,27 @@ const toFile = (fd: number, path: string, hash: Hash, received: number, flow: Fl
 }
 
 /** Into a new file, which nobody else can read yet; with `isSynced` it is on the disk itself when it is finished. */
-export const toNewFile = (path: string, flow: Flow, isSynced = false): Sink => {
+export const toNewFile = (path: string, sizeBytes: number, flow: Flow, isSynced = false): Sink => {
   const { O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY } = fs.constants
   // At once, so that there is something to take what comes right behind the announcement.
   const fd = fs.openSync(path, O_WRONLY | O_CREAT | O_EXCL | (O_NOFOLLOW ?? 0), 0o600)
-  return toFile(fd, path, createHash("sha256"), 0, flow, isSynced)
+  return toFile({ fd, path, received: 0, hash: createHash("sha256") }, sizeBytes, flow, isSynced)
 }
 
 /** Into a file that has a first part already, which is hashed again: nothing is trusted. */
-export const toPartialFile = async (path: string, flow: Flow): Promise<Sink> => {
+export const toPartialFile = async (path: string, sizeBytes: number, flow: Flow): Promise<Sink> => {
   const { O_NOFOLLOW, O_RDWR } = fs.constants
   const fd = await promisify(fs.open)(path, O_RDWR | (O_NOFOLLOW ?? 0))
   const hash = createHash("sha256")
-  const buffer = Buffer.allocUnsafe(512 * 1024)
+  const buffer = Buffers.acquire()
   let received = 0
   for (;;) {
     // Reading moves the position along, so that what comes is written behind.
     const { bytesRead } = await promisify(fs.read)(fd, buffer, 0, buffer.length, null)
-    if (bytesRead === 0) return toFile(fd, path, hash, received, flow)
+    if (bytesRead === 0) {
+      Buffers.release(buffer)
+      return toFile({ fd, path, received, hash }, sizeBytes, flow)
+    }
     hash.update(buffer.subarray(0, bytesRead))
     received += bytesRead
   }
