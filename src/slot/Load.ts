@@ -172,12 +172,8 @@ export const setupArgs = (
 const ignore = (): void => {}
 
 /** Calls one of the three; throws what it threw, or why it counts as failed. */
-export const callSetup = async (
-  call: Call,
-  argsPath: string,
-  classes: Surroundings.Surroundings["classes"]
-): Promise<unknown> => {
-  const result = await call(setupArgs(argsPath, classes), ignore)
+export const callSetup = async (call: Call, args: ReadonlyArray<unknown>): Promise<unknown> => {
+  const result = await call(args, ignore)
   if (typeof result !== "number") return result
   if (result !== 0) throw new LoadError(`it returned ${result}, and a number other than 0 means that it failed`)
   return undefined
@@ -186,7 +182,8 @@ export const callSetup = async (
 const runSetupSlot = async (code: SlotCode, prepare: PrepareSlot, around: Surroundings.Surroundings): Promise<void> => {
   JobGlobal.installOutside(prepare, around.shared)
   try {
-    await callSetup(callOf(code, await importCode(code), around), prepare.setupArgsPath, around.classes)
+    const call = callOf(code, await importCode(code), around)
+    await callSetup(call, setupArgs(prepare.setupArgsPath, around.classes))
   } catch (error) {
     throw new LoadError(`setupSlot failed: ${Stack.describe(error)}`)
   }

@@ -30,7 +30,7 @@ export const run = async (
   JobGlobal.installOutside(told, around.shared)
   onLoaded()
   const before = new Set(Object.getOwnPropertyNames(globalThis))
-  const shared = await Load.callSetup(call, told.argsPath, around.classes)
+  const shared = await Load.callSetup(call, Load.setupArgs(told.argsPath, around.classes))
   return { state: { shared, globals: Surroundings.newGlobals(before) }, classes: around.classes }
 }
 

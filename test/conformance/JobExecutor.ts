@@ -2,6 +2,7 @@
 import { describe, it } from "@effect/vitest"
 import { Clock, Effect, type Layer, type Scope } from "effect"
 import * as fs from "node:fs"
+import * as os from "node:os"
 import { expect } from "vitest"
 import { JobFlags } from "../../src/domain/wire/Entries.ts"
 import * as JobDepends from "../../src/domain/wire/JobDepends.ts"
@@ -23,6 +24,11 @@ export const jobExecutorConformance = (
 
   const withExecutor = (cpus = 2) => <A, E>(test: Effect.Effect<A, E, JobExecutor | Scope.Scope>) =>
     Effect.provide(Effect.scoped(test), layerOf(cpus))
+
+  const temporaryFolder = Effect.acquireRelease(
+    Effect.sync(() => fs.mkdtempSync(`${os.tmpdir()}/dispy-test-`)),
+    (folder) => Effect.sync(() => fs.rmSync(folder, { recursive: true }))
+  )
 
   const date = new Date(5)
 
@@ -223,6 +229,20 @@ export const jobExecutorConformance = (
           }
         })
         expect(valueOf(yield* opened.run([]))).toBe(49)
+      })))
+
+    it.live("gives the arguments of setup to setupSlot and cleanup too", () =>
+      withExecutor(1)(Effect.gen(function*() {
+        const folder = yield* temporaryFolder
+        const note = (file: string) =>
+          from(`async (folder, n) => (await import("node:fs")).writeFileSync(folder + "/${file}", "got " + n)`)
+        const lifecycle = { setup: note("1"), setupSlot: note("2"), cleanup: note("3"), timeoutMillis }
+        yield* Effect.scoped(Effect.gen(function*() {
+          const opened = yield* openFunction("() => 1", { lifecycle, setupArgs: [folder, 41] })
+          expect(valueOf(yield* opened.run([]))).toBe(1)
+        }))
+        const noted = ["1", "2", "3"].map((file) => fs.readFileSync(`${folder}/${file}`, "utf8"))
+        expect(noted).toEqual(["got 41", "got 41", "got 41"])
       })))
 
     it.live("refuses the computation and says why when setup or setupSlot fails", () =>

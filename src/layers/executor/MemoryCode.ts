@@ -52,20 +52,14 @@ const compile = (
   throw new Load.LoadError("this executor runs functions only, no modules and no programs")
 }
 
-const ignore: Load.Emit = () => {}
-
-/** Runs code to its end; a number other than 0 is a failure. */
+/** Runs one of `setup`, `setupSlot` and `cleanup` to its end. */
 const runOnce = (
   what: string,
   call: Load.Call,
   args: ReadonlyArray<unknown>,
   timeoutMillis: number
 ): Effect.Effect<unknown, string> =>
-  Effect.tryPromise({ try: async () => call(args, ignore), catch: Stack.describe }).pipe(
-    Effect.filterOrFail(
-      (status) => typeof status !== "number" || status === 0,
-      (status) => `it returned ${String(status)}, and a number other than 0 means that it failed`
-    ),
+  Effect.tryPromise({ try: () => Load.callSetup(call, args), catch: Stack.describe }).pipe(
     Effect.timeoutOrElse({
       duration: timeoutMillis,
       orElse: () => Effect.fail(`it did not end within ${timeoutMillis} ms; raise setupTimeout if it needs longer`)
@@ -92,10 +86,10 @@ const prepare = Effect.fnUntraced(function*(
   const defined = yield* attempt(() => Surroundings.define(depends?.definitions ?? [], {}, undefined))
   const around = { ...defined, scope: { ...defined.scope, dispy: dispyOf(nodeName, ipAddr, state) } }
   const call = yield* attempt(() => compile(name, code, around))
+  const args = setupArgs === undefined ? [] : yield* attempt(() => Values.decodeArgs(setupArgs, around.classes))
   const { cleanup, setup, setupSlot, timeoutMillis = 0 } = lifecycle ?? {}
   if (setup !== undefined) {
     const run = yield* attempt(() => compile("setup", setup, around))
-    const args = setupArgs === undefined ? [] : yield* attempt(() => Values.decodeArgs(setupArgs, around.classes))
     const before = new Set(Object.getOwnPropertyNames(globalThis))
     const shared = yield* runOnce("setup", run, args, timeoutMillis)
     const globals = Surroundings.newGlobals(before)
@@ -109,13 +103,14 @@ const prepare = Effect.fnUntraced(function*(
   if (cleanup !== undefined) {
     const run = yield* attempt(() => compile("cleanup", cleanup, around))
     yield* Effect.addFinalizer(() =>
-      runOnce("cleanup", run, [], timeoutMillis).pipe(
+      runOnce("cleanup", run, args, timeoutMillis).pipe(
         Effect.catch((reason) => Effect.logWarning(`of ${name}: ${reason}`))
       )
     )
   }
   if (setupSlot !== undefined) {
-    yield* runOnce("setupSlot", yield* attempt(() => compile("setupSlot", setupSlot, around)), [], timeoutMillis)
+    const run = yield* attempt(() => compile("setupSlot", setupSlot, around))
+    yield* runOnce("setupSlot", run, args, timeoutMillis)
   }
   return { call, around: { ...around, shared: state.shared } }
 })
