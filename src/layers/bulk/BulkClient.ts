@@ -11,6 +11,7 @@
 import { Result, Schema } from "effect"
 import * as fs from "node:fs/promises"
 import { setTimeout as sleep } from "node:timers/promises"
+import { messageOf } from "../../domain/Thrown.ts"
 import * as Attempts from "../../domain/transfer/Attempts.ts"
 import * as BulkFrames from "../../domain/transfer/BulkFrames.ts"
 import type { GetRequest, PutRequest } from "../../services/FileTransfer.ts"
@@ -112,8 +113,6 @@ export const close = (client: BulkClient): void => {
   client.isClosed = true
   for (const { peer } of client.lanes) if (peer !== undefined) BulkPeer.close(peer, "the cluster was closed")
 }
-
-const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
 
 const decoder = <S extends Schema.Codec<unknown, unknown>>(schema: S) =>
   Schema.decodeUnknownSync(Schema.fromJsonString(schema))

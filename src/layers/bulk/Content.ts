@@ -5,6 +5,7 @@
 import { createHash, type Hash } from "node:crypto"
 import * as fs from "node:fs"
 import { promisify } from "node:util"
+import { messageOf } from "../../domain/Thrown.ts"
 import * as BulkFrames from "../../domain/transfer/BulkFrames.ts"
 import type { Content } from "../../services/FileTransfer.ts"
 import * as Buffers from "./Buffers.ts"
@@ -45,8 +46,6 @@ const bytesReader = (bytes: Uint8Array): Reader => {
     close: () => Promise.resolve()
   }
 }
-
-const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
 
 const fileReader = async (path: string, sizeBytes: number): Promise<Reader> => {
   const { O_NONBLOCK, O_RDONLY } = fs.constants

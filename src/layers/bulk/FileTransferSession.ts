@@ -1,14 +1,13 @@
 /** Transfers under a lease as effects, over whatever stream of bytes leads to the node. */
 import { Effect, type Scope } from "effect"
 import * as fs from "node:fs/promises"
+import { messageOf } from "../../domain/Thrown.ts"
 import { FileTooLarge, TransferFailed } from "../../domain/TransferError.ts"
 import type { TransferSession } from "../../services/FileTransfer.ts"
 import * as BulkClient from "./BulkClient.ts"
 import type * as BulkPeer from "./BulkPeer.ts"
 import * as Content from "./Content.ts"
 import * as Sink from "./Sink.ts"
-
-const reasonOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
 
 /** Transfers with the node that users call `node`, over connections that `dial` makes; they end with the scope. */
 export const make = (
@@ -22,7 +21,7 @@ export const make = (
       (client) => Effect.sync(() => BulkClient.close(client))
     ),
     (client): TransferSession => {
-      const failed = (what: string) => (error: unknown) => new TransferFailed({ what, node, reason: reasonOf(error) })
+      const failed = (what: string) => (error: unknown) => new TransferFailed({ what, node, reason: messageOf(error) })
       return {
         put: (request) =>
           Effect.tryPromise({

@@ -11,6 +11,7 @@ import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 import type { FileEntry, LocalFiles } from "../../domain/Computation.ts"
 import { FileNotUsable, FilesCollide } from "../../domain/ComputationError.ts"
+import { messageOf } from "../../domain/Thrown.ts"
 import * as RelativePath from "../../domain/transfer/RelativePath.ts"
 import { FileTooLarge } from "../../domain/TransferError.ts"
 import * as Content from "../bulk/Content.ts"
@@ -53,7 +54,7 @@ const reasonOf = (error: unknown): string => {
     case "ELOOP":
       return "it is a link that leads in a circle"
     default:
-      return error instanceof Error ? error.message : String(error)
+      return messageOf(error)
   }
 }
 

@@ -4,6 +4,7 @@ import * as fs from "node:fs/promises"
 import * as path from "node:path"
 import type { Code, Depends } from "../../domain/Computation.ts"
 import { ComputationRefused } from "../../domain/NodeError.ts"
+import { messageOf } from "../../domain/Thrown.ts"
 import type { SlotCode } from "../../domain/wire/SlotFrames.ts"
 import type { ExecutorRequest } from "../../services/JobExecutor.ts"
 
@@ -112,7 +113,7 @@ export const acquire = (
       new ComputationRefused({
         node,
         computation: computation.name,
-        reason: `its files cannot be written: ${error instanceof Error ? error.message : String(error)}`
+        reason: `its files cannot be written: ${messageOf(error)}`
       })
   })
   // A process that was killed a moment ago may still be writing.

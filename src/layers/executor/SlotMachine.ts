@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import * as SlotPool from "../../domain/node/SlotPool.ts"
 import type { PoolAction, PoolEvent } from "../../domain/node/SlotPoolEvent.ts"
 import * as SlotPoolState from "../../domain/node/SlotPoolState.ts"
+import { messageOf } from "../../domain/Thrown.ts"
 import type { LifecycleRun, PrepareSlot } from "../../domain/wire/SlotFrames.ts"
 import type { ExecutorSettings } from "../../services/ExecutorConfig.ts"
 import * as Fifos from "./Fifos.ts"
@@ -272,7 +273,7 @@ const prepareSlot = async (machine: SlotMachine, slot: SlotProcess.SlotProcess, 
     SlotProcess.prepare(slot, { ...session.told, claimsPath: claims?.path ?? "", nonce }, claims)
     if (session.isPaused && !isHost) SlotChannel.setPaused(slot.channel, true)
   } catch (error) {
-    const reason = `its claims cannot be made: ${error instanceof Error ? error.message : String(error)}`
+    const reason = `its claims cannot be made: ${messageOf(error)}`
     feed(machine, { _tag: "SlotRefused", slot: slot.id, reason })
   }
 }
@@ -293,7 +294,7 @@ const startThread = (machine: SlotMachine, { host, session: sessionId, slot: id 
     machine.channels.set(id, thread.channel)
     if (session.isPaused) SlotChannel.setPaused(thread.channel, true)
   }, (error: unknown) => {
-    const reason = `its FIFOs cannot be made: ${error instanceof Error ? error.message : String(error)}`
+    const reason = `its FIFOs cannot be made: ${messageOf(error)}`
     feed(machine, { _tag: "SlotRefused", slot: id, reason })
   })
 }

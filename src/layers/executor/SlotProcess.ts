@@ -7,6 +7,7 @@ import { randomUUID } from "node:crypto"
 import type { Readable, Writable } from "node:stream"
 import { fileURLToPath } from "node:url"
 import type { PoolEvent, SlotEnd } from "../../domain/node/SlotPoolEvent.ts"
+import { messageOf } from "../../domain/Thrown.ts"
 import type { SlotDeath } from "../../domain/wire/SlotDeath.ts"
 import * as SlotFrames from "../../domain/wire/SlotFrames.ts"
 import type { Fifo } from "./Fifos.ts"
@@ -156,7 +157,7 @@ export const start = (options: SlotOptions): SlotProcess | string => {
     child.on("error", () => {})
     return "the process cannot be started: too many open files"
   } catch (error) {
-    return `the process cannot be started: ${error instanceof Error ? error.message : String(error)}`
+    return `the process cannot be started: ${messageOf(error)}`
   }
 }
 

@@ -8,14 +8,13 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { CannotStart } from "../../domain/NodeError.ts"
+import { messageOf } from "../../domain/Thrown.ts"
 import * as ProcessName from "../files/ProcessName.ts"
-
-const reasonOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
 
 const attempt = <A>(what: string, run: () => A): Effect.Effect<A, CannotStart> =>
   Effect.fromResult(Result.mapError(
     Result.try(run),
-    (error) => new CannotStart({ program: "dispynode", reason: `${what}: ${reasonOf(error)}` })
+    (error) => new CannotStart({ program: "dispynode", reason: `${what}: ${messageOf(error)}` })
   ))
 
 /** With its parents. (Node's own way to do that never returns for a directory in `/proc`.) */
@@ -49,7 +48,7 @@ const removeStale = Effect.fnUntraced(function*(prefix: string) {
     yield* Result.isSuccess(removed)
       ? Effect.logInfo("removed what a daemon left that was killed").pipe(Effect.annotateLogs({ directory: name }))
       : Effect.logWarning("cannot remove what a daemon left").pipe(
-        Effect.annotateLogs({ directory: name, reason: reasonOf(removed.failure) })
+        Effect.annotateLogs({ directory: name, reason: messageOf(removed.failure) })
       )
   }
 })

@@ -7,6 +7,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import type { Computation, FileEntry } from "../../domain/Computation.ts"
 import { ComputationRefused } from "../../domain/NodeError.ts"
+import { messageOf } from "../../domain/Thrown.ts"
 import type * as BulkFrames from "../../domain/transfer/BulkFrames.ts"
 import * as RelativePath from "../../domain/transfer/RelativePath.ts"
 import { argumentsName, resultName } from "../../domain/wire/LargeValue.ts"
@@ -66,8 +67,6 @@ export const make = (
   leases: new Map(),
   contents: Offers.make(path.resolve(directory))
 })
-
-const messageOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
 
 /** What to do about an error of the file system. */
 const adviceOf = (error: unknown): string => {

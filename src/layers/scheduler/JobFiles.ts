@@ -3,6 +3,7 @@ import { Effect } from "effect"
 import * as fs from "node:fs"
 import type { NodeEvent } from "../../domain/NodeRpcs.ts"
 import type { JobRecord } from "../../domain/scheduler/JobRecord.ts"
+import { messageOf } from "../../domain/Thrown.ts"
 import * as RelativePath from "../../domain/transfer/RelativePath.ts"
 import { TransferFailed } from "../../domain/TransferError.ts"
 import type { JobFilesRequest, SchedulerRequest } from "../../services/Scheduler.ts"
@@ -30,8 +31,7 @@ const fetch = (
 ) => {
   const { fileId, jobId, mode, modifiedMillis, path, sizeBytes } = offered
   const what = `file ${path}`
-  const failed = (error: unknown) =>
-    new TransferFailed({ what, node: node.address, reason: error instanceof Error ? error.message : String(error) })
+  const failed = (error: unknown) => new TransferFailed({ what, node: node.address, reason: messageOf(error) })
   const attempt = <A>(run: () => A) => Effect.try({ try: run, catch: failed })
   return Effect.gen(function*() {
     const partial = yield* Effect.acquireRelease(

@@ -9,6 +9,7 @@ import {
   ResultNotSendable,
   ValueNotTransferred
 } from "../../domain/JobError.ts"
+import { messageOf } from "../../domain/Thrown.ts"
 import { Outcome, type ReplyFields, ReplyFlags } from "../../domain/wire/Entries.ts"
 import { decodeSlotDeath } from "../../domain/wire/SlotDeath.ts"
 import type { ClassTable } from "../../slot/ClassTable.ts"
@@ -111,7 +112,7 @@ const decoded = (job: ClusterJob, node: string, bytes: Uint8Array): Pick<JobOutc
   try {
     return { value: valueOf(bytes, job.classes), error: undefined }
   } catch (cause) {
-    const reason = `its bytes are damaged: ${cause instanceof Error ? cause.message : String(cause)}`
+    const reason = `its bytes are damaged: ${messageOf(cause)}`
     return { value: undefined, error: new ResultNotSendable({ jobId: nameOf(job), node, reason }) }
   }
 }

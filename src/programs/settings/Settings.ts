@@ -8,6 +8,7 @@ import { Result } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Suggestion from "../../domain/Suggestion.ts"
+import { messageOf } from "../../domain/Thrown.ts"
 import type * as Setting from "./Setting.ts"
 
 /** The options of a program by name. */
@@ -88,18 +89,16 @@ const unknownKey = (name: string, known: ReadonlyArray<string>, file: string): s
   return `${file}: there is no option ${JSON.stringify(name)}${hint}`
 }
 
-const reasonOf = (error: unknown): string => error instanceof Error ? error.message : String(error)
-
 /** Reads a configuration file; what is in it is checked by `merge`. */
 export const read = (file: string): Result.Result<ConfigFile, string> => {
   const content = Result.try({
     try: () => fs.readFileSync(file, "utf8"),
-    catch: (error) => `${file} cannot be read: ${reasonOf(error)}`
+    catch: (error) => `${file} cannot be read: ${messageOf(error)}`
   })
   const parsed = Result.flatMap(content, (json) =>
     Result.try({
       try: (): unknown => JSON.parse(json),
-      catch: (error) => `${file} is not JSON: ${reasonOf(error)}`
+      catch: (error) => `${file} is not JSON: ${messageOf(error)}`
     }))
   return Result.flatMap(parsed, (values) =>
     typeof values === "object" && values !== null && !Array.isArray(values)
@@ -124,7 +123,7 @@ export const save = <T extends object>(table: T, values: Values<T>, file: string
     },
     catch: (error) => {
       fs.rmSync(temporary, { force: true })
-      return `${file} cannot be written: ${reasonOf(error)}`
+      return `${file} cannot be written: ${messageOf(error)}`
     }
   })
 }
