@@ -156,6 +156,7 @@ export const endEarly = (view: DataView, offset: number, outcome: Outcome): void
   }
   view.setUint8(offset + 10, outcome)
 }
+
 /** Flags of the reply entry at `offset`. */
 export const replyFlags = (view: DataView, offset: number): number => view.getUint8(offset + 11)
 
@@ -264,22 +265,15 @@ export const countReplies = (bytes: Uint8Array): number => {
   return count
 }
 
-/** What the jobs that end with these reply entries took, all together. */
-export const totalMicros = (bytes: Uint8Array): number => {
+/** How many jobs end with well-formed reply entries, and what they took together; provisional results end none. */
+export const tallyEnded = (bytes: Uint8Array): { readonly jobs: number; readonly micros: number } => {
   const view = viewOf(bytes)
+  let jobs = 0
   let micros = 0
   for (let offset = 0; offset < bytes.length; offset += entrySize(view, offset)) {
-    if (replyOutcome(view, offset) !== Outcome.provisional) micros += replyDurationMicros(view, offset)
+    if (replyOutcome(view, offset) === Outcome.provisional) continue
+    jobs++
+    micros += replyDurationMicros(view, offset)
   }
-  return micros
-}
-
-/** How many jobs end with these reply entries, which must be well formed: provisional results end none. */
-export const countEnded = (bytes: Uint8Array): number => {
-  const view = viewOf(bytes)
-  let count = 0
-  for (let offset = 0; offset < bytes.length; offset += entrySize(view, offset)) {
-    if (replyOutcome(view, offset) !== Outcome.provisional) count++
-  }
-  return count
+  return { jobs, micros }
 }

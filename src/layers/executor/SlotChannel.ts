@@ -92,7 +92,9 @@ const onFrame = (slot: SlotChannel, type: number, payload: Uint8Array): void => 
     return
   }
   if (type === FromSlot.provisional) {
-    if (Entries.countReplies(payload) === 1 && Entries.countEnded(payload) === 0) return void slot.batch.push(payload)
+    const isProvisional = Entries.countReplies(payload) === 1 &&
+      Entries.replyOutcome(Entries.viewOf(payload), 0) === Entries.Outcome.provisional
+    if (isProvisional) return void slot.batch.push(payload)
     return broken(slot, "it wrote a malformed provisional result")
   }
   if (type === FromSlot.sendFile) return slot.onFile(payload)

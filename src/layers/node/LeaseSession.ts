@@ -10,7 +10,7 @@ import * as Outbox from "../../domain/node/Outbox.ts"
 import * as SessionJobs from "../../domain/node/SessionJobs.ts"
 import type { ComputationRefused } from "../../domain/NodeError.ts"
 import type { NodeEvent } from "../../domain/NodeRpcs.ts"
-import { countEnded, totalMicros } from "../../domain/wire/Entries.ts"
+import { tallyEnded } from "../../domain/wire/Entries.ts"
 import type { ExecutorRequest, ExecutorSession, SentFile } from "../../services/JobExecutor.ts"
 import type { SeatTerms } from "../../services/NodeLink.ts"
 
@@ -278,10 +278,10 @@ export const close = (session: LeaseSession): Effect.Effect<void> =>
 const receive =
   (session: LeaseSession, computationId: string, computation: OpenComputation) => (entries: Uint8Array): void => {
     if (computation.closed !== undefined) return
-    const ended = countEnded(entries)
-    computation.outstanding -= ended
-    session.tally.jobsDone += ended
-    session.tally.jobMicros += totalMicros(entries)
+    const ended = tallyEnded(entries)
+    computation.outstanding -= ended.jobs
+    session.tally.jobsDone += ended.jobs
+    session.tally.jobMicros += ended.micros
     Outbox.push(session.outbox, computationId, entries)
     throttle(session)
     wake(session)
