@@ -2,25 +2,14 @@
 import { describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fs from "node:fs"
-import * as os from "node:os"
-import * as path from "node:path"
-import { afterAll, beforeAll, expect } from "vitest"
+import { expect } from "vitest"
+import { executorFiles } from "../../support/ExecutorFiles.ts"
 import * as Harness from "../../support/ExecutorHarness.ts"
 import { deathOf, errorOf, openCode, outcomeOf, valueOf } from "../../support/ExecutorHarness.ts"
-import { layerProcess, leftDirectories } from "../../support/ExecutorProcesses.ts"
+import { layerProcess } from "../../support/ExecutorProcesses.ts"
 import { awaitFile, isRunning, whenGone } from "../../support/Processes.ts"
 
-let folder = ""
-beforeAll(() => {
-  folder = fs.mkdtempSync(path.join(os.tmpdir(), "dispy-several-"))
-})
-afterAll(() => {
-  fs.rmSync(folder, { recursive: true })
-  expect(leftDirectories()).toEqual([])
-})
-
-let lastFile = 0
-const aFile = (): string => path.join(folder, `file-${++lastFile}`)
+const aFile = executorFiles("concurrency")
 
 const tell = `const fs = process.getBuiltinModule("node:fs")
   const tell = (file, text) => { fs.writeFileSync(file + ".new", String(text)); fs.renameSync(file + ".new", file) };`

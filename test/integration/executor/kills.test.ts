@@ -1,28 +1,15 @@
 /** A job that is cancelled or overdue is dead, with everything that it started, whatever it is doing. */
 import { describe, it } from "@effect/vitest"
 import { Effect } from "effect"
-import * as fs from "node:fs"
-import * as os from "node:os"
-import * as path from "node:path"
-import { afterAll, beforeAll, expect } from "vitest"
+import { expect } from "vitest"
+import { executorFiles } from "../../support/ExecutorFiles.ts"
 import { openFunction, outcomeOf, valueOf } from "../../support/ExecutorHarness.ts"
-import { layerProcess, leftDirectories } from "../../support/ExecutorProcesses.ts"
-import { awaitFile, carrying, isRunning, killMillis, whenGone } from "../../support/Processes.ts"
+import { layerProcess } from "../../support/ExecutorProcesses.ts"
+import { awaitFile, isRunning, killMillis, whenGone } from "../../support/Processes.ts"
 
 const graceMillis = 300
 
-let folder = ""
-beforeAll(() => {
-  folder = fs.mkdtempSync(path.join(os.tmpdir(), "dispy-kills-"))
-})
-afterAll(() => {
-  fs.rmSync(folder, { recursive: true })
-  expect(leftDirectories()).toEqual([])
-  expect(carrying(folder)).toEqual([])
-})
-
-let lastFile = 0
-const aFile = (): string => path.join(folder, `file-${++lastFile}`)
+const aFile = executorFiles("kills")
 
 /** In a job: writes the pids that are to be gone, its own first. */
 const tell = `const tell = (file, ...pids) => {

@@ -3,20 +3,12 @@ import { describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fc from "fast-check"
 import * as fs from "node:fs"
-import * as os from "node:os"
-import * as path from "node:path"
-import { afterAll, beforeAll, expect } from "vitest"
+import { expect } from "vitest"
+import { executorFiles } from "../../support/ExecutorFiles.ts"
 import { openFunction, outcomeOf, valueOf } from "../../support/ExecutorHarness.ts"
-import { layerProcess, leftDirectories } from "../../support/ExecutorProcesses.ts"
+import { layerProcess } from "../../support/ExecutorProcesses.ts"
 
-let folder = ""
-beforeAll(() => {
-  folder = fs.mkdtempSync(path.join(os.tmpdir(), "dispy-order-"))
-})
-afterAll(() => {
-  fs.rmSync(folder, { recursive: true })
-  expect(leftDirectories()).toEqual([])
-})
+const aFile = executorFiles("order")
 
 describe("a long job among short ones", () => {
   it.live("holds up none of 20,000 jobs", () =>
@@ -49,7 +41,7 @@ describe.each(
 
   it.live("starts every job at most once, and exactly once if it succeeds", () =>
     Effect.gen(function*() {
-      const file = path.join(folder, name)
+      const file = aFile()
       const opened = yield* openFunction(
         `(what, id) => {
           const fs = process.getBuiltinModule("node:fs")

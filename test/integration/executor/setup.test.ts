@@ -2,25 +2,12 @@
 import { describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import * as fs from "node:fs"
-import * as os from "node:os"
-import * as path from "node:path"
-import { afterAll, beforeAll, expect } from "vitest"
+import { expect } from "vitest"
+import { executorFiles } from "../../support/ExecutorFiles.ts"
 import { aFunction, openCode, openFunction, outcomeOf, valueOf } from "../../support/ExecutorHarness.ts"
-import { layerProcess, leftDirectories } from "../../support/ExecutorProcesses.ts"
-import { carrying } from "../../support/Processes.ts"
+import { layerProcess } from "../../support/ExecutorProcesses.ts"
 
-let folder = ""
-beforeAll(() => {
-  folder = fs.mkdtempSync(path.join(os.tmpdir(), "dispy-setup-"))
-})
-afterAll(() => {
-  fs.rmSync(folder, { recursive: true })
-  expect(leftDirectories()).toEqual([])
-  expect(carrying(folder)).toEqual([])
-})
-
-let lastFile = 0
-const aFile = (): string => path.join(folder, `file-${++lastFile}`)
+const aFile = executorFiles("setup")
 
 /** Source texts of what runs around the jobs. */
 const around = (

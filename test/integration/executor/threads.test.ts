@@ -2,28 +2,17 @@
 import { describe, it } from "@effect/vitest"
 import { Effect, Schedule } from "effect"
 import * as fs from "node:fs"
-import * as os from "node:os"
 import * as path from "node:path"
-import { afterAll, beforeAll, expect } from "vitest"
+import { expect } from "vitest"
+import { executorFiles } from "../../support/ExecutorFiles.ts"
 import * as Harness from "../../support/ExecutorHarness.ts"
 import { deathOf, openCode, outcomeOf, valueOf } from "../../support/ExecutorHarness.ts"
-import { layerProcess, leftDirectories } from "../../support/ExecutorProcesses.ts"
-import { awaitFile, carrying, isRunning, whenGone } from "../../support/Processes.ts"
+import { layerProcess } from "../../support/ExecutorProcesses.ts"
+import { awaitFile, isRunning, whenGone } from "../../support/Processes.ts"
 
 const graceMillis = 300
 
-let folder = ""
-beforeAll(() => {
-  folder = fs.mkdtempSync(path.join(os.tmpdir(), "dispy-threads-"))
-})
-afterAll(() => {
-  fs.rmSync(folder, { recursive: true })
-  expect(leftDirectories()).toEqual([])
-  expect(carrying(folder)).toEqual([])
-})
-
-let lastFile = 0
-const aFile = (): string => path.join(folder, `file-${++lastFile}`)
+const aFile = executorFiles("threads")
 
 const openFunction = (source: string, options: Harness.OpenOptions = {}) =>
   Harness.openFunction(source, { executor: "thread", graceMillis, ...options })
