@@ -1,8 +1,9 @@
-/** Runs the jobs of computations on this machine, at most one at a time per slot. */
+/** Runs the jobs of computations on this machine: as many at a time per slot as a computation allows, one by default. */
 import { Context, type Effect, type Scope } from "effect"
 import type { Computation } from "../domain/Computation.ts"
 import type { SessionJobs } from "../domain/node/SessionJobs.ts"
 import type { ComputationRefused } from "../domain/NodeError.ts"
+import type { SendFileRequest } from "../domain/wire/SlotFrames.ts"
 
 /** The part of an `AbortSignal` that is used here. */
 export interface Gone {
@@ -11,18 +12,10 @@ export interface Gone {
   readonly removeEventListener: (type: "abort", listener: () => void) => void
 }
 
-/** A file that a job sends to its client. */
-export interface SentFile {
-  /** Unique within the session. */
+/** A file that a job sends to its client, as its slot tells it. */
+export interface SentFile extends SendFileRequest {
+  /** Unique within the session: slots number their own. */
   readonly fileId: number
-  readonly jobId: number
-  /** Absolute, on this machine. */
-  readonly file: string
-  /** Relative to the working directory if it is below it, else the base name. */
-  readonly path: string
-  readonly sizeBytes: number
-  readonly mode: number
-  readonly modifiedMillis: number
   /** Aborts when the job is gone: nobody wants the file any more. */
   readonly signal: Gone
 }
