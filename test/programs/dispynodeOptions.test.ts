@@ -175,6 +175,54 @@ describe("--serve", () => {
     }))
 })
 
+describe("--force-cleanup", () => {
+  it.live("removes what clients want kept when their clusters are closed, and what they had kept there before", () =>
+    Effect.gen(function*() {
+      const directory = yield* DaemonProcess.aDirectory
+      const [prefix, table] = [path.join(directory, "node"), path.join(directory, "table")]
+      fs.writeFileSync(table, "1,2")
+      const filesAfter = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
+        const daemon = yield* start(["--port", "0", "--cpus", "1", ...args], { prefix })
+        const { port } = yield* readyPort(daemon)
+        yield* Effect.promise(async () => {
+          const options = { nodes: `127.0.0.1:${port}`, depends: [table], destPath: "mine", cleanup: false }
+          await using cluster = await createJobCluster(async (text: string) => {
+            const { readFileSync, writeFileSync } = await import("node:fs")
+            writeFileSync("made by a job", text)
+            return readFileSync("table", "utf8")
+          }, options)
+          expect(await cluster.run("made")).toBe("1,2")
+        })
+        return fs.readdirSync(prefix, { recursive: true, withFileTypes: true })
+          .filter((entry) => entry.isFile() && entry.parentPath.endsWith("/mine")).map((entry) => entry.name).toSorted()
+      })
+      expect(yield* filesAfter()).toEqual(["made by a job", "table"])
+      expect(yield* filesAfter("--force-cleanup")).toEqual([])
+    }))
+
+  it.live("leaves alone what another dispynode of the owner still uses", () =>
+    Effect.gen(function*() {
+      const prefix = yield* DaemonProcess.aDirectory
+      const startWith = Effect.fnUntraced(function*(...args: ReadonlyArray<string>) {
+        return (yield* readyPort(yield* start(["--port", "0", "--cpus", "1", ...args], { prefix }))).port
+      })
+      const [keeping, cleaning] = [yield* startWith(), yield* startWith("--force-cleanup")]
+      yield* Effect.promise(async () => {
+        const open = async (port: string) => {
+          const options = { nodes: `127.0.0.1:${port}`, destPath: "mine", cleanup: false }
+          const cluster = await createJobCluster(() => process.cwd(), options)
+          return { cluster, directory: await cluster.run() }
+        }
+        const [kept, cleaned] = [await open(keeping), await open(cleaning)]
+        expect(cleaned.directory).toBe(kept.directory)
+        await cleaned.cluster.close()
+        expect(fs.existsSync(kept.directory)).toBe(true)
+        await kept.cluster.close()
+        expect(fs.existsSync(kept.directory)).toBe(true)
+      })
+    }))
+})
+
 describe("--client-shutdown", () => {
   it.live("lets a client end the node when it has left it, and without it nobody does", () =>
     Effect.gen(function*() {
