@@ -9,4 +9,7 @@ if (major < 22 || (major === 22 && minor < 19)) {
   process.exit(1)
 }
 
+// A mask that takes its own files away from it would have it fail at the first of them, and leave that unusable.
+process.umask(process.umask() & 0o077)
+
 await import("./node/NodeMain.ts")

@@ -1,10 +1,12 @@
 /** The program `dispynode` as a process of its own: what it says, how it ends, what it leaves. */
 import { describe, expect, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
+import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { Outcome } from "../../src/domain/wire/Entries.ts"
+import { createJobCluster } from "../../src/promise.ts"
 import * as DaemonClient from "../support/DaemonClient.ts"
 import * as DaemonProcess from "../support/DaemonProcess.ts"
 import * as HostileFrames from "../support/HostileFrames.ts"
@@ -124,6 +126,36 @@ describe("starting", () => {
       expect(yield* daemon.ended).toMatchObject({ code: 1 })
       expect(daemon.stderr.join()).toContain("others may write to")
     }))
+
+  // Root may use any file, unless it gives up the right to.
+  const asOwner = process.getuid?.() === 0 ? ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] : []
+  const isPossible = spawnSync("sh", ["-c", "exec \"$@\"", "sh", ...asOwner, "true"]).status === 0
+  const itAsOwner = it.live.skipIf(!isPossible)
+  for (const mask of ["377", "777"]) {
+    itAsOwner(`can use its own files with umask ${mask}, and so can its jobs`, () =>
+      Effect.gen(function*() {
+        const command = ["sh", "-c", `umask ${mask} && exec "$@"`, "sh", ...asOwner]
+        const daemon = yield* start(["--port", "0", "--cpus", "1"], { command })
+        const ready = yield* daemon.ready
+        expect(ready).toContain("ready on")
+        const table = path.join(yield* DaemonProcess.aDirectory, "table")
+        fs.writeFileSync(table, "1,2")
+        yield* Effect.promise(async () => {
+          await using cluster = await createJobCluster(async (bytes: Uint8Array) => {
+            const { appendFileSync, mkdirSync, readFileSync } = await import("node:fs")
+            mkdirSync("made")
+            appendFileSync("table", ",3")
+            appendFileSync("made/copy", bytes)
+            return [readFileSync("table", "utf8"), readFileSync("made/copy")]
+          }, { nodes: `127.0.0.1:${DaemonProcess.portOf(ready)}`, depends: [table] })
+          const large = new Uint8Array(2_000_000)
+          expect(await cluster.run(large)).toEqual(["1,2,3", Buffer.from(large)])
+        })
+        daemon.child.kill("SIGTERM")
+        expect(yield* daemon.ended).toEqual({ code: 0, signal: null })
+        expect(DaemonProcess.leftovers(daemon)).toEqual([])
+      }))
+  }
 
   it.live("warns when it is open to other machines", () =>
     Effect.gen(function*() {

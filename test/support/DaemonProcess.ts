@@ -49,15 +49,19 @@ export const aDirectory: Effect.Effect<string, never, Scope.Scope> = Effect.acqu
 export const start = Effect.fnUntraced(function*(
   args: ReadonlyArray<string>,
   options: {
+    /** What starts Node, in front of it. */
+    readonly command?: ReadonlyArray<string>
     readonly nodeArgs?: ReadonlyArray<string>
     readonly prefix?: string
     readonly env?: Readonly<Record<string, string>>
   } = {}
 ): Effect.fn.Return<Daemon, never, Scope.Scope> {
   const prefix = options.prefix ?? (yield* aDirectory)
+  const words = [process.execPath, ...options.nodeArgs ?? [], program, "--dest-path-prefix", prefix, ...args]
+  const [command = "", ...rest] = [...options.command ?? [], ...words]
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
-      spawn(process.execPath, [...options.nodeArgs ?? [], program, "--dest-path-prefix", prefix, ...args], {
+      spawn(command, rest, {
         stdio: ["pipe", "pipe", "pipe"],
         env: { ...process.env, ...options.env }
       })
