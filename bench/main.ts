@@ -88,7 +88,13 @@ const runNext = async (progress: Progress): Promise<void> => {
 const earlier = flags.compare === undefined ? undefined : await Report.read(flags.compare)
 const machine = Report.machine()
 const startedAt = performance.now()
-const all = suites.filter((suite) => names === undefined || names.includes(suite.name)).map((suite): Progress => ({
+const isPossible = ({ missing, name }: Suite): boolean => {
+  const reason = missing?.()
+  if (reason !== undefined) process.stderr.write(`${name} is left out: ${reason}\n`)
+  return reason === undefined
+}
+const chosen = suites.filter((suite) => names === undefined || names.includes(suite.name)).filter(isPossible)
+const all = chosen.map((suite): Progress => ({
   suite,
   rounds: [],
   millis: 0,

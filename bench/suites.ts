@@ -2,6 +2,7 @@
  * What is measured together: the steps of a suite run one right after the other in every round, so that a figure and
  * its anchor see the same machine.
  */
+import * as SlowLink from "../test/support/SlowLink.ts"
 import type { FigureSpec } from "./report/Figure.ts"
 import type { StepName } from "./steps.ts"
 
@@ -11,6 +12,8 @@ export interface Suite {
   readonly rounds: number
   readonly steps: ReadonlyArray<StepName>
   readonly figures: ReadonlyArray<FigureSpec>
+  /** Why it cannot be measured here; undefined when it can. */
+  readonly missing?: () => string | undefined
 }
 
 const noop: Suite = {
@@ -375,6 +378,23 @@ const bulk: Suite = {
   ]
 }
 
+const slowLink: Suite = {
+  name: "slowLink",
+  rounds: 1,
+  steps: ["slowLink"],
+  missing: SlowLink.missing,
+  figures: [
+    {
+      title: "job beside a file over a link of 1 MB/s, longest round trip",
+      unit: "ms",
+      value: "slowLink.longest",
+      goal: ["value", "<=", 500]
+    },
+    { title: "the same, median", unit: "ms", value: "slowLink.p50" },
+    { title: "the file over the link of 0.95 MiB/s", unit: "MiB/s", value: "slowLink.rate" }
+  ]
+}
+
 /** All suites, in the order of the table. */
 export const suites: ReadonlyArray<Suite> = [
   noop,
@@ -387,6 +407,7 @@ export const suites: ReadonlyArray<Suite> = [
   programs,
   values,
   bulk,
+  slowLink,
   provisional,
   kill
 ]

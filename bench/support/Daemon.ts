@@ -6,7 +6,8 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 
-const program = fileURLToPath(
+/** The program of the built package. */
+export const program = fileURLToPath(
   import.meta.resolve("dispy/package.json").replace(
     "package.json",
     "dist/programs/dispynode.js"

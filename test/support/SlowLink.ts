@@ -2,7 +2,7 @@
 import { execFileSync, spawn } from "node:child_process"
 import { fileURLToPath } from "node:url"
 
-const program = fileURLToPath(new URL("../../src/programs/dispynode.ts", import.meta.url))
+const source = fileURLToPath(new URL("../../src/programs/dispynode.ts", import.meta.url))
 
 const run = (command: string): void => {
   const [name, ...args] = command.split(" ")
@@ -28,8 +28,8 @@ export interface SlowNode {
   readonly stop: () => Promise<void>
 }
 
-/** Starts it; both directions carry `rate` (as `tc` writes it) and queue a second of that. */
-export const start = async (rate: string, prefix: string): Promise<SlowNode> => {
+/** Starts it; both directions carry `rate` (as `tc` writes it) and queue a second of that. `program` is dispynode's. */
+export const start = async (rate: string, prefix: string, program = source): Promise<SlowNode> => {
   const name = `dispy${process.pid}`
   const [ours, theirs] = [`d${process.pid}a`, `d${process.pid}b`]
   const [us, them] = ["10.213.77.1", "10.213.77.2"]

@@ -154,6 +154,8 @@ export const shared = (trees: WorkingTrees, clientName: string, destPath: string
   const known = trees.shared.get(directory)
   if (known !== undefined) {
     known.users++
+    // What one user keeps is kept, also when the daemon is killed before it has ended.
+    if (isKept) writeRecord(known, isKept)
     return known
   }
   for (const one of [trees.kept, recordsOf(trees), path.dirname(directory), directory]) makePrivate(one)

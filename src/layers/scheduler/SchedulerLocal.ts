@@ -220,8 +220,11 @@ const warnOfStalls = Effect.fnUntraced(function*(
     const computation = engine.state.computations.get(request.computation.id)
     const isStalled = computation !== undefined && computation.waiting.size > 0 && computation.running.size === 0
     if (isStalled && !isWarned) {
-      const jobs = `${computation.waiting.size} jobs of ${request.computation.name}`
-      yield* Effect.logWarning(`${jobs} wait because no node takes them; ${reasonsOf(session.nodes())}`)
+      const { size } = computation.waiting
+      const jobs = `${size} ${size === 1 ? "job" : "jobs"} of ${request.computation.name}`
+      yield* Effect.logWarning(
+        `${jobs} ${size === 1 ? "waits" : "wait"} because no node takes them; ${reasonsOf(session.nodes())}`
+      )
     }
     isWarned = isStalled
   }

@@ -59,6 +59,8 @@ export interface ClusterCore {
   readonly timeoutMillis: number
   /** Port of nodes that are named without one. */
   readonly nodePort: number
+  /** Classes of its `depends`. */
+  readonly classes: ClassTable.ClassTable | undefined
   /** Makes what a job takes along ready to travel. */
   readonly packDepends: (entries: ReadonlyArray<unknown>) => Result.Result<PackedJobDepends, Depends.JobDependError>
   /** Queues a job; with the id of a node, for that node and no other. */
@@ -247,7 +249,7 @@ export const make = Effect.fnUntraced(function*(
       settle(job, Outcomes.fromEnd(job, session.addressOf(job.nodeId), reason))
       ended(job)
     },
-    nodes: options.isListed ? options.nodes : undefined,
+    nodes: options.isListed ? options.nodes.map(({ knowing }) => knowing(packed.classes)) : undefined,
     onDispatched: (records, nodeId) => {
       if (!events.isWatched) return
       const node = session.nodeOf(nodeId)
@@ -332,6 +334,7 @@ export const make = Effect.fnUntraced(function*(
     name,
     isProgram,
     nodePort: options.nodePort,
+    classes: packed.classes,
     concurrency: options.concurrency,
     timeoutMillis: options.timeoutMillis,
     packDepends: (entries) => {

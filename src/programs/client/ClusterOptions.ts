@@ -4,7 +4,6 @@ import { resolve } from "node:path"
 import { InvalidOption } from "../../domain/ClusterError.ts"
 import { type Code, ExecutorKind, type JobLimits, maxConcurrency } from "../../domain/Computation.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
-import type { NodeRule } from "../../domain/NodeList.ts"
 import { nearest } from "../../domain/Suggestion.ts"
 import * as RelativePath from "../../domain/transfer/RelativePath.ts"
 import type { Around, LifecycleInput } from "./Computation.ts"
@@ -123,7 +122,7 @@ export interface ClusterOptions {
 
 /** Checked options. */
 export interface CheckedOptions {
-  readonly nodes: ReadonlyArray<NodeRule>
+  readonly nodes: ReadonlyArray<NodeAllocate.EntryRule>
   /** Whether the nodes were given, not taken by default. */
   readonly isListed: boolean
   readonly nodePort: number

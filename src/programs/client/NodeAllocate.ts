@@ -6,6 +6,7 @@ import type { DispyNode } from "../../domain/DispyNode.ts"
 import type { AvailInfo } from "../../domain/NodeInfo.ts"
 import * as NodeList from "../../domain/NodeList.ts"
 import type { NodeOffer, NodeRule } from "../../domain/NodeList.ts"
+import type { ClassTable } from "../../slot/ClassTable.ts"
 import * as Values from "../../slot/Values.ts"
 
 /** What an `allocate` gives of a node. */
@@ -167,7 +168,11 @@ const given = (entry: NodeEntryObject | NodeAllocate, node: NodeOffer): unknown 
 const pathOf = (path: string | URL): string => typeof path === "string" ? path : fileURLToPath(path)
 
 /** Asks an entry about a node; what it throws, and what makes no sense, is why the node is not used. */
-const allocate = (entry: NodeEntryObject | NodeAllocate, node: NodeOffer): NodeList.Allocation => {
+const allocate = (
+  entry: NodeEntryObject | NodeAllocate,
+  node: NodeOffer,
+  classes: ClassTable | undefined
+): NodeList.Allocation => {
   const mistake = (reason: string): NodeList.Allocation => ({ cpus: 0, reason, isMistake: true })
   try {
     const answer = given(entry, node)
@@ -182,7 +187,7 @@ const allocate = (entry: NodeEntryObject | NodeAllocate, node: NodeOffer): NodeL
     return {
       cpus: Math.floor(cpus),
       reason: "",
-      ...(setupArgs.length === 0 ? {} : { setupArgs: Values.encodeArgs(setupArgs) }),
+      ...(setupArgs.length === 0 ? {} : { setupArgs: Values.encodeArgs(setupArgs, classes) }),
       ...(depends.length === 0 ? {} : { depends: depends.map(pathOf) })
     }
   } catch (cause) {
@@ -190,27 +195,35 @@ const allocate = (entry: NodeEntryObject | NodeAllocate, node: NodeOffer): NodeL
   }
 }
 
+/** An entry of a node list that was read. */
+export interface EntryRule extends NodeRule {
+  /** The same for a computation with classes, of which its `setupArgs` may have instances. */
+  readonly knowing: (classes: ClassTable | undefined) => NodeRule
+}
+
 /** Reads an entry. */
-const ruleOf = (entry: unknown, nodePort: number): Result.Result<NodeRule, InvalidOption> =>
+const ruleOf = (entry: unknown, nodePort: number): Result.Result<EntryRule, InvalidOption> =>
   Result.gen(function*() {
     const object = yield* objectOf(entry)
     const host: unknown = object.host ?? "*"
     if (typeof host !== "string") return yield* fail(`the host of ${printed(entry)} is not a text`)
     const mistake = mistakeIn(object)
     if (mistake !== undefined) return yield* fail(`the entry for ${host} is wrong: ${mistake}`)
-    const target = yield* NodeList.parseTarget(host, object.port ?? nodePort)
-    const isPattern = target._tag === "Pattern" && object.port !== undefined
-    return {
-      target: isPattern ? { ...target, port: object.port } : target,
-      allocate: (node) => allocate(object, node)
-    }
+    const parsed = yield* NodeList.parseTarget(host, object.port ?? nodePort)
+    const isPattern = parsed._tag === "Pattern" && object.port !== undefined
+    const target = isPattern ? { ...parsed, port: object.port } : parsed
+    const knowing = (classes: ClassTable | undefined): NodeRule => ({
+      target,
+      allocate: (node) => allocate(object, node, classes)
+    })
+    return { ...knowing(undefined), knowing }
   })
 
 /** Reads entries: one of them, or a list. */
 export const rulesOf = (
   entries: NodeListEntry | ReadonlyArray<NodeListEntry>,
   nodePort: number
-): Result.Result<ReadonlyArray<NodeRule>, InvalidOption> => {
+): Result.Result<ReadonlyArray<EntryRule>, InvalidOption> => {
   const listed: ReadonlyArray<unknown> = Array.isArray(entries) ? entries : [entries]
   if (listed.length === 0) return fail("it is empty; list at least one host, or \"local\"")
   return Result.all(listed.map((entry) => ruleOf(entry, nodePort)))

@@ -96,7 +96,8 @@ export const allocate = (
 ): Effect.Effect<void, InvalidOption | ClusterClosed> =>
   Effect.gen(function*() {
     if (core.isStopped()) return yield* new ClusterClosed({ cluster: core.name })
-    yield* core.control.allocate(yield* Effect.fromResult(NodeAllocate.rulesOf(entries, core.nodePort)))
+    const rules = yield* Effect.fromResult(NodeAllocate.rulesOf(entries, core.nodePort))
+    yield* core.control.allocate(rules.map(({ knowing }) => knowing(core.classes)))
   })
 
 /** Looks for nodes; the node list says which of them are used. */

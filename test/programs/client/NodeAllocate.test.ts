@@ -3,6 +3,7 @@ import { Result } from "effect"
 import { describe, expect, it } from "vitest"
 import type { NodeOffer } from "../../../src/domain/NodeList.ts"
 import * as NodeAllocate from "../../../src/programs/client/NodeAllocate.ts"
+import * as ClassTable from "../../../src/slot/ClassTable.ts"
 import * as Values from "../../../src/slot/Values.ts"
 
 const node: NodeOffer = {
@@ -55,6 +56,15 @@ describe("an entry of a node list", () => {
     const allocation = given({ allocate: allocate as () => number })
     expect(allocation).toMatchObject({ cpus: 0, isMistake: true })
     expect(allocation.reason).toContain(reason)
+  })
+
+  it("sends instances of the computation's classes in a node's own setupArgs", () => {
+    class Part {
+      readonly number = 7
+    }
+    const classes = ClassTable.make([{ class: Part, hasPrivates: false }])
+    const { setupArgs } = ruleOf({ host: "*", setupArgs: [new Part()] }).knowing(classes).allocate(node)
+    expect(Values.decodeArgs(setupArgs!, classes)[0]).toBeInstanceOf(Part)
   })
 
   it("gives each node its own setupArgs and depends, returned or set by allocate", () => {
