@@ -23,8 +23,9 @@ export interface JobOptions {
   /** The job's `id`; anything. Default: undefined. */
   readonly id?: unknown
   /**
-   * What the job alone takes along: functions, classes and instances. Functions and classes are globals while it runs
-   * (`globalThis.render`), and gone after it; instances of the classes arrive as such. Default none.
+   * What the job alone takes along. Functions, classes and modules are globals while it runs (`globalThis.render`);
+   * instances of the classes arrive as such; files and directories, as they are when the job is sent, lie in its working
+   * directory. All of it is gone after the job. Default none.
    */
   readonly depends?: ReadonlyArray<Depend> | undefined
 }
