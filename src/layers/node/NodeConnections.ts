@@ -17,6 +17,7 @@ import { noBytes } from "../../domain/wire/Entries.ts"
 import * as FrameAssembler from "../../domain/wire/FrameAssembler.ts"
 import type { BulkDoor } from "../../services/BulkDoor.ts"
 import type { NodeSettings } from "../../services/NodeConfig.ts"
+import type * as TlsServer from "../security/TlsServer.ts"
 
 /** Longest message from a connection that has not said Hello; a Hello has less than 200 bytes. */
 const maxHelloBytes = 4096
@@ -34,7 +35,8 @@ type Limits = Pick<NodeSettings, "helloDeadline" | "silenceLimit" | "maxConnecti
 
 interface Connection {
   readonly id: number
-  readonly socket: net.Socket
+  /** What it is served on: the connection itself, or the TLS on it. */
+  socket: net.Socket
   send: (response: RpcMessage.FromServerEncoded) => Effect.Effect<void>
   isGreeted: boolean
   wasHeard: boolean
@@ -231,7 +233,8 @@ const makeProtocol = (
 export const make = Effect.fnUntraced(function*(
   servers: ReadonlyArray<SocketServer.SocketServer["Service"]>,
   limits: Limits,
-  bulk: BulkDoor["Service"]
+  bulk: BulkDoor["Service"],
+  door: TlsServer.Door
 ) {
   const serialization = yield* RpcSerialization.RpcSerialization
   const prefix = framePrefix(serialization)
@@ -260,36 +263,17 @@ export const make = Effect.fnUntraced(function*(
     yield* untilClosed(connection.socket, connection)
   })
 
-  const onSocket = Effect.fnUntraced(function*(socket: Socket.Socket) {
-    // Provided by the server to every handler, which its type does not tell.
-    const netSocket = Context.getUnsafe(yield* Effect.context(), NodeSocket.NetSocket)
-    const peer = peerOf(netSocket)
-    // Gone at once: a half-closed socket would stay for as long as its peer likes.
-    const refuse = (what: string) => Effect.andThen(Effect.sync(() => netSocket.destroy()), complain(peer, what))
-    if (connections.size >= limits.maxConnections) {
-      return yield* refuse(`more than ${limits.maxConnections} connections at a time`)
-    }
-    const connection: Connection = {
-      id: ++lastId,
-      socket: netSocket,
-      send: () => Effect.void,
-      isGreeted: false,
-      wasHeard: true
-    }
-    connections.set(connection.id, connection)
-    yield* Effect.addFinalizer(() => {
-      connections.delete(connection.id)
-      return Effect.andThen(Queue.offer(disconnects, connection.id), closeSocket(netSocket))
-    })
-    yield* Effect.forkScoped(watch(connection, limits, refuse))
-    yield* Effect.logDebug("a connection is open").pipe(Effect.annotateLogs({ peer }))
+  /** Serves a stream that was let in, until it ends. */
+  const serve = Effect.fnUntraced(function*(connection: Connection, refuse: (what: string) => Effect.Effect<void>) {
+    const stream = connection.socket
+    const socket = yield* NodeSocket.fromDuplex(Effect.succeed(stream))
     const { pull } = yield* socket.reader
     const first = yield* Effect.option(pull)
     if (first._tag === "None") return
     const start = bytesOf(first.value)
     if (start[0] === 0) return yield* serveBulk(connection, start, pull, refuse)
     const parser = serialization.makeUnsafe()
-    connection.send = makeSend(netSocket, yield* socket.writer, parser)
+    connection.send = makeSend(stream, yield* socket.writer, parser)
     const take = makeTake({ connection, parser, prefix, refuse, receive })
     yield* take(start).pipe(
       Effect.andThen(
@@ -304,12 +288,48 @@ export const make = Effect.fnUntraced(function*(
     )
   })
 
+  const onSocket = Effect.fnUntraced(function*(accepted: net.Socket) {
+    const peer = peerOf(accepted)
+    // Gone at once: a half-closed socket would stay for as long as its peer likes.
+    const refuse = (what: string) => Effect.andThen(Effect.sync(() => accepted.destroy()), complain(peer, what))
+    if (connections.size >= limits.maxConnections) {
+      return yield* refuse(`more than ${limits.maxConnections} connections at a time`)
+    }
+    const connection: Connection = {
+      id: ++lastId,
+      socket: accepted,
+      send: () => Effect.void,
+      isGreeted: false,
+      wasHeard: true
+    }
+    connections.set(connection.id, connection)
+    yield* Effect.addFinalizer(() => {
+      connections.delete(connection.id)
+      return Effect.andThen(Queue.offer(disconnects, connection.id), closeSocket(connection.socket))
+    })
+    yield* Effect.forkScoped(watch(connection, limits, refuse))
+    yield* Effect.logDebug("a connection is open").pipe(Effect.annotateLogs({ peer }))
+    const entered = yield* door(accepted)
+    if (entered === undefined) return
+    if ("_tag" in entered) {
+      yield* complain(peer, entered.what)
+      return yield* untilClosed(accepted, connection)
+    }
+    connection.socket = entered
+    yield* serve(connection, refuse)
+  })
+
   const protocol = yield* RpcServer.Protocol.make((write) => {
     receive = write
     return Effect.succeed(makeProtocol(connections, disconnects, serialization.codecFor))
   })
   for (const server of servers) {
-    yield* Effect.forkScoped(server.run((socket) => Effect.scoped(onSocket(socket))))
+    // The socket behind is provided to every handler, which its type does not tell.
+    const accept = Effect.flatMap(
+      Effect.context(),
+      (context) => onSocket(Context.getUnsafe(context, NodeSocket.NetSocket))
+    )
+    yield* Effect.forkScoped(server.run(() => Effect.scoped(accept)))
   }
   return protocol
 })
