@@ -31,7 +31,7 @@ const complaintMillis = 60_000
 /** Peers that complaints are remembered of. */
 const maxComplaints = 100
 
-type Limits = Pick<NodeSettings, "helloDeadline" | "silenceLimit" | "maxConnections">
+type Limits = Pick<NodeSettings, "helloDeadline" | "silenceLimit" | "maxConnections" | "maxStrangers">
 
 interface Connection {
   readonly id: number
@@ -137,9 +137,10 @@ const makeTake = (options: {
   readonly parser: Parser
   readonly prefix: Uint8Array
   readonly refuse: (what: string) => Effect.Effect<void>
+  readonly greet: (connection: Connection) => void
   readonly receive: Receive
 }) => {
-  const { connection, parser, prefix, receive, refuse } = options
+  const { connection, greet, parser, prefix, receive, refuse } = options
   const rules = { prefix, limit: maxFrameBytes }
   const helloRules = { prefix, limit: maxHelloBytes }
   const assembler = FrameAssembler.make()
@@ -162,7 +163,7 @@ const makeTake = (options: {
         const message = messages[i++]!
         const wrong = refusal(connection, message)
         if (wrong !== undefined) return refuse(wrong)
-        connection.isGreeted = true
+        if (!connection.isGreeted) greet(connection)
         return receive(connection.id, message)
       },
       step: () => {}
@@ -240,6 +241,12 @@ export const make = Effect.fnUntraced(function*(
   const prefix = framePrefix(serialization)
   const disconnects = yield* Queue.unbounded<number>()
   const connections = new Map<number, Connection>()
+  /** Those that have not introduced themselves, the oldest first. */
+  const strangers = new Set<Connection>()
+  const greet = (connection: Connection): void => {
+    connection.isGreeted = true
+    strangers.delete(connection)
+  }
   const complain = makeComplain()
   let lastId = 0
   let receive!: Receive
@@ -255,7 +262,7 @@ export const make = Effect.fnUntraced(function*(
     if (greeting.value._tag === "Malformed") return yield* refuse(greeting.value.reason)
     // The reader would keep the stream from flowing; closing its scope would close the socket as well.
     connection.socket.removeAllListeners("readable")
-    connection.isGreeted = true
+    greet(connection)
     const { leaseId, rest } = greeting.value
     const reason = bulk.serve(connection.socket, leaseId, rest)
     // The sentence is on its way; whoever asks with a wrong lease is worth a line.
@@ -274,7 +281,7 @@ export const make = Effect.fnUntraced(function*(
     if (start[0] === 0) return yield* serveBulk(connection, start, pull, refuse)
     const parser = serialization.makeUnsafe()
     connection.send = makeSend(stream, yield* socket.writer, parser)
-    const take = makeTake({ connection, parser, prefix, refuse, receive })
+    const take = makeTake({ connection, parser, prefix, refuse, greet, receive })
     yield* take(start).pipe(
       Effect.andThen(
         pull.pipe(
@@ -292,8 +299,15 @@ export const make = Effect.fnUntraced(function*(
     const peer = peerOf(accepted)
     // Gone at once: a half-closed socket would stay for as long as its peer likes.
     const refuse = (what: string) => Effect.andThen(Effect.sync(() => accepted.destroy()), complain(peer, what))
-    if (connections.size >= limits.maxConnections) {
+    if (connections.size - strangers.size >= limits.maxConnections) {
       return yield* refuse(`more than ${limits.maxConnections} connections at a time`)
+    }
+    // Whoever means it has introduced himself in milliseconds; those who only hold a place lose it to the next.
+    const [oldest] = strangers
+    if (oldest !== undefined && strangers.size >= limits.maxStrangers) {
+      strangers.delete(oldest)
+      oldest.socket.destroy()
+      yield* complain(peerOf(oldest.socket), `more than ${limits.maxStrangers} connections without a Hello`)
     }
     const connection: Connection = {
       id: ++lastId,
@@ -303,8 +317,10 @@ export const make = Effect.fnUntraced(function*(
       wasHeard: true
     }
     connections.set(connection.id, connection)
+    strangers.add(connection)
     yield* Effect.addFinalizer(() => {
       connections.delete(connection.id)
+      strangers.delete(connection)
       return Effect.andThen(Queue.offer(disconnects, connection.id), closeSocket(connection.socket))
     })
     yield* Effect.forkScoped(watch(connection, limits, refuse))
