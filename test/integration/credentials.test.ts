@@ -111,7 +111,57 @@ describe("with a secret", () => {
   })
 })
 
+/** Passes connections on, and keeps what clients send. */
+const recorder = async (port: number) => {
+  const recorded: Array<Array<Buffer>> = []
+  const server = net.createServer((client) => {
+    const bytes: Array<Buffer> = []
+    recorded.push(bytes)
+    const node = net.connect(port, "127.0.0.1")
+    client.on("data", (chunk) => bytes.push(chunk)).pipe(node).pipe(client)
+    for (const one of [client, node]) {
+      one.on("error", () => {}).on("close", () => [client, node].forEach((each) => each.destroy()))
+    }
+  })
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve))
+  open.push({ [Symbol.asyncDispose]: () => new Promise((resolve) => server.close(() => resolve())) })
+  return { address: `127.0.0.1:${(server.address() as net.AddressInfo).port}`, recorded }
+}
+
+/** Everything that comes back for these bytes until the connection is closed. */
+const replay = (port: number, bytes: Uint8Array): Promise<Buffer> =>
+  new Promise((resolve) => {
+    const socket = net.connect(port, "127.0.0.1")
+    const back: Array<Buffer> = []
+    socket.on("error", () => {}).on("data", (chunk) => back.push(chunk)).on("close", () => resolve(Buffer.concat(back)))
+    socket.write(bytes)
+  })
+
 describe("strangers", () => {
+  it("get nothing by sending again what a client with the secret sent, of which they can read nothing", async () => {
+    const marker = join(folder, "ran")
+    const node = await daemon("--secret-file", secretFile)
+    const { address, recorded } = await recorder(node.port)
+    const made = await createJobCluster(async (file: string) => {
+      ;(await import("node:fs")).appendFileSync(file, "x")
+      return "the result that nobody else may see"
+    }, { nodes: address, secretFile })
+    expect(await made.run(marker)).toContain("nobody else")
+    await made.close()
+    const sessions = recorded.map((chunks) => Buffer.concat(chunks))
+    expect(sessions.length).toBeGreaterThan(0)
+    for (const session of sessions) {
+      for (const word of ["appendFileSync", "AcquireLease", "nobody", marker]) {
+        expect(session.includes(word)).toBe(false)
+      }
+      const answer = await replay(node.port, session)
+      expect(answer.includes("nobody")).toBe(false)
+    }
+    expect(fs.readFileSync(marker, "utf8")).toBe("x")
+    const still = await cluster({ nodes: node.address, secretFile })
+    expect(await still.run(1)).toBe(2)
+  })
+
   it("of any number that connect and say little keep nobody waiting", async () => {
     const node = await daemon("--secret-file", secretFile, "--msg-timeout", "100")
     const strangers = Array.from({ length: 2000 }, () => net.connect(node.port, "127.0.0.1"))

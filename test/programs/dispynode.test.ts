@@ -2,7 +2,9 @@
 import { describe, expect, it } from "@effect/vitest"
 import { Duration, Effect } from "effect"
 import { spawnSync } from "node:child_process"
+import { once } from "node:events"
 import * as fs from "node:fs"
+import * as net from "node:net"
 import * as os from "node:os"
 import * as path from "node:path"
 import { Outcome } from "../../src/domain/wire/Entries.ts"
@@ -75,6 +77,9 @@ describe("starting", () => {
     [["--cpus", String(-cores)], /leaves no core/],
     [["--cpus", "1.5"], /--cpus/],
     [["--ip-addr", "0.0.0.0"], /--insecure/],
+    [["--secret-file", "/nowhere/secret"], /--secret-file \/nowhere\/secret cannot be used: there is no such file/],
+    [["--certfile", import.meta.filename], /--certfile .*: it has no certificate in PEM form/],
+    [["--keyfile", import.meta.filename], /--keyfile cannot be used: it needs certfile as well/],
     [["--drain-grace", "-1"], /--drain-grace "-1" is less than no time/],
     [["--drain-grace", "5x"], /--drain-grace "5x" is not a time span/],
     [["--msg-timeout", "0"], /--msg-timeout 0 is too short/],
@@ -164,6 +169,30 @@ describe("starting", () => {
       daemon.child.kill("SIGTERM")
       yield* daemon.ended
       expect(daemon.stderr.join("\n")).toMatch(/warn .*any code.*0\.0\.0\.0/)
+    }))
+
+  it.live("with a secret is open to other machines without a warning, and says who was not let in", () =>
+    Effect.gen(function*() {
+      const directory = yield* DaemonProcess.aDirectory
+      const secretFile = path.join(directory, "secret")
+      fs.writeFileSync(secretFile, "correct horse battery staple", { mode: 0o600 })
+      const options = ["--port", "0", "--cpus", "1", "--secret-file", secretFile]
+      const both = yield* run([...options, "--insecure"])
+      expect([both.code, both.stderr.join()]).toEqual([
+        2,
+        expect.stringMatching(/--insecure with a secret makes no sense/)
+      ])
+      const daemon = yield* start(options)
+      const line = String(yield* daemon.ready)
+      expect(line).toMatch(/ready on (\[::\]|0\.0\.0\.0):\d+/)
+      const stranger = net.connect(Number(/:(\d+):/.exec(line)![1]), "127.0.0.1", () => stranger.write("let me in"))
+      const [sentence] = yield* Effect.promise(() => once(stranger, "data") as Promise<[Buffer]>)
+      expect(sentence.toString()).toContain("this node wants its secret")
+      stranger.destroy()
+      daemon.child.kill("SIGTERM")
+      yield* daemon.ended
+      expect(daemon.stderr.join("\n")).toMatch(/warn .*127\.0\.0\.1.*a client with neither a secret nor a certificate/)
+      expect(daemon.stderr.join("\n")).not.toMatch(/any code/)
     }))
 
   it.live("needs Node 22.19, and says so before it reads anything newer", () =>
