@@ -3,7 +3,7 @@ import * as fs from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { Outcome, Request } from "../../fixtures/networks/client.ts"
-import * as Namespace from "./Namespace.ts"
+import type * as Namespace from "./Namespace.ts"
 import * as Packets from "./Packets.ts"
 import * as Sockets from "./Sockets.ts"
 
@@ -32,9 +32,9 @@ export interface Node {
 
 /** What befalls packets on their way, in percent of them. */
 export interface Impairment {
-  /** Of those that the host sends, so many are lost. */
+  /** Of those that the host receives, so many are lost. */
   readonly lossPercent?: number
-  /** Of those that the host sends, so many wait in a queue of 64 kbit/s, and others overtake them. */
+  /** Of those that the host sends, so many wait in a queue of 256 kbit/s, and others overtake them. */
   readonly latePercent?: number
   /** Each packet that the host receives comes so many times more. */
   readonly copies?: number
@@ -58,9 +58,11 @@ export interface Host {
   ) => Promise<Namespace.Ended>
   /** Runs a program that has to succeed, with this on its standard input; resolves to what it wrote to stdout. */
   readonly must: Namespace.Namespace["must"]
+  /** Arguments with which `dispynode` listens on all addresses of the host but loopback. */
+  readonly addressArgs: ReadonlyArray<string>
   /**
-   * Starts `dispynode` and waits for its ready line. Unless the arguments say something else it has two cpus, listens
-   * on all addresses of the host but loopback, and is insecure; `["--secret-file", …]` say something else.
+   * Starts `dispynode` with these arguments and waits for its ready line. Without arguments it is open to all: it
+   * listens on `addressArgs`, and is insecure. It has two cpus unless the arguments say something else.
    */
   readonly node: (args?: ReadonlyArray<string>) => Promise<Node>
   /** Runs a client program there, which uses the nodes in every way there is (`test/fixtures/networks/client.ts`). */
@@ -69,25 +71,12 @@ export interface Host {
   readonly capture: () => Promise<Packets.Capture>
   /** The sockets on which its programs listen now. */
   readonly listening: () => ReadonlyArray<Sockets.ListeningSocket>
-  /** No UDP in or out, but on loopback. */
-  readonly blockUdp: () => Promise<void>
   /** May be asked for once. */
   readonly impair: (impairment: Impairment) => Promise<void>
 }
 
-const has = (args: ReadonlyArray<string>, ...options: ReadonlyArray<string>): boolean =>
-  args.some((arg) => options.some((option) => arg === option || arg.startsWith(`${option}=`)))
-
-/** What is not said with `args` and has to be. */
-const nodeDefaults = (args: ReadonlyArray<string>, links: ReadonlyArray<Link>): ReadonlyArray<string> => [
-  "--daemon",
-  ...(has(args, "--cpus", "-c") ? [] : ["--cpus", "2"]),
-  ...(has(args, "--ip-addr", "-i")
-    ? []
-    : links.flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6]).flatMap((address) => address ? ["--ip-addr", address] : [])),
-  ...(has(args, "--secret-file", "--certfile", "--insecure", "--no-insecure") ? [] : ["--insecure"]),
-  ...args
-]
+const cpus = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
+  args.some((arg) => /^(--cpus|-c)(=|$)/.test(arg)) ? [] : ["--cpus", "2"]
 
 const iptables = ["iptables", "ip6tables"] as const
 
@@ -97,7 +86,7 @@ const [lateClass, promptClass] = ["1:2", "1:1"]
 const lateQueue = (device: string): string => `
 qdisc add dev ${device} root handle 1: htb default 1
 class add dev ${device} parent 1: classid ${promptClass} htb rate 10gbit quantum 60000
-class add dev ${device} parent 1: classid ${lateClass} htb rate 64kbit burst 1600 quantum 1600
+class add dev ${device} parent 1: classid ${lateClass} htb rate 256kbit burst 1600 quantum 1600
 `
 
 const wildDevices = "eth+"
@@ -115,6 +104,10 @@ export const make = (
     env: { HOME: directory, TMPDIR: directory, ...env }
   })
 
+  const addressArgs = links.flatMap(({ ipv4, ipv6 }) => [ipv4, ipv6]).flatMap((address) =>
+    address === undefined ? [] : ["--ip-addr", address]
+  )
+
   const addressIn = (family: "ipv4" | "ipv6") => (network?: string): string => {
     const link = links.find((one) => network === undefined || one.network === network)
     const address = link?.[family]
@@ -127,8 +120,7 @@ export const make = (
     for (const command of iptables) await namespace.must(command, ["-w", ...text.split(" ")])
   }
 
-  const atRandom = (percent: number): string =>
-    `-t mangle -A POSTROUTING -o ${wildDevices} -m statistic --mode random --probability ${percent / 100}`
+  const atRandom = (percent: number): string => `-m statistic --mode random --probability ${percent / 100}`
 
   return {
     name,
@@ -140,8 +132,10 @@ export const make = (
     run: (command, args, env) => namespace.run(command, args, environment(env)),
     must: namespace.must,
 
-    node: async (args = []) => {
-      const program = namespace.spawn(process.execPath, [dispynode, ...nodeDefaults(args, links)], environment())
+    addressArgs,
+
+    node: async (args = [...addressArgs, "--insecure"]) => {
+      const program = namespace.spawn(process.execPath, [dispynode, "--daemon", ...cpus(args), ...args], environment())
       let [ready, log] = ["", ""]
       program.stderr.setEncoding("utf8").on("data", (text: string) => {
         log += text
@@ -152,7 +146,7 @@ export const make = (
           if (ready.includes("\n")) resolve()
         })
         const early = (status: unknown): void =>
-          reject(new Error(`dispynode of ${name} ended with ${status} before it was ready: ${log}`))
+          reject(new Error(`dispynode of ${name} ended with ${String(status)} before it was ready: ${log}`))
         program.ended.then(early, early)
       })
       const address = / ready on (\S+?):? /.exec(ready)?.[1]
@@ -182,16 +176,15 @@ export const make = (
     capture: () => Packets.capture(namespace),
     listening: () => Sockets.listeningOf(namespace.pid),
 
-    blockUdp: async () => {
-      await rule("-A INPUT ! -i lo -p udp -j DROP")
-      await rule("-A OUTPUT ! -o lo -p udp -j DROP")
-    },
-
     impair: async ({ copies = 0, latePercent = 0, lossPercent = 0 }) => {
-      if (lossPercent > 0) await rule(`${atRandom(lossPercent)} -j DROP`)
+      if (lossPercent > 0) {
+        await rule(`-t mangle -A INPUT -i ${wildDevices} ${atRandom(lossPercent)} -j DROP`)
+      }
       if (latePercent > 0) {
         await namespace.must("tc", ["-batch", "-"], links.map(({ device }) => lateQueue(device)).join(""))
-        await rule(`${atRandom(latePercent)} -j CLASSIFY --set-class ${lateClass}`)
+        await rule(
+          `-t mangle -A POSTROUTING -o ${wildDevices} ${atRandom(latePercent)} -j CLASSIFY --set-class ${lateClass}`
+        )
       }
       // A copy is sent to the host itself, over loopback, where it arrives as what it is.
       for (const [command, self] of [["iptables", "127.0.0.1"], ["ip6tables", "::1"]] as const) {

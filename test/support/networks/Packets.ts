@@ -106,7 +106,7 @@ export const read = (file: Buffer): Packets => {
     flows.set(flow, known)
     if (payload.length > 0) known.segments.push({ offset: (sequence - known.start) >>> 0, payload })
   }
-  for (const flow of [...flows.keys()]) finish(flow)
+  for (const flow of flows.keys()) finish(flow)
   return {
     count,
     payloadBytes: texts.reduce((sum, text) => sum + text.length, 0),
@@ -118,12 +118,13 @@ export const read = (file: Buffer): Packets => {
 /** Sent over the loopback device: when it has been taken down, so has everything that was sent before. */
 const goodbye = "the capture ends here"
 
+/** All devices, whole packets, each written at once; the buffer is in KiB. */
+const options =
+  "--interface any --linktype LINUX_SLL --snapshot-length 0 --buffer-size 65536 --immediate-mode --packet-buffered -n -w -"
+
 /** Takes down everything that crosses the devices of a namespace, from now on. */
 export const capture = async (namespace: Namespace): Promise<Capture> => {
-  const dump = namespace.spawn("tcpdump", [
-    ...["--interface", "any", "--linktype", "LINUX_SLL", "--snapshot-length", "0", "--buffer-size", "65536"],
-    ...["--immediate-mode", "--packet-buffered", "-n", "-w", "-"]
-  ])
+  const dump = namespace.spawn("tcpdump", options.split(" "))
   let said = ""
   const isListening = new Promise<void>((resolve) => {
     dump.stderr.setEncoding("utf8").on("data", (more: string) => {

@@ -38,6 +38,7 @@ Host ${server.name}
   IdentityFile ${key}
   IdentitiesOnly yes
   BatchMode yes
+  LogLevel ERROR
   StrictHostKeyChecking accept-new
   UserKnownHostsFile ${key}.knownHosts
 `
@@ -59,7 +60,8 @@ export const start = async (host: Host): Promise<SshServer> => {
       said += text
       if (said.includes("Server listening on")) resolve()
     })
-    const early = (status: unknown): void => reject(new Error(`sshd of ${host.name} ended with ${status}: ${said}`))
+    const early = (status: unknown): void =>
+      reject(new Error(`sshd of ${host.name} ended with ${String(status)}: ${said}`))
     daemon.ended.then(early, early)
   })
   return {

@@ -1,7 +1,7 @@
 /**
  * Networks of several machines for tests, made of Linux namespaces: switches, hosts in one network or in several,
- * routers with and without NAT, IPv4, IPv6 and both. Addresses are those of documents of old, 10.213.N.0/24 and
- * fd00:213:N::/64, and the same in every test: nothing of a test's networks can be seen or reached from outside of
+ * routers with and without NAT, IPv4, IPv6 and both. Addresses are 10.213.N.0/24 and fd00:213:N::/64 for the
+ * Nth network, and the same in every test: nothing of a test's networks can be seen or reached from outside of
  * them, nor from other tests, and nothing is left when the test process ends or is killed.
  *
  * Linux and root only; `missing` says what is not there.
@@ -22,6 +22,8 @@ export type Family = "ipv4" | "ipv6" | "both"
 export interface Network {
   readonly name: string
   readonly family: Family
+  /** From now on datagrams of UDP vanish on their way between hosts, and nobody is told. */
+  readonly blockUdp: () => Promise<void>
 }
 
 /** A machine that passes packets on between its networks. */
@@ -95,7 +97,9 @@ const removeStale = (): void => {
 }
 
 /** What is known of a network while it grows. */
-interface Switch extends Network {
+interface Switch {
+  readonly name: string
+  readonly family: Family
   readonly namespace: Namespace.Namespace
   readonly number: number
   readonly members: Array<{ readonly namespace: Namespace.Namespace; readonly link: Host.Link }>
@@ -103,11 +107,9 @@ interface Switch extends Network {
   readonly routes: Array<string>
 }
 
-const ipv6Flag = (address: string): string => address.includes(":") ? "-6 " : ""
-
 /** Default routes over these addresses. */
 const defaultRoutes = (gateways: ReadonlyArray<string>): string =>
-  gateways.map((gateway) => `${ipv6Flag(gateway)}route add default via ${gateway}\n`).join("")
+  gateways.map((gateway) => `route add ${gateway.includes(":") ? "::/0" : "0.0.0.0/0"} via ${gateway}\n`).join("")
 
 /** Connects namespaces to a network; the device is eth0, eth1 … there and port1, port2 … of the switch. */
 const connect = async (lan: Switch, namespace: Namespace.Namespace, device: string): Promise<Host.Link> => {
@@ -161,7 +163,7 @@ export const make = (): Networks => {
     return namespace
   }
 
-  const switchOf = ({ name }: Network): Switch => {
+  const switchOf = (name: string): Switch => {
     const found = switches.get(name)
     if (found === undefined) throw new Error(`there is no network ${name}`)
     return found
@@ -171,7 +173,7 @@ export const make = (): Networks => {
     const namespace = await namespaceOf(name)
     const links: Array<Host.Link> = []
     for (const [index, network] of networks.entries()) {
-      links.push(await connect(switchOf(network), namespace, `eth${index}`))
+      links.push(await connect(switchOf(network.name), namespace, `eth${index}`))
     }
     return { namespace, links, host: Host.make(name, namespace, join(directory, name), links) }
   }
@@ -182,7 +184,16 @@ export const make = (): Networks => {
       // Without snooping a multicast goes to everyone at once, not only to those who were heard to want it.
       await namespace.ip("link add bridge type bridge mcast_snooping 0\nlink set bridge up\n")
       switches.set(name, { name, family, namespace, number: switches.size + 1, members: [], routes: [] })
-      return { name, family }
+      return {
+        name,
+        family,
+        blockUdp: async () => {
+          await namespace.ip("link set bridge type bridge nf_call_iptables 1 nf_call_ip6tables 1\n")
+          for (const command of ["iptables", "ip6tables"]) {
+            await namespace.must(command, ["-w", "-A", "FORWARD", "-p", "udp", "-j", "DROP"])
+          }
+        }
+      }
     },
 
     host: async (name, ...networks) => (await machine(name, networks)).host,
@@ -194,7 +205,7 @@ export const make = (): Networks => {
       const outside = links.find((link) => link.network === options.masquerade?.name)
       for (const link of links) {
         if (link === outside) continue
-        const lan = switchOf({ name: link.network, family: "both" })
+        const lan = switchOf(link.network)
         const gateways = [link.ipv4, link.ipv6].filter((address) => address !== undefined)
         lan.routes.push(...gateways)
         for (const member of lan.members) {
