@@ -14,6 +14,8 @@ import { carrying } from "../support/Processes.ts"
 const fixture = (name: string): string => fileURLToPath(new URL(`../fixtures/networks/${name}`, import.meta.url))
 const example = fileURLToPath(new URL("../../examples/sshForwarding.ts", import.meta.url))
 
+const holder = fileURLToPath(new URL("../fixtures/integration/holder.ts", import.meta.url))
+
 /** What every job of the client program has when nothing is missing. */
 const everything = {
   status: "Finished",
@@ -124,7 +126,7 @@ Networks.suite("with IPv6", [], (networks) => {
     const nodes = await Promise.all([alpha.node(), beta.node()])
     expect(nodes.map((node) => node.address)).toEqual(["[fd00:213:1::2]:51348", "[fd00:213:1::3]:51348"])
     const sendFileTo = [alpha.ipv6(), beta.ipv6()]
-    const outcome = await client.client({ options: { nodes: [alpha.ipv6(), nodes[1]!.address] }, jobs: 4, sendFileTo })
+    const outcome = await client.client({ options: { nodes: [alpha.ipv6(), nodes[1].address] }, jobs: 4, sendFileTo })
     expect(machinesOf(outcome, 4)).toEqual(["alpha", "beta"])
     expect(outcome.sentFiles).toEqual(sendFileTo)
   })
@@ -149,7 +151,7 @@ Networks.suite("over ssh", ["ssh", "sshd"], (networks) => {
     const [client, alpha, beta] = [await host("client", lan), await host("alpha", lan), await host("beta", lan)]
     const servers = await Promise.all([sshd(alpha), sshd(beta)])
     await Promise.all([alpha.node([]), beta.node([])])
-    const environments = [await servers[0]!.admit(client), await servers[1]!.admit(client)]
+    const environments = [await servers[0].admit(client), await servers[1].admit(client)]
     const { status, stderr, stdout } = await client.run(process.execPath, [example, "alpha", "beta"], environments[0])
     expect([status, stderr]).toEqual([0, ""])
     const lines = stdout.trim().split("\n")
@@ -190,21 +192,24 @@ Networks.suite("a node listens", [], (networks) => {
       (host) => [firstOf(host), secondOf(host)]
     ],
     ["on all addresses when that is said", () => ["--insecure", "--ip-addr", "::"], () => ["::"]]
-  ])("%s, also while it has a client", async (_, argsOf, addressesOf) => {
+  ])("%s", async (_, argsOf, addressesOf) => {
     const { host, network } = networks()
     const alpha = await host("alpha", await network("front", "both"), await network("back", "both"))
     const node = await alpha.node(argsOf(alpha))
     const expected = addressesOf(alpha).map((address) => ({ protocol: "tcp", address, port }))
     expect(alpha.listening()).toEqual(expected)
-    const own = addressesOf(alpha)[0] === "::" ? alpha.ipv6("back") : node.address
-    const holder = alpha.spawn(process.execPath, [
-      fileURLToPath(new URL("../fixtures/integration/holder.ts", import.meta.url)),
-      own
-    ])
-    await new Promise((resolve) => holder.stdout.once("data", resolve))
-    expect(alpha.listening()).toEqual(expected)
     expect(await node.stop()).toBe(0)
     expect(alpha.listening()).toEqual([])
+  })
+
+  it("on nothing more while it has a client", async () => {
+    const { host, network } = networks()
+    const alpha = await host("alpha", await network("lan"))
+    const node = await alpha.node()
+    const alone = alpha.listening()
+    const client = alpha.spawn(process.execPath, [holder, node.address])
+    await new Promise((resolve) => client.stdout.once("data", resolve))
+    expect(alpha.listening()).toEqual(alone)
   })
 })
 
@@ -228,6 +233,12 @@ Networks.suite("the harness", ["iptables", "tc"], (networks) => {
     const { host, network, router } = networks()
     const [left, right] = [await network("left", "both"), await network("right", "both")]
     const [alpha, beta] = [await host("alpha", left), await host("beta", right)]
+    const relay = await host("relay", left, right)
+    for (const one of [alpha, beta]) {
+      const inbox = await receiver(one, one.ipv4(), 1)
+      await sendDatagrams(relay, one.ipv4(), 1)
+      expect(await inbox.numbers()).toEqual([0])
+    }
     expect((await sendDatagrams(alpha, beta.ipv4(), 1)).stderr).toContain("ENETUNREACH")
     await router("between", [left, right])
     for (const address of [beta.ipv4(), beta.ipv6()]) {
@@ -235,6 +246,14 @@ Networks.suite("the harness", ["iptables", "tc"], (networks) => {
       await sendDatagrams(alpha, address, 3)
       expect(await inbox.numbers()).toEqual([0, 1, 2])
     }
+  })
+
+  it("tells each host the names that it is to know", async () => {
+    const { host, network } = networks()
+    const alpha = await host("alpha", await network("lan"))
+    await alpha.know({ "nodes.example": ["10.213.1.7", "10.213.1.8"] })
+    const found = await alpha.must("getent", ["ahostsv4", "nodes.example"])
+    expect([...new Set(found.match(/^[\d.]+/gm))]).toEqual(["10.213.1.7", "10.213.1.8"])
   })
 
   it("loses datagrams, keeps them back, repeats and blocks them", async () => {
@@ -262,7 +281,7 @@ Networks.suite("the harness", ["iptables", "tc"], (networks) => {
     for (const address of [gamma.ipv4(), gamma.ipv6()]) {
       const repeated = await receiver(gamma, address, 6)
       await sendDatagrams(alpha, address, 2)
-      expect((await repeated.numbers()).toSorted()).toEqual([0, 0, 0, 1, 1, 1])
+      expect((await repeated.numbers()).toSorted((a, b) => a - b)).toEqual([0, 0, 0, 1, 1, 1])
     }
 
     await lan.blockUdp()

@@ -67,6 +67,8 @@ export interface Host {
   readonly node: (args?: ReadonlyArray<string>) => Promise<Node>
   /** Runs a client program there, which uses the nodes in every way there is (`test/fixtures/networks/client.ts`). */
   readonly client: (request: Request) => Promise<Outcome>
+  /** Addresses of names, one or several each, for the programs of this host, in the place of its `/etc/hosts`. */
+  readonly know: (names: Readonly<Record<string, ReadonlyArray<string>>>) => Promise<void>
   /** Takes down all packets of the host from now on. */
   readonly capture: () => Promise<Packets.Capture>
   /** The sockets on which its programs listen now. */
@@ -171,6 +173,14 @@ export const make = (
       )
       if (status !== 0) throw new Error(`the client on ${name} ended with ${status}: ${stderr}${stdout}`)
       return { ...JSON.parse(stdout) as Omit<Outcome, "log">, log: stderr }
+    },
+
+    know: async (names) => {
+      const file = join(directory, "hosts")
+      const lines = Object.entries({ localhost: ["127.0.0.1", "::1"], [name]: ["127.0.1.1"], ...names })
+        .flatMap(([known, addresses]) => addresses.map((address) => `${address} ${known}\n`))
+      fs.writeFileSync(file, lines.join(""))
+      await namespace.must("mount", ["--bind", file, "/etc/hosts"])
     },
 
     capture: () => Packets.capture(namespace),

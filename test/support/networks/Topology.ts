@@ -107,9 +107,11 @@ interface Switch {
   readonly routes: Array<string>
 }
 
-/** Default routes over these addresses. */
-const defaultRoutes = (gateways: ReadonlyArray<string>): string =>
-  gateways.map((gateway) => `route add ${gateway.includes(":") ? "::/0" : "0.0.0.0/0"} via ${gateway}\n`).join("")
+/** Default routes over a router's addresses in a network; of a host with several networks that of the first counts. */
+const defaultRoutes = ({ number }: Switch, gateways: ReadonlyArray<string>): string =>
+  gateways.map((gateway) =>
+    `route add ${gateway.includes(":") ? "::/0" : "0.0.0.0/0"} via ${gateway} metric ${number}\n`
+  ).join("")
 
 /** Connects namespaces to a network; the device is eth0, eth1 … there and port1, port2 … of the switch. */
 const connect = async (lan: Switch, namespace: Namespace.Namespace, device: string): Promise<Host.Link> => {
@@ -129,7 +131,7 @@ const connect = async (lan: Switch, namespace: Namespace.Namespace, device: stri
   await namespace.ip(
     `${link.ipv4 === undefined ? "" : `address add ${link.ipv4}/24 broadcast + dev ${device}\n`}
      ${link.ipv6 === undefined ? "" : `address add ${link.ipv6}/64 dev ${device} nodad\n`}
-     link set ${device} up\n${defaultRoutes(lan.routes)}`
+     link set ${device} up\n${defaultRoutes(lan, lan.routes)}`
   )
   return link
 }
@@ -209,7 +211,7 @@ export const make = (): Networks => {
         const gateways = [link.ipv4, link.ipv6].filter((address) => address !== undefined)
         lan.routes.push(...gateways)
         for (const member of lan.members) {
-          if (member.namespace !== namespace) await member.namespace.ip(defaultRoutes(gateways))
+          if (member.namespace !== namespace) await member.namespace.ip(defaultRoutes(lan, gateways))
         }
       }
       if (outside !== undefined) await masquerade(namespace, outside)
