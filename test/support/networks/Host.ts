@@ -22,8 +22,6 @@ export interface Link {
 export interface Node {
   /** For node lists: the first address of its ready line, with the port. */
   readonly address: string
-  /** Its ready line. */
-  readonly ready: string
   /** What it has logged so far. */
   readonly log: () => string
   /** Asks it to end (SIGTERM), or as the signal says; resolves to its exit status. */
@@ -62,7 +60,7 @@ export interface Host {
   readonly addressArgs: ReadonlyArray<string>
   /**
    * Starts `dispynode` with these arguments and waits for its ready line. Without arguments it is open to all: it
-   * listens on `addressArgs`, and is insecure. It has two cpus unless the arguments say something else.
+   * listens on `addressArgs`, and is insecure. It has one cpu unless the arguments say something else.
    */
   readonly node: (args?: ReadonlyArray<string>) => Promise<Node>
   /** Runs a client program there, which uses the nodes in every way there is (`test/fixtures/networks/client.ts`). */
@@ -78,7 +76,7 @@ export interface Host {
 }
 
 const cpus = (args: ReadonlyArray<string>): ReadonlyArray<string> =>
-  args.some((arg) => /^(--cpus|-c)(=|$)/.test(arg)) ? [] : ["--cpus", "2"]
+  args.some((arg) => /^(--cpus|-c)(=|$)/.test(arg)) ? [] : ["--cpus", "1"]
 
 const iptables = ["iptables", "ip6tables"] as const
 
@@ -155,7 +153,6 @@ export const make = (
       if (address === undefined) throw new Error(`dispynode of ${name} is ready, but where? ${ready}`)
       return {
         address,
-        ready: ready.trim(),
         log: () => log,
         stop: (signal = "SIGTERM") => {
           program.kill(signal)

@@ -47,7 +47,7 @@ interface Segment {
 /** The numbers of IP: protocols, and kinds of packets of the "any" device. */
 const [tcp, udp, ipv4, ipv6] = [6, 17, 0x0800, 0x86dd]
 
-/** Payload of an IP packet and where it belongs; undefined for other protocols, and for fragments but the first. */
+/** Payload of an IP packet and where it belongs; undefined for other protocols. Each fragment is a datagram. */
 const segmentOf = (packet: Buffer): Segment | undefined => {
   const kind = packet.readUInt16BE(14)
   const ip = packet.subarray(anyHeader)
@@ -66,7 +66,7 @@ const segmentOf = (packet: Buffer): Segment | undefined => {
   return { flow, sequence: rest.readUInt32BE(4), isFirst, payload: rest.subarray((rest[12]! >> 4) * 4) }
 }
 
-/** Of a datagram in pieces, the later ones. */
+/** A later fragment of a datagram has no header of UDP. */
 const fragment = { sequence: undefined, isFirst: false } as const
 
 /** What one direction of a TCP connection carried, in order; where something is missing a new text begins. */

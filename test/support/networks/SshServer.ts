@@ -4,14 +4,13 @@ import { userInfo } from "node:os"
 import { delimiter, join } from "node:path"
 import type { Host } from "./Host.ts"
 
-/** An `sshd` that takes connections. */
+/** An `sshd` that takes connections, until the networks of its host are closed. */
 export interface SshServer {
   /**
    * Lets a host log in to this server under the host's name, as it would with keys and an entry in `~/.ssh/config`.
    * Returns the environment in which its programs find `ssh` so prepared.
    */
   readonly admit: (client: Host) => Promise<Record<string, string>>
-  readonly stop: () => Promise<void>
 }
 
 /** Where sshd is, which is not in the search path of all users. */
@@ -77,10 +76,6 @@ export const start = async (host: Host): Promise<SshServer> => {
         mode: 0o755
       })
       return { PATH: `${bin}${delimiter}${process.env["PATH"]}` }
-    },
-    stop: async () => {
-      daemon.kill("SIGTERM")
-      await daemon.ended
     }
   }
 }

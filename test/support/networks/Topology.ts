@@ -107,7 +107,7 @@ interface Switch {
   readonly routes: Array<string>
 }
 
-/** Default routes over a router's addresses in a network; of a host with several networks that of the first counts. */
+/** Default routes over a router's addresses in a network; of several, that of the network made first counts. */
 const defaultRoutes = ({ number }: Switch, gateways: ReadonlyArray<string>): string =>
   gateways.map((gateway) =>
     `route add ${gateway.includes(":") ? "::/0" : "0.0.0.0/0"} via ${gateway} metric ${number}\n`
