@@ -62,7 +62,7 @@ Networks.suite("in one network", [], (networks) => {
     const nodes = await Promise.all([alpha.node(), beta.node()])
     expect(nodes.map((node) => node.address)).toEqual(["10.213.1.2:51348", "10.213.1.3:51348"])
     const sendFileTo = [alpha.ipv4(), beta.ipv4()]
-    const outcome = await client.client({ options: { nodes: sendFileTo }, jobs: 2, sendFileTo })
+    const outcome = await client.client({ options: { nodes: sendFileTo }, nodeCount: 2, jobs: 2, sendFileTo })
     expect(machinesOf(outcome, 2)).toEqual(["alpha", "beta"])
     expect(outcome.sentFiles).toEqual(sendFileTo)
     expect(await Promise.all(nodes.map((node) => node.stop()))).toEqual([0, 0])
@@ -130,7 +130,12 @@ Networks.suite("with IPv6", [], (networks) => {
     const nodes = await Promise.all([alpha.node(), beta.node()])
     expect(nodes.map((node) => node.address)).toEqual(["[fd00:213:1::2]:51348", "[fd00:213:1::3]:51348"])
     const sendFileTo = [alpha.ipv6(), beta.ipv6()]
-    const outcome = await client.client({ options: { nodes: [alpha.ipv6(), nodes[1].address] }, jobs: 2, sendFileTo })
+    const outcome = await client.client({
+      options: { nodes: [alpha.ipv6(), nodes[1].address] },
+      nodeCount: 2,
+      jobs: 2,
+      sendFileTo
+    })
     expect(machinesOf(outcome, 2)).toEqual(["alpha", "beta"])
     expect(outcome.sentFiles).toEqual(sendFileTo)
   })
@@ -141,7 +146,7 @@ Networks.suite("with IPv6", [], (networks) => {
     const [client, alpha, beta] = [await host("client", lan), await host("alpha", lan), await host("beta", lan)]
     await Promise.all([alpha.node(), beta.node()])
     const sendFileTo = [alpha.ipv4(), beta.ipv6()]
-    const outcome = await client.client({ options: { nodes: sendFileTo }, jobs: 2, sendFileTo })
+    const outcome = await client.client({ options: { nodes: sendFileTo }, nodeCount: 2, jobs: 2, sendFileTo })
     expect(machinesOf(outcome, 2)).toEqual(["alpha", "beta"])
     expect(outcome.sentFiles).toEqual(sendFileTo)
     expect(outcome.nodes.map(({ ipAddr }) => ipAddr).toSorted()).toEqual(sendFileTo.toSorted())
