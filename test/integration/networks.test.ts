@@ -1,7 +1,7 @@
 /** Clusters in networks of several machines: nodes are listed by address, whatever lies between them and the client. */
 import { spawn } from "node:child_process"
-import { existsSync } from "node:fs"
-import { dirname } from "node:path"
+import { existsSync, writeFileSync } from "node:fs"
+import { dirname, join } from "node:path"
 import { text } from "node:stream/consumers"
 import { fileURLToPath } from "node:url"
 import { afterAll, expect, it, onTestFinished, vi } from "vitest"
@@ -88,6 +88,25 @@ Networks.suite("a capture of packets", ["tcpdump"], (networks) => {
     const atLeast = 2 * marker.length * 3000 + 4 * sizeBytes
     expect(packets.payloadBytes).toBeGreaterThan(atLeast)
     expect(packets.payloadBytes).toBeLessThan(atLeast + 200_000)
+  })
+
+  it("has nothing of the jobs of a node with a secret, small or large, in messages or files", async () => {
+    const { host, network } = networks()
+    const lan = await network("lan")
+    const [client, alpha] = [await host("client", lan), await host("alpha", lan)]
+    const secretFile = join(alpha.directory, "secret")
+    writeFileSync(secretFile, "correct horse battery staple", { mode: 0o600 })
+    await alpha.node(["--secret-file", secretFile])
+    const capture = await alpha.capture()
+    const marker = "nobody shall read this "
+    const options = { nodes: [alpha.ipv4()], secretFile }
+    const outcome = await client.client({ options, text: marker.repeat(3000), sizeBytes: 2_000_000 })
+    expect(outcome.jobs[0]).toMatchObject({ ...everything, text: `${marker.repeat(3000)} from job 1` })
+    const packets = await capture.stop()
+    expect(packets.payloadBytes).toBeGreaterThan(2 * marker.length * 3000 + 4 * 2_000_000)
+    for (const word of [marker, "from job 1", "AcquireLease", "work", "there", "alpha"]) {
+      expect([word, packets.contains(word)]).toEqual([word, false])
+    }
   })
 })
 
