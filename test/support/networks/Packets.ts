@@ -110,8 +110,11 @@ export const read = (file: Buffer): Packets => {
   return {
     count,
     payloadBytes: texts.reduce((sum, text) => sum + text.length, 0),
-    contains: (text) =>
-      texts.some((carried) => carried.includes(text, 0, "utf8") || carried.includes(text, 0, "utf16le"))
+    contains: (text) => {
+      // As bytes: Node's own search for a text in UTF-16 may never end.
+      const forms = [Buffer.from(text), Buffer.from(text, "utf16le")]
+      return texts.some((carried) => forms.some((form) => carried.includes(form)))
+    }
   }
 }
 
