@@ -1,0 +1,30 @@
+/** Runs `dispy` as a process of its own. */
+import { execFile } from "node:child_process"
+import { fileURLToPath } from "node:url"
+
+const program = fileURLToPath(new URL("../../src/programs/dispy.ts", import.meta.url))
+
+/** How it ended. */
+export interface Ran {
+  readonly status: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs it to its end. Variables that are undefined are not set; those of the tests' own environment that dispy reads are not, either. */
+export const run = (
+  args: ReadonlyArray<string>,
+  options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string | undefined>> } = {}
+): Promise<Ran> =>
+  new Promise((resolve) => {
+    const env = { ...process.env, DISPY_SECRET: undefined, DISPY_SECRET_FILE: undefined, ...options.env }
+    execFile(
+      process.execPath,
+      [program, ...args],
+      { env, timeout: 60_000, maxBuffer: 64 * 1024 * 1024, ...(options.cwd === undefined ? {} : { cwd: options.cwd }) },
+      (error, stdout, stderr) => {
+        const status = error === null ? 0 : typeof error.code === "number" ? error.code : -1
+        resolve({ status, stdout, stderr })
+      }
+    )
+  })
