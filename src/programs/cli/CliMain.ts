@@ -5,11 +5,12 @@ import { Cause, Console, Effect, Exit } from "effect"
 import { CliConfig, CliOutput, Command, GlobalFlag } from "effect/cli"
 import { packageVersion } from "../../domain/Version.ts"
 import * as CliExit from "./CliExit.ts"
+import * as DoctorCommand from "./doctor/DoctorCommand.ts"
 import * as KeysCommand from "./keys/KeysCommand.ts"
 
 const dispy = Command.make("dispy").pipe(
   Command.withDescription("Distributed jobs: tools around clusters and nodes"),
-  Command.withSubcommands([KeysCommand.command])
+  Command.withSubcommands([DoctorCommand.make(process.env), KeysCommand.command])
 )
 
 /** Help and version as the library makes them; a wrong command line is one sentence, not the whole help. */

@@ -1,0 +1,88 @@
+/** Gathers what `dispy doctor` judges, on this machine and from the nodes that are listed. */
+import { Duration, Effect, Option } from "effect"
+import type { Facts, NodeFacts, UdpFact } from "../../../domain/doctor/Facts.ts"
+import * as NodeAddress from "../../../domain/NodeAddress.ts"
+import { protocolVersion } from "../../../domain/NodeInfo.ts"
+import { packageVersion } from "../../../domain/Version.ts"
+import * as CredentialCheck from "../../../layers/doctor/CredentialCheck.ts"
+import * as Destination from "../../../layers/doctor/Destination.ts"
+import * as Interfaces from "../../../layers/doctor/Interfaces.ts"
+import * as NodeProbe from "../../../layers/doctor/NodeProbe.ts"
+import * as OpenSockets from "../../../layers/doctor/OpenSockets.ts"
+import * as SocketSecurity from "../../../layers/doctor/SocketSecurity.ts"
+import type { NodeLink } from "../../../services/NodeLink.ts"
+import * as NodeTrial from "./NodeTrial.ts"
+
+/** Where clients listen for nodes that announce themselves. */
+const clientPort = 51347
+
+/** The ports that are looked at on this machine. */
+const dispyPorts: ReadonlyArray<OpenSockets.DispyPort> = [
+  { transport: "tcp", port: NodeAddress.defaultNodePort, side: "node" },
+  { transport: "udp", port: NodeAddress.defaultNodePort, side: "node" },
+  { transport: "udp", port: clientPort, side: "client" }
+]
+
+/** Nodes that are looked at at the same time. */
+const concurrency = 8
+
+type TcpAddress = Extract<NodeAddress.NodeAddress, { readonly _tag: "Tcp" }>
+
+/** Sends a datagram to a node; none when there is no answer. */
+export type Ping = (address: TcpAddress) => Effect.Effect<Option.Option<Duration.Duration>>
+
+/** What to look at. */
+export interface Wanted {
+  /** Nodes of the user; empty for this machine's own, started for the purpose. */
+  readonly nodes: ReadonlyArray<NodeAddress.NodeEntry>
+  readonly hasSecurity: boolean
+  readonly credentials: CredentialCheck.GivenCredentials
+  /** Directory under which dispynode keeps files. */
+  readonly destination: string
+  /** Undefined where there is no way to send datagrams. */
+  readonly ping: Ping | undefined
+}
+
+const udpFact = (ping: Ping, address: TcpAddress): Effect.Effect<UdpFact> =>
+  Effect.map(ping(address), (time) =>
+    Option.isSome(time)
+      ? { _tag: "Answered", millis: Duration.toMillis(time.value) }
+      : { _tag: "Silent" })
+
+const local = Effect.map(
+  NodeTrial.run("local"),
+  (job): NodeFacts => ({ address: "local", tcp: undefined, hello: undefined, udp: undefined, job })
+)
+
+/** Each step only where the one before went well: what is behind a closed door is not known. */
+const remote = Effect.fnUntraced(function*(
+  entry: TcpAddress,
+  ping: Ping | undefined
+): Effect.fn.Return<NodeFacts, never, NodeLink> {
+  const address = NodeAddress.format(entry)
+  const udp = ping === undefined ? undefined : yield* udpFact(ping, entry)
+  const tcp = yield* NodeProbe.tcp(entry)
+  if (tcp._tag === "NotConnected") return { address, tcp, hello: undefined, udp, job: undefined }
+  const hello = yield* NodeProbe.hello(entry)
+  const canRun = hello._tag === "Greeted" && hello.cpus > 0
+  return { address, tcp, hello, udp, job: canRun ? yield* NodeTrial.run(address) : undefined }
+})
+
+/** Gathers everything that is wanted. */
+export const facts = Effect.fn("Doctor.facts")(function*(wanted: Wanted): Effect.fn.Return<Facts, never, NodeLink> {
+  const { credentials, destination, hasSecurity, nodes, ping } = wanted
+  // Before any socket of its own is open.
+  const sockets = yield* OpenSockets.all
+  const security = hasSecurity ? yield* SocketSecurity.inspect(sockets) : undefined
+  return {
+    versions: { node: process.versions.node, dispy: packageVersion, protocol: protocolVersion },
+    interfaces: yield* Interfaces.all,
+    ports: OpenSockets.portFacts(sockets, dispyPorts),
+    credentials: yield* CredentialCheck.check(credentials),
+    destination: yield* Destination.check(destination),
+    nodes: nodes.length === 0
+      ? [yield* local]
+      : yield* Effect.forEach(nodes, (node) => node._tag === "Local" ? local : remote(node, ping), { concurrency }),
+    sockets: security
+  }
+})
