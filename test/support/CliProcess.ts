@@ -11,13 +11,14 @@ export interface Ran {
   readonly stderr: string
 }
 
-/** Runs it to its end. Variables that are undefined are not set; those of the tests' own environment that dispy reads are not, either. */
+/** Runs it to its end, without the variables of the tests' own environment that dispy reads. */
 export const run = (
   args: ReadonlyArray<string>,
-  options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string | undefined>> } = {}
+  options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {}
 ): Promise<Ran> =>
   new Promise((resolve) => {
-    const env = { ...process.env, DISPY_SECRET: undefined, DISPY_SECRET_FILE: undefined, ...options.env }
+    const own = Object.entries(process.env).filter(([name]) => !name.startsWith("DISPY"))
+    const env = { ...Object.fromEntries(own), ...options.env }
     execFile(
       process.execPath,
       [program, ...args],

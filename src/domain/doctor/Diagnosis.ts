@@ -45,6 +45,12 @@ const port = (fact: PortFact): Finding => {
     )
 }
 
+const unseen = warning(
+  "ports",
+  "this system does not tell which ports are taken and which sockets are open; only Linux does",
+  "look with `lsof -i :51348`"
+)
+
 /** Characters that a secret must have. */
 const leastSecret = 16
 
@@ -126,7 +132,7 @@ const destination = ({ directory, freeBytes, unusable }: DestinationFacts): Find
 export const diagnose = (facts: Facts, now: number): ReadonlyArray<Finding> => [
   versions(facts.versions),
   ...interfaces(facts.interfaces),
-  ...facts.ports.map(port),
+  ...(facts.ports === undefined ? [unseen] : facts.ports.map(port)),
   ...credentials(facts.credentials, now),
   destination(facts.destination),
   ...facts.nodes.flatMap(NodeDiagnosis.diagnose),

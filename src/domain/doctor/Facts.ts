@@ -150,10 +150,11 @@ export interface SocketFact {
 export interface Facts {
   readonly versions: VersionFacts
   readonly interfaces: ReadonlyArray<InterfaceFact>
-  readonly ports: ReadonlyArray<PortFact>
+  /** Undefined where the system does not tell. */
+  readonly ports: ReadonlyArray<PortFact> | undefined
   readonly credentials: CredentialFacts
   readonly destination: DestinationFacts
   readonly nodes: ReadonlyArray<NodeFacts>
-  /** Undefined when it was not asked for. */
+  /** Undefined when it was not asked for, or the system does not tell. */
   readonly sockets: ReadonlyArray<SocketFact> | undefined
 }

@@ -23,7 +23,7 @@ const noDispyThere = "start dispynode there, and look at the line it prints for 
 const connectMistakes: Readonly<Record<string, readonly [reason: string, fix: string]>> = {
   ECONNREFUSED: [
     "the machine is there and nothing listens on the port",
-    `${noDispyThere}; it listens on loopback only unless --ip-addr names another address`
+    `${noDispyThere}; without a secret or a certificate it listens on loopback only`
   ],
   ENOTFOUND: ["the host name is unknown", "correct the name, or list the node by its IP address"],
   EAI_AGAIN: ["the name service does not answer", "check /etc/resolv.conf, or list the node by its IP address"],

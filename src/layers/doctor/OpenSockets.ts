@@ -31,8 +31,9 @@ const holders = (wanted: ReadonlySet<string>): ReadonlyMap<string, HolderFact> =
   return found
 }
 
-/** All of them; none on other systems than Linux. */
-export const all: Effect.Effect<ReadonlyArray<HeldSocket>> = Effect.sync(() => {
+/** All of them; undefined on other systems than Linux. */
+export const all: Effect.Effect<ReadonlyArray<HeldSocket> | undefined> = Effect.sync(() => {
+  if (!fs.existsSync("/proc/net/tcp")) return undefined
   const sockets = [
     ...ProcNet.parseInet("tcp", read("/proc/net/tcp")),
     ...ProcNet.parseInet("tcp", read("/proc/net/tcp6")),

@@ -93,7 +93,7 @@ describe("this machine", () => {
   })
 
   it("names who has a port, and what that means for the side that needs it", () => {
-    const taken = (fact: Partial<PortFact>) => changed({ ports: [{ ...healthy.ports[0]!, isTaken: true, ...fact }] })
+    const taken = (fact: Partial<PortFact>) => changed({ ports: [{ ...healthy.ports![0]!, isTaken: true, ...fact }] })
     const [byProgram] = taken({ holder: { pid: 42, program: "nginx", isDispy: false } })
     expect(byProgram).toMatchObject({ severity: "warning", topic: "ports" })
     expect(byProgram!.message).toContain("port 51348 TCP is taken by nginx (pid 42)")
@@ -101,6 +101,10 @@ describe("this machine", () => {
     expect(taken({})[0]!.message).toContain("another user")
     const [client] = taken({ transport: "udp", port: 51347, side: "client" })
     expect(client!.message).toContain("does not hear nodes that announce themselves")
+  })
+
+  it("may not tell who has ports, which is said", () => {
+    expect(changed({ ports: undefined })).toMatchObject([{ severity: "warning", topic: "ports" }])
   })
 
   it("cannot be a node where its files cannot be written, and warns of a disk that is nearly full", () => {

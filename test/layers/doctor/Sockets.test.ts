@@ -39,7 +39,7 @@ describe.skipIf(process.platform !== "linux")("OpenSockets (Linux only: it reads
     Effect.gen(function*() {
       const { port } = yield* serve(() => net.createServer())
       const datagrams = (yield* udp).address().port
-      const sockets = yield* OpenSockets.all
+      const sockets = (yield* OpenSockets.all)!
       const facts = OpenSockets.portFacts(sockets, [
         { transport: "tcp", port, side: "node" },
         { transport: "udp", port, side: "node" },
@@ -54,7 +54,7 @@ describe.skipIf(process.platform !== "linux")("OpenSockets (Linux only: it reads
     Effect.gen(function*() {
       const daemon = yield* DaemonProcess.start(["--port", "0", "--cpus", "1"])
       const port = DaemonProcess.portOf(yield* daemon.ready)
-      const sockets = (yield* OpenSockets.all).filter(({ holder }) => holder?.pid === daemon.child.pid)
+      const sockets = (yield* OpenSockets.all)!.filter(({ holder }) => holder?.pid === daemon.child.pid)
       expect(sockets).toContainEqual({
         socket: expect.objectContaining({ transport: "tcp", address: "127.0.0.1", port }) as unknown,
         holder: { pid: daemon.child.pid, program: "dispynode", isDispy: true }
@@ -78,7 +78,7 @@ describe.skipIf(process.platform !== "linux")("OpenSockets (Linux only: it reads
         }),
         (server) => Effect.sync(() => server.close())
       )
-      const sockets = (yield* OpenSockets.all).flatMap(({ socket }) =>
+      const sockets = (yield* OpenSockets.all)!.flatMap(({ socket }) =>
         socket.transport === "unix" && socket.path === file
           ? [{ socket, holder: { pid: 1, program: "dispynode", isDispy: true } }]
           : []

@@ -30,9 +30,9 @@ const flags = {
   ),
   security: oneSwitch("security", "Also list every listening socket of your dispy processes, and who it lets in"),
   "secret-file": optionalText("secret-file", "FILE", "The secret, as programs get it (or DISPY_SECRET_FILE)"),
-  certfile: optionalText("certfile", "FILE", "The client's certificate"),
-  keyfile: optionalText("keyfile", "FILE", "Its key, if it is in another file"),
-  cafile: optionalText("cafile", "FILE", "The authority's certificate"),
+  certfile: optionalText("certfile", "FILE", "The client's certificate (or DISPY_CERTFILE)"),
+  keyfile: optionalText("keyfile", "FILE", "Its key, if it is in another file (or DISPY_KEYFILE)"),
+  cafile: optionalText("cafile", "FILE", "The authority's certificate (or DISPY_CAFILE)"),
   "dest-path-prefix": optionalText(
     "dest-path-prefix",
     "DIR",
@@ -49,7 +49,7 @@ type Environment = Readonly<Record<string, string | undefined>>
 /** A flag if it was given, else a variable if that is set. */
 const given = (flag: string, value: string, variable: string, environment: Environment): Given | undefined => {
   if (value !== "") return { where: flag, text: value }
-  const said = variable === "" ? undefined : environment[variable]
+  const said = environment[variable]
   return said === undefined || said === "" ? undefined : { where: variable, text: said }
 }
 
@@ -59,9 +59,9 @@ const credentialsOf = (options: Options, environment: Environment): GivenCredent
     // What is on the command line counts more than any variable.
     secret: secretFile?.where === "--secret-file" ? undefined : given("", "", "DISPY_SECRET", environment),
     secretFile,
-    certfile: given("--certfile", options.certfile, "", environment),
-    keyfile: given("--keyfile", options.keyfile, "", environment),
-    cafile: given("--cafile", options.cafile, "", environment)
+    certfile: given("--certfile", options.certfile, "DISPY_CERTFILE", environment),
+    keyfile: given("--keyfile", options.keyfile, "DISPY_KEYFILE", environment),
+    cafile: given("--cafile", options.cafile, "DISPY_CAFILE", environment)
   }
 }
 

@@ -73,11 +73,11 @@ export const facts = Effect.fn("Doctor.facts")(function*(wanted: Wanted): Effect
   const { credentials, destination, hasSecurity, nodes, ping } = wanted
   // Before any socket of its own is open.
   const sockets = yield* OpenSockets.all
-  const security = hasSecurity ? yield* SocketSecurity.inspect(sockets) : undefined
+  const security = hasSecurity && sockets !== undefined ? yield* SocketSecurity.inspect(sockets) : undefined
   return {
     versions: { node: process.versions.node, dispy: packageVersion, protocol: protocolVersion },
     interfaces: yield* Interfaces.all,
-    ports: OpenSockets.portFacts(sockets, dispyPorts),
+    ports: sockets === undefined ? undefined : OpenSockets.portFacts(sockets, dispyPorts),
     credentials: yield* CredentialCheck.check(credentials),
     destination: yield* Destination.check(destination),
     nodes: nodes.length === 0

@@ -79,7 +79,7 @@ const secretAdvice = (file: string): string =>
   `A secret of 256 random bits, for your eyes only. Copy it to every machine (with scp, say), then
   on nodes:    dispynode --secret-file ${file}
   on clients:  export DISPY_SECRET_FILE=${path.resolve(file)}
-               (or createJobCluster(f, { secret: (await readFile("${file}", "utf8")).trim() }))`
+               or createJobCluster(f, { secretFile: "${file}" })`
 
 const makeSecret = Effect.fnUntraced(function*({ file, force, json }: Given) {
   const target = file === "" ? defaultSecretFile : file
