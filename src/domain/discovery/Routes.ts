@@ -26,6 +26,8 @@ export interface Door {
   readonly port: number
   /** Others may be bound to the same. */
   readonly isShared: boolean
+  /** Address of the socket from which to answer what this one hears. */
+  readonly answerFrom: string
   /** Multicast groups that it receives, each on the interface with this address. */
   readonly groups: ReadonlyArray<{ readonly group: string; readonly on: string }>
 }
@@ -74,7 +76,9 @@ const isAmong = (hosts: ReadonlyArray<string>, one: InterfaceAddress): boolean =
   hosts.some((host) =>
     isAny(host)
       ? familyOf(host) === one.family
-      : IpAddress.canonical(host) === IpAddress.canonical(one.address) || IpAddress.canonical(host) === zoned(one)
+      : (one.isLoopback && one.family === 4 && isLoopback(host) && familyOf(host) === 4) ||
+        IpAddress.canonical(host) === IpAddress.canonical(one.address) ||
+        IpAddress.canonical(host) === zoned(one)
   )
 
 /**
@@ -97,7 +101,7 @@ export const doors = (
   for (const host of hosts) {
     const family = familyOf(host)
     if (family === undefined) continue
-    add({ family, address: host, port, isShared, groups: [] })
+    add({ family, address: host, port, isShared, answerFrom: host, groups: [] })
     for (const one of interfaces) {
       if (one.family !== family || !isAmong([host], one)) continue
       if (family === 6) {
@@ -106,17 +110,18 @@ export const doors = (
         const groups = [{ group: ipv6Group, on: `::%${one.name}` }]
         const address = isAny(host) ? host : `${ipv6Group}%${one.name}`
         if (!(found.get(`${address} ${port}`)?.groups.some(({ on }) => on === groups[0]!.on) ?? false)) {
-          add({ family, address, port, isShared: isShared || !isAny(host), groups })
+          add({ family, address, port, isShared: isShared || !isAny(host), answerFrom: host, groups })
         }
         continue
       }
       const broadcast = broadcastOf(one.address, one.netmask)
       if (broadcast !== undefined && !isAny(host)) {
-        add({ family, address: broadcast, port, isShared: true, groups: [] })
+        add({ family, address: broadcast, port, isShared: true, answerFrom: host, groups: [] })
       }
       if (options.isMulticast && !one.isLoopback) {
         const groups = [{ group: ipv4Group, on: one.address }]
-        add({ family, address: isAny(host) ? host : ipv4Group, port, isShared: isShared || !isAny(host), groups })
+        const address = isAny(host) ? host : ipv4Group
+        add({ family, address, port, isShared: isShared || !isAny(host), answerFrom: host, groups })
       }
     }
   }
@@ -138,10 +143,15 @@ export const toEverybody = (
   const ordered = interfaces.toSorted((a, b) => Number(isLinkLocal(a.address)) - Number(isLinkLocal(b.address)))
   for (const one of ordered) {
     if (!isAmong(hosts, one)) continue
-    if (one.isLoopback) add(one.address, one.address)
-    if (one.family === 6) {
-      if (!one.isLoopback) add(zoned(one), `${ipv6Group}%${one.name}`)
-    } else if (options.isMulticast && !one.isLoopback) add(one.address, ipv4Group)
+    if (one.isLoopback) {
+      const own = hosts.find((host) => isLoopback(host) && familyOf(host) === one.family) ?? one.address
+      add(own, one.address)
+      const broadcast = broadcastOf(one.address, one.netmask)
+      if (broadcast !== undefined) add(own, broadcast)
+      continue
+    }
+    if (one.family === 6) add(zoned(one), `${ipv6Group}%${one.name}`)
+    else if (options.isMulticast) add(one.address, ipv4Group)
     else {
       const broadcast = broadcastOf(one.address, one.netmask)
       if (broadcast !== undefined) add(one.address, broadcast)
@@ -156,3 +166,14 @@ export const toOne = (hosts: ReadonlyArray<string>, host: string, port: number):
   const from = hosts.find((one) => familyOf(one) === family && (isAny(one) || isLoopback(one) === isLoopback(host)))
   return from === undefined ? undefined : { from, host, port }
 }
+
+/** The sockets that these are sent from, at any port. */
+export const sendersOf = (routes: ReadonlyArray<Route>): ReadonlyArray<Door> =>
+  [...new Set(routes.map(({ from }) => from))].map((from) => ({
+    family: familyOf(from) ?? 4,
+    address: from,
+    port: 0,
+    isShared: false,
+    answerFrom: from,
+    groups: []
+  }))
