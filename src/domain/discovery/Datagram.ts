@@ -46,6 +46,9 @@ export const maxHostBytes = 100
 /** An IP address or a host name, perhaps with an IPv6 zone. */
 const Host = Schema.String.check(Schema.isPattern(/^[\w.:%-]{1,100}$/))
 
+/** Whether a text can be a host in a datagram. */
+export const isHost = Schema.is(Host)
+
 const Port = Schema.Number.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: 65_535 }))
 
 /** Longest name of a node that a datagram carries, in bytes of JSON; longer ones are cut. */

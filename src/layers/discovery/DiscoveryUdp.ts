@@ -5,7 +5,6 @@
  * before an entry of a node list means many nodes.
  */
 import { Clock, Effect, FiberSet, Layer, Queue, Result, type Scope, Stream } from "effect"
-import * as dns from "node:dns/promises"
 import * as Datagram from "../../domain/discovery/Datagram.ts"
 import * as Inbox from "../../domain/discovery/Inbox.ts"
 import * as PingSchedule from "../../domain/discovery/PingSchedule.ts"
@@ -15,6 +14,7 @@ import * as IpAddress from "../../domain/IpAddress.ts"
 import type { NodeTarget } from "../../domain/NodeList.ts"
 import { Discovery, type FoundNode } from "../../services/Discovery.ts"
 import * as Interfaces from "./Interfaces.ts"
+import * as Names from "./Names.ts"
 import * as Sockets from "./Sockets.ts"
 import * as Stamps from "./Stamps.ts"
 
@@ -43,13 +43,6 @@ export interface DiscoveryUdpOptions {
 /** Nonces of our pings that answers may repeat, at most. */
 const askedCapacity = 512
 
-const lookupSystem = (host: string): Effect.Effect<ReadonlyArray<string>> =>
-  Effect.tryPromise(() => dns.lookup(host, { all: true })).pipe(
-    Effect.map((found) => found.map(({ address }) => address)),
-    // Its dialler says what is wrong with a name.
-    Effect.orElseSucceed(() => [])
-  )
-
 /** Somebody who reads found nodes. */
 interface Reader {
   /** A pattern without a port is for the usual one. */
@@ -76,7 +69,7 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
   never,
   Scope.Scope
 > {
-  const { clientPort = Datagram.clientPort, lookup = lookupSystem, nodePort, pingIntervalMillis } = options
+  const { clientPort = Datagram.clientPort, lookup = Names.lookup, nodePort, pingIntervalMillis } = options
   const hosts = options.ipAddr === undefined || options.ipAddr.length === 0 ? ["0.0.0.0", "::"] : options.ipAddr
   const how = { isMulticast: options.ipv4UdpMulticast ?? false }
   const inbox = Inbox.make(Stamps.macOf(options.key))

@@ -4,7 +4,6 @@
  * seen on the networks of the addresses that the node listens on and nowhere else.
  */
 import { Clock, Effect, Layer, Queue, Result, type Scope } from "effect"
-import * as dns from "node:dns/promises"
 import * as Datagram from "../../domain/discovery/Datagram.ts"
 import * as Inbox from "../../domain/discovery/Inbox.ts"
 import * as RateLimit from "../../domain/discovery/RateLimit.ts"
@@ -15,6 +14,7 @@ import { NodeEndpoints } from "../../services/NodeEndpoints.ts"
 import { NodeOwner } from "../../services/NodeOwner.ts"
 import * as DroppedLog from "./DroppedLog.ts"
 import * as Interfaces from "./Interfaces.ts"
+import * as Names from "./Names.ts"
 import * as Sockets from "./Sockets.ts"
 import * as Stamps from "./Stamps.ts"
 
@@ -53,14 +53,6 @@ const hostsOf = (endpoints: NodeEndpoints["Service"]): ReadonlyArray<string> => 
   return hosts.length === 1 && hosts[0] === "::" ? ["0.0.0.0", "::"] : hosts
 }
 
-/** IP addresses of a place that may be a name; none for one that is unknown now. */
-const resolve = ({ host, port }: Datagram.Place): Effect.Effect<ReadonlyArray<Datagram.Place>> =>
-  Effect.tryPromise(() => dns.lookup(host, { all: true })).pipe(
-    Effect.map((found) => found.map(({ address }) => ({ host: address, port }))),
-    // It is looked up again the next time.
-    Effect.orElseSucceed(() => [])
-  )
-
 const serve = Effect.fnUntraced(function*(
   options: NodeBeaconOptions,
   hosts: ReadonlyArray<string>,
@@ -82,6 +74,7 @@ const serve = Effect.fnUntraced(function*(
     version: packageVersion
   }
   let isWarned = false
+  let lastSchedulers: ReadonlyArray<Routes.Route> = []
 
   /** Opens what is missing; where to send what is for everybody. */
   const prepare = Effect.gen(function*() {
@@ -112,8 +105,11 @@ const serve = Effect.fnUntraced(function*(
     })
 
   const toSchedulers = Effect.map(
-    Effect.forEach(schedulers, resolve, { concurrency: "unbounded" }),
-    (places) => places.flat().flatMap(({ host, port: to }) => Routes.toOne(hosts, host, to) ?? [])
+    Names.places(schedulers),
+    (places) => {
+      lastSchedulers = places.flatMap(({ host, port: to }) => Routes.toOne(hosts, host, to) ?? [])
+      return lastSchedulers
+    }
   )
 
   const announce = Effect.gen(function*() {
@@ -157,10 +153,11 @@ const serve = Effect.fnUntraced(function*(
 
   yield* prepare
   yield* Effect.addFinalizer(() =>
-    Effect.gen(function*() {
-      const routes = [...Routes.toEverybody(hosts, [clientPort], Interfaces.read(), how), ...yield* toSchedulers]
-      yield* send({ _tag: "Goodbye", incarnation: node.incarnation }, routes, 0)
-    }).pipe(Effect.timeoutOption("1 second"))
+    Effect.suspend(() => {
+      // The end does not wait for a name service.
+      const routes = [...Routes.toEverybody(hosts, [clientPort], Interfaces.read(), how), ...lastSchedulers]
+      return send({ _tag: "Goodbye", incarnation: node.incarnation }, routes, 0)
+    })
   )
   yield* listen.pipe(Effect.forever, Effect.forkScoped)
   yield* announceOften.pipe(Effect.forkScoped)
