@@ -202,13 +202,3 @@ export const run = Effect.fnUntraced(
   (effect, options) =>
     effect.pipe(Effect.scoped, Effect.provide([HostStatsNode.layer, NodeLog.layer(levelOf(options))]))
 )
-
-/** What a program of the package that failed says on stderr, and its exit status; nothing for a bug. */
-export const explain = (error: unknown): { readonly text: string; readonly status: number } | undefined => {
-  if (error instanceof CannotStart) return { text: error.message, status: error.status ?? 1 }
-  if (!CliError.isCliError(error)) return undefined
-  if (error._tag !== "ShowHelp") return { text: `dispynode: ${error.message}`, status: 2 }
-  const first = error.errors[0]
-  if (first === undefined) return { text: "", status: 0 }
-  return { text: `dispynode: ${first.message.replaceAll(/\s*\n\s*/g, " ").trim()}; see dispynode --help`, status: 2 }
-}
