@@ -8,6 +8,7 @@ import * as NodeAddress from "../../domain/NodeAddress.ts"
 import * as FileTransferMemory from "../../layers/bulk/FileTransferMemory.ts"
 import * as FileTransferSocket from "../../layers/bulk/FileTransferSocket.ts"
 import * as DiscoveryStatic from "../../layers/discovery/DiscoveryStatic.ts"
+import * as DiscoveryUdp from "../../layers/discovery/DiscoveryUdp.ts"
 import * as JobExecutorMemory from "../../layers/executor/JobExecutorMemory.ts"
 import * as HostStatsFixed from "../../layers/host/HostStatsFixed.ts"
 import * as NodeLauncherProcess from "../../layers/launcher/NodeLauncherProcess.ts"
@@ -41,7 +42,17 @@ export const client: LinkClient = {
 
 /** The scheduler of a `JobCluster` with checked options; in the background its nodes do not keep the process alive. */
 export const layerChecked = (
-  options: Pick<CheckedOptions, "nodes" | "localCpus" | "nodePort" | "pulseMillis">,
+  options: Pick<
+    CheckedOptions,
+    | "nodes"
+    | "localCpus"
+    | "nodePort"
+    | "pulseMillis"
+    | "ipAddr"
+    | "extIpAddr"
+    | "pingMillis"
+    | "ipv4UdpMulticast"
+  >,
   isBackground = false
 ): Layer.Layer<Scheduler> =>
   SchedulerLocal.layer.pipe(
@@ -49,7 +60,14 @@ export const layerChecked = (
       isBackground ? NodeLinkSocket.layerBackground : NodeLinkSocket.layer,
       isBackground ? FileTransferSocket.layerBackground : FileTransferSocket.layer,
       NodeLauncherProcess.layer({ cpus: options.localCpus, isBackground }),
-      DiscoveryStatic.layer({ nodePort: options.nodePort }),
+      DiscoveryUdp.layer({
+        nodePort: options.nodePort,
+        ipAddr: options.ipAddr,
+        extIpAddr: options.extIpAddr,
+        pingIntervalMillis: options.pingMillis,
+        ipv4UdpMulticast: options.ipv4UdpMulticast,
+        isBackground
+      }),
       ClusterConfig.layer({ client, nodes: options.nodes, pulseMillis: options.pulseMillis })
     ])
   )
@@ -59,7 +77,17 @@ export const layerChecked = (
  * scheduler share its connections.
  */
 export const layer = (
-  options: Pick<ClusterOptions.ClusterOptions, "nodes" | "nodePort" | "cpus" | "pulseInterval"> = {}
+  options: Pick<
+    ClusterOptions.ClusterOptions,
+    | "nodes"
+    | "nodePort"
+    | "cpus"
+    | "pulseInterval"
+    | "ipAddr"
+    | "extIpAddr"
+    | "pingInterval"
+    | "ipv4UdpMulticast"
+  > = {}
 ): Layer.Layer<Scheduler, InvalidOption> =>
   Layer.unwrap(Effect.map(Effect.fromResult(ClusterOptions.check(options)), (checked) => layerChecked(checked)))
 
