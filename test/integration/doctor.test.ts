@@ -72,6 +72,7 @@ describe("dispy doctor", () => {
       {
         address: alpha.address,
         tcp: { _tag: "Connected", ipAddr: "127.0.0.1" },
+        udp: { _tag: "Answered" },
         hello: { _tag: "Greeted", name: "alpha", version: "0.1.0", cpus: 2 },
         job: { _tag: "Ran" }
       },

@@ -40,7 +40,8 @@ const port = (fact: PortFact): Finding => {
     )
     : warning(
       "ports",
-      `${name} is taken by ${who}, so that ${use} does not hear nodes that announce themselves`,
+      `${name} is taken by ${who}: unless that is a client of dispy, which shares it, ${use} does not hear nodes that` +
+        " announce themselves",
       "end that program, or list the nodes by address"
     )
 }

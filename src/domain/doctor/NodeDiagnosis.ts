@@ -138,7 +138,7 @@ export const diagnose = (facts: NodeFacts): ReadonlyArray<Finding> => {
       : warning(
         "node",
         `${address} does not answer datagrams, so it is only found when it is listed by address`,
-        "open port 51348 (UDP) in the firewalls between, or keep it in the list of nodes"
+        "open its port for UDP, too, in the firewalls between, or keep it in the list of nodes"
       )
   )
   return findings

@@ -11,6 +11,7 @@ import * as Diagnosis from "../../../domain/doctor/Diagnosis.ts"
 import * as Finding from "../../../domain/doctor/Finding.ts"
 import * as NodeAddress from "../../../domain/NodeAddress.ts"
 import type { Given, GivenCredentials } from "../../../layers/doctor/CredentialCheck.ts"
+import * as DatagramPing from "../../../layers/doctor/DatagramPing.ts"
 import * as NodeLinkSocket from "../../../layers/link/NodeLinkSocket.ts"
 import * as CliExit from "../CliExit.ts"
 import * as DoctorText from "./DoctorText.ts"
@@ -89,7 +90,7 @@ const run = (environment: Environment) =>
       hasSecurity: options.security,
       credentials: credentialsOf(options, environment),
       destination: prefix === undefined ? os.tmpdir() : path.resolve(prefix.text),
-      ping: undefined
+      ping: DatagramPing.make(undefined)
     }).pipe(
       Effect.provide(NodeLinkSocket.layer),
       // What goes wrong is in the findings, said once.

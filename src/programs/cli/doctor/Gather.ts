@@ -39,8 +39,7 @@ export interface Wanted {
   readonly credentials: CredentialCheck.GivenCredentials
   /** Directory under which dispynode keeps files. */
   readonly destination: string
-  /** Undefined where there is no way to send datagrams. */
-  readonly ping: Ping | undefined
+  readonly ping: Ping
 }
 
 const udpFact = (ping: Ping, address: TcpAddress): Effect.Effect<UdpFact> =>
@@ -57,11 +56,10 @@ const local = Effect.map(
 /** Each step only where the one before went well: what is behind a closed door is not known. */
 const remote = Effect.fnUntraced(function*(
   entry: TcpAddress,
-  ping: Ping | undefined
+  ping: Ping
 ): Effect.fn.Return<NodeFacts, never, NodeLink> {
   const address = NodeAddress.format(entry)
-  const udp = ping === undefined ? undefined : yield* udpFact(ping, entry)
-  const tcp = yield* NodeProbe.tcp(entry)
+  const [udp, tcp] = yield* Effect.all([udpFact(ping, entry), NodeProbe.tcp(entry)], { concurrency: 2 })
   if (tcp._tag === "NotConnected") return { address, tcp, hello: undefined, udp, job: undefined }
   const hello = yield* NodeProbe.hello(entry)
   const canRun = hello._tag === "Greeted" && hello.cpus > 0
