@@ -16,6 +16,7 @@ import * as NodeLinkSocket from "../../layers/link/NodeLinkSocket.ts"
 import * as NodeServer from "../../layers/node/NodeServer.ts"
 import * as SchedulerLocal from "../../layers/scheduler/SchedulerLocal.ts"
 import * as ClusterConfig from "../../services/ClusterConfig.ts"
+import * as Credentials from "../../services/Credentials.ts"
 import * as ExecutorConfig from "../../services/ExecutorConfig.ts"
 import * as NodeConfig from "../../services/NodeConfig.ts"
 import { NodeLauncher } from "../../services/NodeLauncher.ts"
@@ -41,7 +42,7 @@ export const client: LinkClient = {
 
 /** The scheduler of a `JobCluster` with checked options; in the background its nodes do not keep the process alive. */
 export const layerChecked = (
-  options: Pick<CheckedOptions, "nodes" | "localCpus" | "nodePort" | "pulseMillis">,
+  options: Pick<CheckedOptions, "nodes" | "localCpus" | "nodePort" | "pulseMillis" | "credentials">,
   isBackground = false
 ): Layer.Layer<Scheduler> =>
   SchedulerLocal.layer.pipe(
@@ -51,7 +52,8 @@ export const layerChecked = (
       NodeLauncherProcess.layer({ cpus: options.localCpus, isBackground }),
       DiscoveryStatic.layer({ nodePort: options.nodePort }),
       ClusterConfig.layer({ client, nodes: options.nodes, pulseMillis: options.pulseMillis })
-    ])
+    ]),
+    Layer.provide(Credentials.layer(options.credentials))
   )
 
 /**
@@ -59,7 +61,18 @@ export const layerChecked = (
  * scheduler share its connections.
  */
 export const layer = (
-  options: Pick<ClusterOptions.ClusterOptions, "nodes" | "nodePort" | "cpus" | "pulseInterval"> = {}
+  options: Pick<
+    ClusterOptions.ClusterOptions,
+    | "nodes"
+    | "nodePort"
+    | "cpus"
+    | "pulseInterval"
+    | "secret"
+    | "secretFile"
+    | "certfile"
+    | "keyfile"
+    | "cafile"
+  > = {}
 ): Layer.Layer<Scheduler, InvalidOption> =>
   Layer.unwrap(Effect.map(Effect.fromResult(ClusterOptions.check(options)), (checked) => layerChecked(checked)))
 
