@@ -3,7 +3,7 @@
  * machine as a client and as a node, and says what to do. Exit status 0 only if a
  * job would run: it runs one.
  */
-import { Clock, Console, Effect, References, Result } from "effect"
+import { Clock, Console, Effect, Layer, References, Result } from "effect"
 import { Command, Flag } from "effect/cli"
 import * as os from "node:os"
 import * as path from "node:path"
@@ -77,7 +77,9 @@ const run = (environment: Environment) =>
     if (Result.isFailure(nodes)) return yield* CliExit.wrongUsage(nodes.failure)
     const prefix = options["dest-path-prefix"] || (environment["DISPYNODE_DEST_PATH_PREFIX"] ?? "")
     const given = credentialsOf(options, environment)
-    const credentials = CredentialsNode.read(given)
+    // What cannot be used is among the findings, and no node is dialled then.
+    const credentials = Result.getOrElse(CredentialsNode.read(given), () => none)
+    const link = Layer.provide(NodeLinkSocket.layer, Credentials.layer(credentials))
     const facts = yield* Gather.facts({
       nodes: nodes.success,
       hasSecurity: options.security,
@@ -85,8 +87,7 @@ const run = (environment: Environment) =>
       destination: prefix === "" ? os.tmpdir() : path.resolve(prefix),
       ping: undefined
     }).pipe(
-      Effect.provide(NodeLinkSocket.layer),
-      Effect.provide(Credentials.layer(Result.isSuccess(credentials) ? credentials.success : none)),
+      Effect.provide(link),
       // What goes wrong is in the findings, said once.
       Effect.provideService(References.MinimumLogLevel, "None")
     )
