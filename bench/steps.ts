@@ -29,6 +29,7 @@ export const steps = {
   schedulerCore: () => import("./dispy/schedulerCore.ts"),
   start: () => import("./dispy/start.ts"),
   bulk: () => import("./dispy/bulk.ts"),
+  secret: () => import("./dispy/secret.ts"),
   slowLink: () => import("./dispy/slowLink.ts"),
   values: () => import("./dispy/values.ts")
 } satisfies Record<string, () => Promise<Step>>

@@ -378,6 +378,25 @@ const bulk: Suite = {
   ]
 }
 
+const withSecret = (title: string, unit: "/s" | "MiB/s", what: "jobs" | "put" | "get"): FigureSpec => ({
+  title,
+  unit,
+  value: `secret.secret-${what}`,
+  anchor: { title: "without a secret", value: `secret.plain-${what}` },
+  goal: ["ratio", ">=", 0.75]
+})
+
+const secret: Suite = {
+  name: "secret",
+  rounds: 2,
+  steps: ["secret"],
+  figures: [
+    withSecret("no-op jobs one by one with a secret, 1,000 outstanding", "/s", "jobs"),
+    withSecret("file to a node with a secret", "MiB/s", "put"),
+    withSecret("file from a job with a secret", "MiB/s", "get")
+  ]
+}
+
 const slowLink: Suite = {
   name: "slowLink",
   rounds: 1,
@@ -407,6 +426,7 @@ export const suites: ReadonlyArray<Suite> = [
   programs,
   values,
   bulk,
+  secret,
   slowLink,
   provisional,
   kill

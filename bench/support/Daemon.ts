@@ -66,11 +66,11 @@ const end = async (child: ChildProcess, directory: string): Promise<void> => {
 }
 
 /** Starts a daemon with this many slots on a free port of loopback; disposing of it ends it. */
-export const start = async (cpus: number): Promise<Daemon> => {
+export const start = async (cpus: number, more: ReadonlyArray<string> = []): Promise<Daemon> => {
   const directory = await mkdtemp(join(tmpdir(), "node-"))
   const profile = process.env[profileVariable]
   const options = profile === undefined ? [] : ["--cpu-prof", `--cpu-prof-dir=${join(profile, "daemon")}`]
-  const flags = ["--cpus", String(cpus), "--port", "0", "--dest-path-prefix", directory, "--drain-grace", "0"]
+  const flags = ["--cpus", String(cpus), "--port", "0", "--dest-path-prefix", directory, "--drain-grace", "0", ...more]
   const startedAt = performance.now()
   const child = spawn(process.execPath, [...options, program, ...flags], { stdio: ["ignore", "pipe", "pipe"] })
   alive.add(child)

@@ -35,6 +35,8 @@ export interface NodeSettings {
   readonly clientShutdown: boolean
   /** Connections at the same time; more are closed at once. Default 256. */
   readonly maxConnections: number
+  /** Connections beside those that have not introduced themselves; with another one the oldest is closed. Default 128. */
+  readonly maxStrangers: number
 }
 
 export class NodeConfig extends Context.Service<NodeConfig, NodeSettings>()("dispy/services/NodeConfig") {}
@@ -56,7 +58,8 @@ export const defaults: NodeSettings = {
   serve: -1,
   forceCleanup: false,
   clientShutdown: false,
-  maxConnections: 256
+  maxConnections: 256,
+  maxStrangers: 128
 }
 
 /** The defaults with these settings in their place. */

@@ -103,7 +103,9 @@ describe("dispy doctor", () => {
     expect(report.status).toBe(1)
     expect(problems(report)).toHaveLength(2)
     for (const [i, address] of [talking, closing].entries()) {
-      expect(problems(report)[i]).toContain(`${address} can be reached, and what listens there does not greet`)
+      expect(problems(report)[i]).toContain(
+        `${address} can be reached, and what listens there does not greet this client`
+      )
     }
   })
 
@@ -166,6 +168,46 @@ describe("dispy doctor", () => {
     const missing = await examine(["--secret-file", "/not/there"], { DISPY_SECRET: "0123456789abcdef" })
     expect(problems(missing)).toEqual(["--secret-file /not/there cannot be read: there is no such file"])
     expect(JSON.stringify(readable)).not.toContain("0123456789abcdef")
+  })
+
+  it("uses the secret, and says what is wrong at the other end when it is another", async () => {
+    const [ours, theirs] = [join(directory(), "ours"), join(directory(), "theirs")]
+    for (const file of [ours, theirs]) expect((await runCli(["keys", "init", file])).status).toBe(0)
+    const guarded = await daemon("--name", "guarded", "--secret-file", ours)
+    const good = await examine(["--node", guarded.address, "--security"], { DISPY_SECRET_FILE: ours })
+    expect([good.status, problems(good)]).toEqual([0, []])
+    expect(good.facts.nodes[0]).toMatchObject({
+      udp: { _tag: "Answered" },
+      hello: { name: "guarded" },
+      job: { _tag: "Ran" }
+    })
+    expect(good.facts.sockets).toContainEqual(
+      expect.objectContaining({ pid: guarded.pid, port: guarded.port, authentication: { _tag: "Secret" } })
+    )
+    const other = await examine(["--node", guarded.address, "--secret-file", theirs], { DISPY_SECRET_FILE: ours })
+    expect(other.status).toBe(1)
+    expect(problems(other)[0]).toContain(`${guarded.address} can be reached`)
+    expect(problems(other)[0]).toContain("the secrets differ")
+    const none = await examine(["--node", guarded.address])
+    expect(problems(none)[0]).toContain("this node wants its secret")
+  })
+
+  it("uses certificates of dispy keys init, and tells until when a node's is valid", async () => {
+    const keys = join(directory(), "keys")
+    await runCli(["keys", "init", "--ca", keys, "--node", "127.0.0.1,localhost", "--client", "ada", "--days", "20"])
+    const guarded = await daemon("--certfile", join(keys, "node-127.0.0.1.pem"), "--cafile", join(keys, "ca.pem"))
+    const client = ["--certfile", join(keys, "client-ada.pem"), "--cafile", join(keys, "ca.pem")]
+    const good = await examine(["--node", guarded.address, "--security", ...client])
+    expect([good.status, problems(good)]).toEqual([0, []])
+    expect(good.facts.nodes[0]).toMatchObject({ job: { _tag: "Ran" } })
+    expect(good.facts.sockets).toContainEqual(expect.objectContaining({
+      port: guarded.port,
+      authentication: { _tag: "Certificate", subject: "CN=127.0.0.1", notAfter: expect.any(Number) as number }
+    }))
+    const soon = good.findings.find(({ message }) => message.includes(`dispynode (pid ${guarded.pid})`))
+    expect(soon).toMatchObject({ severity: "warning", message: expect.stringContaining("expires on") as string })
+    const stranger = await examine(["--node", guarded.address])
+    expect(problems(stranger)[0]).toContain("this node wants a certificate")
   })
 
   it("lists with --security the listening sockets of dispy's processes, and warns of those that are open to all", async () => {

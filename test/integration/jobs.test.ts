@@ -486,3 +486,15 @@ describe("map", () => {
       expect(await cluster.wait("20 seconds")).toBe(true)
     }))
 })
+
+describe("a result that does not fit into a message", () => {
+  it("comes with what the job printed", () =>
+    withCluster((size: number) => {
+      console.log("made")
+      return new Uint8Array(size)
+    }, async (cluster) => {
+      const job = cluster.submit(3_000_000)
+      expect((await job.result()).length).toBe(3_000_000)
+      expect(job.stdout).toBe("made\n")
+    }))
+})

@@ -1,6 +1,6 @@
 /** What the facts mean: findings, each with a fix. No I/O, no clock. */
 import type { CredentialFacts, DestinationFacts, Facts, InterfaceFact, PortFact, VersionFacts } from "./Facts.ts"
-import { type Finding, ok, problem, warning } from "./Finding.ts"
+import { type Finding, isHealthy, ok, problem, warning } from "./Finding.ts"
 import * as NodeDiagnosis from "./NodeDiagnosis.ts"
 import * as SocketDiagnosis from "./SocketDiagnosis.ts"
 
@@ -102,6 +102,9 @@ const credentials = (facts: CredentialFacts, now: number): ReadonlyArray<Finding
       "both a secret and a certificate are given, and only one of them can be used",
       "leave one out: options of the command line and variables of the environment (DISPY_SECRET…) both count"
     ))
+  }
+  if (facts.refusal !== "" && isHealthy(findings)) {
+    findings.push(problem("credentials", facts.refusal, "make new ones with `dispy keys init`"))
   }
   if (facts.kind === "none") {
     findings.push(ok(

@@ -62,6 +62,8 @@ export interface CertificateFact {
 /** What lets this machine's programs in elsewhere, as far as it can be checked without anybody else. */
 export interface CredentialFacts {
   readonly kind: "none" | "secret" | "certificate" | "both"
+  /** Why clusters do not take them; empty when they do. */
+  readonly refusal: string
   readonly files: ReadonlyArray<KeyFileFact>
   /** Where the secret comes from, and its length in characters; undefined without one. */
   readonly secret: { readonly where: string; readonly characters: number } | undefined

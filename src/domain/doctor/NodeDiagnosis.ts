@@ -45,14 +45,18 @@ const notConnected = (address: string, { code }: Extract<TcpFact, { readonly _ta
 }
 
 const hello = (address: string, { hello: said, tcp }: NodeFacts): ReadonlyArray<Finding> => {
-  if (said === undefined) return []
+  if (said === undefined) {
+    return tcp?._tag === "Connected"
+      ? [ok("node", `${address} can be reached at ${tcp.ipAddr}; more was not tried without usable credentials`)]
+      : []
+  }
   switch (said._tag) {
     case "NoGreeting":
       return [
         problem(
           "node",
-          `${address} can be reached, and what listens there does not greet as a dispynode does (${said.reason})`,
-          "check the port, which another program may have, and that both sides have the same version and credentials"
+          `${address} can be reached, and what listens there does not greet this client: ${said.reason}`,
+          "check the port, which another program may have, and that both sides have the same version and secret or authority"
         )
       ]
     case "OtherVersion":

@@ -9,8 +9,8 @@ import type { JobRecord } from "./JobRecord.ts"
 export interface JobQueue {
   /** Jobs given back by nodes; the last one is next. */
   readonly front: Array<JobRecord>
-  /** Jobs as they were submitted, from `head` on. */
-  back: Array<JobRecord>
+  /** Jobs as they were submitted, from `head` on; nothing before it, for a job may have a large result by now. */
+  back: Array<JobRecord | undefined>
   head: number
   /** Jobs that wait, without the cancelled ones. */
   size: number
@@ -49,10 +49,16 @@ export const forget = (queue: JobQueue): void => {
   queue.size--
 }
 
+const shiftBack = (queue: JobQueue): JobRecord | undefined => {
+  const job = queue.back[queue.head]
+  if (job !== undefined) queue.back[queue.head++] = undefined
+  return job
+}
+
 /** Takes the next job that was not cancelled. */
 export const shift = (queue: JobQueue): JobRecord | undefined => {
   while (true) {
-    const job = queue.front.length > 0 ? queue.front.pop() : queue.back[queue.head++]
+    const job = queue.front.length > 0 ? queue.front.pop() : shiftBack(queue)
     if (job === undefined) {
       queue.back = []
       queue.head = 0

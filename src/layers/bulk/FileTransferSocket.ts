@@ -2,7 +2,10 @@
 import { Effect, Layer } from "effect"
 import * as net from "node:net"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
+import type { Credentials } from "../../domain/security/Credentials.ts"
+import { Credentials as CredentialsService } from "../../services/Credentials.ts"
 import { FileTransfer } from "../../services/FileTransfer.ts"
+import * as TlsClient from "../security/TlsClient.ts"
 import type * as BulkPeer from "./BulkPeer.ts"
 import * as FileTransferSession from "./FileTransferSession.ts"
 
@@ -12,7 +15,11 @@ const openMillis = 5_000
 /** What comes at once is read into the same memory over and over, which stays in the cache of the processor. */
 const readBytes = 256 * 1024
 
-const dial = (address: NodeAddress.NodeAddress, isBackground: boolean): Promise<BulkPeer.Wire> =>
+const dial = (
+  address: NodeAddress.NodeAddress,
+  credentials: Credentials,
+  isBackground: boolean
+): Promise<BulkPeer.Wire> =>
   new Promise((resolve, reject) => {
     let take: (bytes: Uint8Array) => void = () => {}
     const onread = {
@@ -22,9 +29,15 @@ const dial = (address: NodeAddress.NodeAddress, isBackground: boolean): Promise<
         return true
       }
     }
-    const socket = address._tag === "Unix"
-      ? net.connect({ path: address.path, onread })
-      : net.connect({ host: address.host, port: address.port, noDelay: true, keepAlive: true, onread })
+    const { ready, socket } = address._tag === "Unix"
+      ? { ready: "connect", socket: net.connect({ path: address.path, onread }) }
+      : TlsClient.dial(credentials, {
+        host: address.host,
+        port: address.port,
+        noDelay: true,
+        keepAlive: true,
+        onread
+      })
     if (isBackground) socket.unref()
     const onError = (error: Error): void => {
       clearTimeout(timer)
@@ -33,7 +46,7 @@ const dial = (address: NodeAddress.NodeAddress, isBackground: boolean): Promise<
     }
     const timer = setTimeout(() => onError(new Error("no answer in time")), openMillis)
     socket.once("error", onError)
-    socket.once("connect", () => {
+    socket.once(ready, () => {
       clearTimeout(timer)
       socket.off("error", onError)
       resolve({
@@ -45,16 +58,24 @@ const dial = (address: NodeAddress.NodeAddress, isBackground: boolean): Promise<
     })
   })
 
-const make = (isBackground: boolean): FileTransfer["Service"] =>
-  FileTransfer.of({
-    open: (address, leaseId) =>
-      Effect.suspend(() =>
-        FileTransferSession.make(NodeAddress.format(address), leaseId, () => dial(address, isBackground))
-      )
-  })
+const make = (isBackground: boolean): Layer.Layer<FileTransfer> =>
+  Layer.effect(
+    FileTransfer,
+    Effect.map(CredentialsService, (credentials) =>
+      FileTransfer.of({
+        open: (address, leaseId) =>
+          Effect.suspend(() =>
+            FileTransferSession.make(
+              NodeAddress.format(address),
+              leaseId,
+              () => dial(address, credentials, isBackground)
+            )
+          )
+      }))
+  )
 
 /** Bulk connections over sockets. */
-export const layer: Layer.Layer<FileTransfer> = Layer.succeed(FileTransfer, make(false))
+export const layer: Layer.Layer<FileTransfer> = make(false)
 
 /** The same, over sockets that do not keep the process alive. */
-export const layerBackground: Layer.Layer<FileTransfer> = Layer.succeed(FileTransfer, make(true))
+export const layerBackground: Layer.Layer<FileTransfer> = make(true)

@@ -4,21 +4,8 @@ import { createPrivateKey, X509Certificate } from "node:crypto"
 import * as fs from "node:fs"
 import type { CertificateFact, CredentialFacts, KeyFileFact } from "../../domain/doctor/Facts.ts"
 import { messageOf } from "../../domain/Thrown.ts"
-
-/** A value and where it was written: "--certfile", "DISPY_SECRET". */
-export interface Given {
-  readonly where: string
-  readonly text: string
-}
-
-/** What the user gave; each may be left out. */
-export interface GivenCredentials {
-  readonly secret: Given | undefined
-  readonly secretFile: Given | undefined
-  readonly certfile: Given | undefined
-  readonly keyfile: Given | undefined
-  readonly cafile: Given | undefined
-}
+import * as CredentialsNode from "../security/CredentialsNode.ts"
+import type { Given, GivenCredentials } from "../security/CredentialsNode.ts"
 
 interface ReadFile {
   readonly fact: KeyFileFact
@@ -132,8 +119,10 @@ export const check = (given: GivenCredentials): Effect.Effect<CredentialFacts> =
       ? undefined
       : { where: `${secretFile.where} ${secretFile.text}`, text: word.content })
     const certificates = [[certfile, cert], [cafile, ca]] as const
+    const read = CredentialsNode.read(given)
     return {
       kind: kindOf(given),
+      refusal: Result.isFailure(read) ? read.failure.message : "",
       files: [word, cert, key, ca].flatMap((file) => file === undefined ? [] : [file.fact]),
       secret: secretText === undefined
         ? undefined

@@ -156,7 +156,7 @@ const withOutput = (
   const reply = Entries.readReply(entry, Entries.viewOf(entry), 0)
   const stdout = joined(limitBytes, passed[0], native[0])
   const stderr = joined(limitBytes, passed[1], native[1])
-  const flags = (stdout.cut > 0 ? Entries.ReplyFlags.stdoutTruncated : 0) |
+  const flags = reply.flags | (stdout.cut > 0 ? Entries.ReplyFlags.stdoutTruncated : 0) |
     (stderr.cut > 0 ? Entries.ReplyFlags.stderrTruncated : 0)
   return Entries.encodeReply({
     ...reply,

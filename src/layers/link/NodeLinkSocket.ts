@@ -1,7 +1,6 @@
 /**
- * The control connection over TCP, or over a socket in the file system for the
- * node embedded in this client: `effect/rpc` in its binary form, one connection
- * per client and node.
+ * The control connection over TCP, secured by the client's credentials, or over a socket in the file system for the node
+ * embedded in this client: `effect/rpc` in its binary form, one connection per client and node.
  */
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import { Duration, Effect, Layer, Schedule } from "effect"
@@ -13,8 +12,12 @@ import * as NodeAddress from "../../domain/NodeAddress.ts"
 import { NodeUnreachable } from "../../domain/NodeError.ts"
 import { maxFrameBytes, protocolVersion } from "../../domain/NodeInfo.ts"
 import { NodeRpcs } from "../../domain/NodeRpcs.ts"
+import type { Credentials } from "../../domain/security/Credentials.ts"
+import * as Refusal from "../../domain/security/Refusal.ts"
 import { packageVersion } from "../../domain/Version.ts"
+import { Credentials as CredentialsService } from "../../services/Credentials.ts"
 import { NodeLink } from "../../services/NodeLink.ts"
+import * as TlsClient from "../security/TlsClient.ts"
 import * as NodeConnectionRpc from "./NodeConnectionRpc.ts"
 
 /** How long a node may take to accept a connection, and then to say hello. */
@@ -23,30 +26,38 @@ const answerTimeout = Duration.seconds(5)
 /** A node that answers no ping for this long is taken as gone. */
 const pingInterval = Duration.seconds(10)
 
-/** Connects, and tells where to: of a host's addresses the one that answered is known only then. */
-const openSocket = (
-  address: NodeAddress.NodeAddress,
-  isBackground: boolean,
-  onOpen: (ipAddr: string) => void
-) =>
+/** What becomes known of a connection while it is made. */
+interface Told {
+  /** Of a host's addresses the one that answered. */
+  ipAddr: string
+  /** Why the node does not let this client in. */
+  refusal: string | undefined
+}
+
+const dial = (address: NodeAddress.NodeAddress, credentials: Credentials): TlsClient.Dialling =>
+  address._tag === "Unix"
+    ? { socket: net.connect({ path: address.path }), ready: "connect" }
+    : TlsClient.dial(credentials, { host: address.host, port: address.port, noDelay: true })
+
+const openSocket = (address: NodeAddress.NodeAddress, { credentials, isBackground }: LinkOptions, told: Told) =>
   NodeSocket.fromDuplex(
     Effect.gen(function*() {
-      const connection = yield* Effect.acquireRelease(
-        Effect.sync(() =>
-          net.createConnection(
-            address._tag === "Unix" ? { path: address.path } : { host: address.host, port: address.port, noDelay: true }
-          )
-        ),
+      const { ready, socket } = yield* Effect.acquireRelease(
+        Effect.sync(() => dial(address, credentials)),
         // What was written last is still to arrive: a lease that is released, say.
-        (opened) => Effect.sync(() => opened.connecting ? opened.destroy() : opened.destroySoon())
+        ({ socket: opened }) => Effect.sync(() => opened.connecting ? opened.destroy() : opened.destroySoon())
       )
       return yield* Effect.callback<net.Socket, Socket.SocketError>((resume) => {
-        if (isBackground) connection.unref()
-        connection.once("connect", () => {
-          onOpen(connection.remoteAddress ?? "127.0.0.1")
-          resume(Effect.succeed(connection))
+        if (isBackground) socket.unref()
+        socket.once(ready, () => {
+          told.ipAddr = IpAddress.canonical(socket.remoteAddress ?? "127.0.0.1")
+          TlsClient.hearRefusal(socket, (sentence) => {
+            told.refusal ??= sentence
+          })
+          resume(Effect.succeed(socket))
         })
-        connection.on("error", (cause) => {
+        socket.on("error", (cause) => {
+          told.refusal ??= Refusal.explainToClient(cause)
           const reason = new Socket.SocketOpenError({ kind: "Unknown", cause })
           resume(Effect.fail(new Socket.SocketError({ reason })))
         })
@@ -55,10 +66,17 @@ const openSocket = (
     { openTimeout: answerTimeout }
   )
 
-const connect = Effect.fn("NodeLink.connect")(function*(address: NodeAddress.NodeAddress, isBackground: boolean) {
+/** How to connect. */
+interface LinkOptions {
+  readonly credentials: Credentials
+  /** Whether the connection leaves it to others to keep the process alive. */
+  readonly isBackground: boolean
+}
+
+const connect = Effect.fn("NodeLink.connect")(function*(address: NodeAddress.NodeAddress, options: LinkOptions) {
   const name = NodeAddress.format(address)
-  let ipAddr = ""
-  const socket = yield* openSocket(address, isBackground, (connected) => (ipAddr = IpAddress.canonical(connected)))
+  const told: Told = { ipAddr: "", refusal: undefined }
+  const socket = yield* openSocket(address, options, told)
   const protocol = yield* RpcClient.makeProtocolSocket({ pingInterval, retryPolicy: Schedule.recurs(0) }).pipe(
     Effect.provideService(Socket.Socket, socket),
     Effect.provide(RpcSerialization.layerSchemaBinary({ maxFrameSize: maxFrameBytes }))
@@ -69,24 +87,28 @@ const connect = Effect.fn("NodeLink.connect")(function*(address: NodeAddress.Nod
   const info = yield* rpc.Hello({ protocol: protocolVersion, version: packageVersion }).pipe(
     Effect.catchTag(
       "RpcClientError",
-      (error) => Effect.fail(new NodeUnreachable({ address: name, reason: NodeConnectionRpc.explain(error) }))
+      (error) =>
+        Effect.fail(new NodeUnreachable({ address: name, reason: told.refusal ?? NodeConnectionRpc.explain(error) }))
     ),
     Effect.timeoutOrElse({
       duration: answerTimeout,
-      orElse: () => Effect.fail(new NodeUnreachable({ address: name, reason: "no answer in time" }))
+      orElse: () => Effect.fail(new NodeUnreachable({ address: name, reason: told.refusal ?? "no answer in time" }))
     })
   )
-  return NodeConnectionRpc.make(name, ipAddr, info, rpc)
+  return NodeConnectionRpc.make(name, told.ipAddr, info, rpc)
 })
 
+const make = (isBackground: boolean): Layer.Layer<NodeLink> =>
+  Layer.effect(
+    NodeLink,
+    Effect.map(
+      CredentialsService,
+      (credentials) => NodeLink.of({ connect: (address) => connect(address, { credentials, isBackground }) })
+    )
+  )
+
 /** The control connection over sockets. */
-export const layer: Layer.Layer<NodeLink> = Layer.succeed(
-  NodeLink,
-  NodeLink.of({ connect: (address) => connect(address, false) })
-)
+export const layer: Layer.Layer<NodeLink> = make(false)
 
 /** The same, over sockets that do not keep the process alive. */
-export const layerBackground: Layer.Layer<NodeLink> = Layer.succeed(
-  NodeLink,
-  NodeLink.of({ connect: (address) => connect(address, true) })
-)
+export const layerBackground: Layer.Layer<NodeLink> = make(true)

@@ -17,6 +17,7 @@ import { noBytes } from "../../domain/wire/Entries.ts"
 import * as FrameAssembler from "../../domain/wire/FrameAssembler.ts"
 import type { BulkDoor } from "../../services/BulkDoor.ts"
 import type { NodeSettings } from "../../services/NodeConfig.ts"
+import type * as TlsServer from "../security/TlsServer.ts"
 
 /** Longest message from a connection that has not said Hello; a Hello has less than 200 bytes. */
 const maxHelloBytes = 4096
@@ -30,11 +31,12 @@ const complaintMillis = 60_000
 /** Peers that complaints are remembered of. */
 const maxComplaints = 100
 
-type Limits = Pick<NodeSettings, "helloDeadline" | "silenceLimit" | "maxConnections">
+type Limits = Pick<NodeSettings, "helloDeadline" | "silenceLimit" | "maxConnections" | "maxStrangers">
 
 interface Connection {
   readonly id: number
-  readonly socket: net.Socket
+  /** What it is served on: the connection itself, or the TLS on it. */
+  socket: net.Socket
   send: (response: RpcMessage.FromServerEncoded) => Effect.Effect<void>
   isGreeted: boolean
   wasHeard: boolean
@@ -135,9 +137,10 @@ const makeTake = (options: {
   readonly parser: Parser
   readonly prefix: Uint8Array
   readonly refuse: (what: string) => Effect.Effect<void>
+  readonly greet: (connection: Connection) => void
   readonly receive: Receive
 }) => {
-  const { connection, parser, prefix, receive, refuse } = options
+  const { connection, greet, parser, prefix, receive, refuse } = options
   const rules = { prefix, limit: maxFrameBytes }
   const helloRules = { prefix, limit: maxHelloBytes }
   const assembler = FrameAssembler.make()
@@ -160,7 +163,7 @@ const makeTake = (options: {
         const message = messages[i++]!
         const wrong = refusal(connection, message)
         if (wrong !== undefined) return refuse(wrong)
-        connection.isGreeted = true
+        if (!connection.isGreeted) greet(connection)
         return receive(connection.id, message)
       },
       step: () => {}
@@ -231,12 +234,19 @@ const makeProtocol = (
 export const make = Effect.fnUntraced(function*(
   servers: ReadonlyArray<SocketServer.SocketServer["Service"]>,
   limits: Limits,
-  bulk: BulkDoor["Service"]
+  bulk: BulkDoor["Service"],
+  door: TlsServer.Door
 ) {
   const serialization = yield* RpcSerialization.RpcSerialization
   const prefix = framePrefix(serialization)
   const disconnects = yield* Queue.unbounded<number>()
   const connections = new Map<number, Connection>()
+  /** Those that have not introduced themselves, the oldest first. */
+  const strangers = new Set<Connection>()
+  const greet = (connection: Connection): void => {
+    connection.isGreeted = true
+    strangers.delete(connection)
+  }
   const complain = makeComplain()
   let lastId = 0
   let receive!: Receive
@@ -252,7 +262,7 @@ export const make = Effect.fnUntraced(function*(
     if (greeting.value._tag === "Malformed") return yield* refuse(greeting.value.reason)
     // The reader would keep the stream from flowing; closing its scope would close the socket as well.
     connection.socket.removeAllListeners("readable")
-    connection.isGreeted = true
+    greet(connection)
     const { leaseId, rest } = greeting.value
     const reason = bulk.serve(connection.socket, leaseId, rest)
     // The sentence is on its way; whoever asks with a wrong lease is worth a line.
@@ -260,37 +270,18 @@ export const make = Effect.fnUntraced(function*(
     yield* untilClosed(connection.socket, connection)
   })
 
-  const onSocket = Effect.fnUntraced(function*(socket: Socket.Socket) {
-    // Provided by the server to every handler, which its type does not tell.
-    const netSocket = Context.getUnsafe(yield* Effect.context(), NodeSocket.NetSocket)
-    const peer = peerOf(netSocket)
-    // Gone at once: a half-closed socket would stay for as long as its peer likes.
-    const refuse = (what: string) => Effect.andThen(Effect.sync(() => netSocket.destroy()), complain(peer, what))
-    if (connections.size >= limits.maxConnections) {
-      return yield* refuse(`more than ${limits.maxConnections} connections at a time`)
-    }
-    const connection: Connection = {
-      id: ++lastId,
-      socket: netSocket,
-      send: () => Effect.void,
-      isGreeted: false,
-      wasHeard: true
-    }
-    connections.set(connection.id, connection)
-    yield* Effect.addFinalizer(() => {
-      connections.delete(connection.id)
-      return Effect.andThen(Queue.offer(disconnects, connection.id), closeSocket(netSocket))
-    })
-    yield* Effect.forkScoped(watch(connection, limits, refuse))
-    yield* Effect.logDebug("a connection is open").pipe(Effect.annotateLogs({ peer }))
+  /** Serves a stream that was let in, until it ends. */
+  const serve = Effect.fnUntraced(function*(connection: Connection, refuse: (what: string) => Effect.Effect<void>) {
+    const stream = connection.socket
+    const socket = yield* NodeSocket.fromDuplex(Effect.succeed(stream))
     const { pull } = yield* socket.reader
     const first = yield* Effect.option(pull)
     if (first._tag === "None") return
     const start = bytesOf(first.value)
     if (start[0] === 0) return yield* serveBulk(connection, start, pull, refuse)
     const parser = serialization.makeUnsafe()
-    connection.send = makeSend(netSocket, yield* socket.writer, parser)
-    const take = makeTake({ connection, parser, prefix, refuse, receive })
+    connection.send = makeSend(stream, yield* socket.writer, parser)
+    const take = makeTake({ connection, parser, prefix, refuse, greet, receive })
     yield* take(start).pipe(
       Effect.andThen(
         pull.pipe(
@@ -304,12 +295,57 @@ export const make = Effect.fnUntraced(function*(
     )
   })
 
+  const onSocket = Effect.fnUntraced(function*(accepted: net.Socket) {
+    const peer = peerOf(accepted)
+    // Gone at once: a half-closed socket would stay for as long as its peer likes.
+    const refuse = (what: string) => Effect.andThen(Effect.sync(() => accepted.destroy()), complain(peer, what))
+    if (connections.size - strangers.size >= limits.maxConnections) {
+      return yield* refuse(`more than ${limits.maxConnections} connections at a time`)
+    }
+    // Whoever means it has introduced himself in milliseconds; those who only hold a place lose it to the next.
+    const [oldest] = strangers
+    if (oldest !== undefined && strangers.size >= limits.maxStrangers) {
+      strangers.delete(oldest)
+      oldest.socket.destroy()
+      yield* complain(peerOf(oldest.socket), `more than ${limits.maxStrangers} connections without a Hello`)
+    }
+    const connection: Connection = {
+      id: ++lastId,
+      socket: accepted,
+      send: () => Effect.void,
+      isGreeted: false,
+      wasHeard: true
+    }
+    connections.set(connection.id, connection)
+    strangers.add(connection)
+    yield* Effect.addFinalizer(() => {
+      connections.delete(connection.id)
+      strangers.delete(connection)
+      return Effect.andThen(Queue.offer(disconnects, connection.id), closeSocket(connection.socket))
+    })
+    yield* Effect.forkScoped(watch(connection, limits, refuse))
+    yield* Effect.logDebug("a connection is open").pipe(Effect.annotateLogs({ peer }))
+    const entered = yield* door(accepted)
+    if (entered === undefined) return
+    if ("_tag" in entered) {
+      yield* complain(peer, entered.what)
+      return yield* untilClosed(accepted, connection)
+    }
+    connection.socket = entered
+    yield* serve(connection, refuse)
+  })
+
   const protocol = yield* RpcServer.Protocol.make((write) => {
     receive = write
     return Effect.succeed(makeProtocol(connections, disconnects, serialization.codecFor))
   })
   for (const server of servers) {
-    yield* Effect.forkScoped(server.run((socket) => Effect.scoped(onSocket(socket))))
+    // The socket behind is provided to every handler, which its type does not tell.
+    const accept = Effect.flatMap(
+      Effect.context(),
+      (context) => onSocket(Context.getUnsafe(context, NodeSocket.NetSocket))
+    )
+    yield* Effect.forkScoped(server.run(() => Effect.scoped(accept)))
   }
   return protocol
 })

@@ -13,10 +13,13 @@ import * as NodeAddress from "../../domain/NodeAddress.ts"
 import { CannotStart } from "../../domain/NodeError.ts"
 import { maxFrameBytes } from "../../domain/NodeInfo.ts"
 import { NodeRpcs } from "../../domain/NodeRpcs.ts"
+import { none } from "../../domain/security/Credentials.ts"
 import { BulkDoor } from "../../services/BulkDoor.ts"
+import { Credentials } from "../../services/Credentials.ts"
 import { NodeConfig } from "../../services/NodeConfig.ts"
 import { NodeEndpoints } from "../../services/NodeEndpoints.ts"
 import { NodeLifecycle } from "../../services/NodeLifecycle.ts"
+import * as TlsServer from "../security/TlsServer.ts"
 import * as NodeConnections from "./NodeConnections.ts"
 
 type Server = SocketServer.SocketServer["Service"]
@@ -66,6 +69,11 @@ const openAll = Effect.fnUntraced(function*(addresses: ReadonlyArray<string>, po
   let chosen = port
   for (const host of addresses) {
     const server = yield* openTcp(host, chosen, ipv6Only).pipe(
+      // A kernel without IPv6 has all addresses under another name.
+      Effect.catchIf(
+        (error) => host === "::" && codeOf(error) === "EAFNOSUPPORT",
+        () => openTcp("0.0.0.0", chosen, false)
+      ),
       // A machine without IPv6 has no ::1, which is no reason not to serve on the rest.
       Effect.catchIf(
         (error) => host === "::1" && servers.length > 0 && /^(EADDRNOTAVAIL|EAFNOSUPPORT)$/.test(codeOf(error)),
@@ -117,7 +125,9 @@ const make = Effect.gen(function*() {
   const servers = config.socketPath === undefined
     ? yield* openPort(config.addresses, config.port)
     : [yield* openPath(config.socketPath)]
-  const protocol = yield* NodeConnections.make(servers, config, yield* BulkDoor)
+  // Only its own client reaches the socket of an embedded node.
+  const credentials = config.socketPath === undefined ? yield* Credentials : none
+  const protocol = yield* NodeConnections.make(servers, config, yield* BulkDoor, TlsServer.make(credentials))
   yield* RpcServer.make(NodeRpcs, { disableTracing: true, onDisconnect: lifecycle.disconnected }).pipe(
     Effect.provideService(RpcServer.Protocol, protocol),
     Effect.forkScoped

@@ -6,8 +6,10 @@ import { type Code, ExecutorKind, type JobLimits, maxConcurrency } from "../../d
 import * as Datagram from "../../domain/discovery/Datagram.ts"
 import * as IpAddress from "../../domain/IpAddress.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
+import type { Credentials } from "../../domain/security/Credentials.ts"
 import { nearest } from "../../domain/Suggestion.ts"
 import * as RelativePath from "../../domain/transfer/RelativePath.ts"
+import * as CredentialsNode from "../../layers/security/CredentialsNode.ts"
 import type { Around, LifecycleInput } from "./Computation.ts"
 import type { Depend } from "./Depends.ts"
 import * as NodeAllocate from "./NodeAllocate.ts"
@@ -25,8 +27,9 @@ export interface JobOptions {
   /** The job's `id`; anything. Default: undefined. */
   readonly id?: unknown
   /**
-   * What the job alone takes along: functions, classes and instances. Functions and classes are globals while it runs
-   * (`globalThis.render`), and gone after it; instances of the classes arrive as such. Default none.
+   * What the job alone takes along. Functions, classes and modules are globals while it runs (`globalThis.render`);
+   * instances of the classes arrive as such; files and directories, as they are when the job is sent, lie in its working
+   * directory. All of it is gone after the job. Default none.
    */
   readonly depends?: ReadonlyArray<Depend> | undefined
 }
@@ -67,6 +70,26 @@ export interface ClusterOptions {
   readonly pingInterval?: Duration.Input | undefined
   /** Multicast (group 239.255.61.59) instead of broadcast also for IPv4; nodes must do the same. Default false. */
   readonly ipv4UdpMulticast?: boolean | undefined
+  /**
+   * The word that lets this client in at nodes that were started with the same one, of 16 characters or more: it
+   * encrypts and authenticates every connection. Better kept in a file or in the environment. Default: `DISPY_SECRET`,
+   * or what the file `DISPY_SECRET_FILE` says; else none.
+   */
+  readonly secret?: string | undefined
+  /** File with the `secret`, readable by its owner only. Default none. */
+  readonly secretFile?: string | undefined
+  /**
+   * File with this client's certificate in PEM form, instead of a secret. Without `cafile` all programs have the same
+   * one. Default: `DISPY_CERTFILE`.
+   */
+  readonly certfile?: string | undefined
+  /** File with the certificate's private key, without a password. Default: `DISPY_KEYFILE`, else the same file. */
+  readonly keyfile?: string | undefined
+  /**
+   * File with the authority that the nodes' certificates are from; nodes then have to be those that their certificates
+   * name. Default: `DISPY_CAFILE`.
+   */
+  readonly cafile?: string | undefined
   /** Slots of the "local" node; 0 for one per core, negative to leave that many cores free. Default 0. */
   readonly cpus?: number | undefined
   /** Name of the cluster in messages. Default: the computation's. */
@@ -149,6 +172,7 @@ export interface CheckedOptions {
   readonly extIpAddr: ReadonlyArray<string>
   readonly pingMillis: number | undefined
   readonly ipv4UdpMulticast: boolean
+  readonly credentials: Credentials
   readonly pulseMillis: number | undefined
   readonly localCpus: number
   readonly name: string | undefined
@@ -176,6 +200,11 @@ const known: ReadonlySet<string> = new Set<keyof ClusterOptions>([
   "extIpAddr",
   "pingInterval",
   "ipv4UdpMulticast",
+  "secret",
+  "secretFile",
+  "certfile",
+  "keyfile",
+  "cafile",
   "cpus",
   "name",
   "timeout",
@@ -364,6 +393,20 @@ const aroundOf = (options: ClusterOptions): Result.Result<Around, InvalidOption>
     }
   })
 
+const credentialsOf = (options: ClusterOptions): Result.Result<Credentials, InvalidOption> =>
+  Result.gen(function*() {
+    const told: { -readonly [K in keyof CredentialsNode.GivenCredentials]?: CredentialsNode.Given } = {}
+    for (const option of ["secret", "secretFile", "certfile", "keyfile", "cafile"] as const) {
+      const text = yield* typed(option, options[option], "string")
+      if (text !== undefined) told[option] = { where: option, text }
+    }
+    const given = CredentialsNode.given(told, process.env, ["DISPY_"])
+    return yield* Result.mapError(
+      CredentialsNode.read(given),
+      ({ reason, where }) => new InvalidOption({ option: where, reason })
+    )
+  })
+
 /** Checks everything a user can write; the first mistake is named. */
 export const check = (options: ClusterOptions): Result.Result<CheckedOptions, InvalidOption> =>
   Result.gen(function*() {
@@ -391,6 +434,7 @@ export const check = (options: ClusterOptions): Result.Result<CheckedOptions, In
       pingMillis: yield* intervalOf("pingInterval", options.pingInterval, { least: 1000, leastText: "1" }),
       ipv4UdpMulticast: (yield* typed("ipv4UdpMulticast", options.ipv4UdpMulticast, "boolean")) ?? false,
       pulseMillis: yield* intervalOf("pulseInterval", options.pulseInterval, { least: 100, leastText: "100 ms" }),
+      credentials: yield* credentialsOf(options),
       localCpus: yield* integer("cpus", options.cpus, 0, [-1024, 1024]),
       name: yield* typed("name", options.name, "string"),
       timeoutMillis: yield* timeoutOf(options.timeout, 0),

@@ -5,6 +5,7 @@ import { hostname, tmpdir, userInfo } from "node:os"
 import { join } from "node:path"
 import type { InvalidOption } from "../../domain/ClusterError.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
+import { datagramKeyOf } from "../../domain/security/Credentials.ts"
 import * as FileTransferMemory from "../../layers/bulk/FileTransferMemory.ts"
 import * as FileTransferSocket from "../../layers/bulk/FileTransferSocket.ts"
 import * as DiscoveryStatic from "../../layers/discovery/DiscoveryStatic.ts"
@@ -17,6 +18,7 @@ import * as NodeLinkSocket from "../../layers/link/NodeLinkSocket.ts"
 import * as NodeServer from "../../layers/node/NodeServer.ts"
 import * as SchedulerLocal from "../../layers/scheduler/SchedulerLocal.ts"
 import * as ClusterConfig from "../../services/ClusterConfig.ts"
+import * as Credentials from "../../services/Credentials.ts"
 import * as ExecutorConfig from "../../services/ExecutorConfig.ts"
 import * as NodeConfig from "../../services/NodeConfig.ts"
 import { NodeLauncher } from "../../services/NodeLauncher.ts"
@@ -52,6 +54,7 @@ export const layerChecked = (
     | "extIpAddr"
     | "pingMillis"
     | "ipv4UdpMulticast"
+    | "credentials"
   >,
   isBackground = false
 ): Layer.Layer<Scheduler> =>
@@ -66,10 +69,12 @@ export const layerChecked = (
         extIpAddr: options.extIpAddr,
         pingIntervalMillis: options.pingMillis,
         ipv4UdpMulticast: options.ipv4UdpMulticast,
+        key: datagramKeyOf(options.credentials),
         isBackground
       }),
       ClusterConfig.layer({ client, nodes: options.nodes, pulseMillis: options.pulseMillis })
-    ])
+    ]),
+    Layer.provide(Credentials.layer(options.credentials))
   )
 
 /**
@@ -87,6 +92,11 @@ export const layer = (
     | "extIpAddr"
     | "pingInterval"
     | "ipv4UdpMulticast"
+    | "secret"
+    | "secretFile"
+    | "certfile"
+    | "keyfile"
+    | "cafile"
   > = {}
 ): Layer.Layer<Scheduler, InvalidOption> =>
   Layer.unwrap(Effect.map(Effect.fromResult(ClusterOptions.check(options)), (checked) => layerChecked(checked)))

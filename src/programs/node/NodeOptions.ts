@@ -5,6 +5,8 @@ import * as path from "node:path"
 import * as Datagram from "../../domain/discovery/Datagram.ts"
 import * as CpuCount from "../../domain/node/CpuCount.ts"
 import * as ServiceHours from "../../domain/node/ServiceHours.ts"
+import { type Credentials, describe } from "../../domain/security/Credentials.ts"
+import * as CredentialsNode from "../../layers/security/CredentialsNode.ts"
 import * as NodeConfig from "../../services/NodeConfig.ts"
 import * as Places from "../settings/Places.ts"
 import * as Setting from "../settings/Setting.ts"
@@ -49,7 +51,8 @@ export const table = {
   "ip-addr": Setting.texts({
     alias: "i",
     metavar: "ADDRESS",
-    about: "Address to listen on, may be given more than once (default 127.0.0.1 and ::1, this machine only)",
+    about: "Address to listen on, may be given more than once (default 127.0.0.1 and ::1, this machine only; with a" +
+      " secret or certificate all addresses)",
     group: network
   }),
   port: Setting.whole({
@@ -89,6 +92,26 @@ export const table = {
     group: network
   }),
   name: Setting.text({ metavar: "NAME", about: "Name that clients see (default the host's name)", group: network }),
+  "secret-file": Setting.text({
+    metavar: "FILE",
+    about: "File with the secret that clients must have, too (default DISPY_SECRET, or what DISPY_SECRET_FILE names)",
+    group: network
+  }),
+  certfile: Setting.text({
+    metavar: "FILE",
+    about: "Certificate of this node, instead of a secret; without --cafile all programs have the same one",
+    group: network
+  }),
+  keyfile: Setting.text({
+    metavar: "FILE",
+    about: "Private key of the certificate (default in the same file)",
+    group: network
+  }),
+  cafile: Setting.text({
+    metavar: "FILE",
+    about: "Authority that the clients' certificates are from",
+    group: network
+  }),
   insecure: Setting.onOff({
     about:
       "Listen on other than loopback addresses without a secret: everyone who reaches the port can run any code here",
@@ -206,7 +229,7 @@ export const openAddresses = (options: Pick<NodeOptions, "ip-addr">): ReadonlyAr
   options["ip-addr"].filter((address) => !loopback.test(address))
 
 /** Options that name a file or a directory: in a configuration file they are relative to that. */
-const pathNames = ["dest-path-prefix", "init"] as const
+const pathNames = ["dest-path-prefix", "init", "secret-file", "certfile", "keyfile", "cafile"] as const
 
 const absolutePaths = (
   values: Settings.Values<typeof table>,
@@ -258,15 +281,45 @@ export interface Checked {
   readonly schedulers: ReadonlyArray<Datagram.Place>
 }
 
+/** Where the credentials are that the options name, or else the environment. */
+export const givenCredentials = (
+  options: NodeOptions,
+  environment: Given["environment"]
+): CredentialsNode.GivenCredentials => {
+  const told = (name: "secret-file" | "certfile" | "keyfile" | "cafile"): CredentialsNode.Given | undefined =>
+    options[name] === "" ? undefined : { where: options.origins[name], text: options[name] }
+  return CredentialsNode.given(
+    {
+      secretFile: told("secret-file"),
+      certfile: told("certfile"),
+      keyfile: told("keyfile"),
+      cafile: told("cafile")
+    },
+    environment,
+    [variablePrefix, "DISPY_"]
+  )
+}
+
 /** Checks what depends on the machine, the time of the day or other options. */
-export const check = (options: NodeOptions, cores: number, minute: number): Result.Result<Checked, string> =>
+export const check = (
+  options: NodeOptions,
+  credentials: Credentials,
+  cores: number,
+  minute: number
+): Result.Result<Checked, string> =>
   Result.gen(function*() {
     const { origins } = options
     const open = openAddresses(options)[0]
-    if (open !== undefined && !options.insecure) {
+    if (open !== undefined && !options.insecure && credentials._tag === "None") {
       return yield* Result.fail(
-        `${origins["ip-addr"]} ${open} would let everyone who reaches it run any code here; if only people you trust` +
-          " can, say so with --insecure, else leave --ip-addr out and forward the port with ssh"
+        `${origins["ip-addr"]} ${open} would let everyone who reaches it run any code here; make a secret for it` +
+          " (dispy keys init) and name that with --secret-file; or if only people you trust can reach it, say so with" +
+          " --insecure"
+      )
+    }
+    if (options.insecure && credentials._tag !== "None") {
+      return yield* Result.fail(
+        `${origins.insecure} with ${describe(credentials)} makes no sense; leave one of them out`
       )
     }
     const schedulers = yield* Places.parse(options["scheduler-node"], Datagram.clientPort, origins["scheduler-node"])

@@ -7,6 +7,7 @@ import * as path from "node:path"
 import * as ServiceHours from "../../domain/node/ServiceHours.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
 import { CannotStart } from "../../domain/NodeError.ts"
+import { type Credentials, datagramKeyOf, none } from "../../domain/security/Credentials.ts"
 import { packageVersion } from "../../domain/Version.ts"
 import * as NodeBeacon from "../../layers/discovery/NodeBeacon.ts"
 import * as JobExecutorProcess from "../../layers/executor/JobExecutorProcess.ts"
@@ -17,6 +18,8 @@ import * as NodeInit from "../../layers/node/NodeInit.ts"
 import * as NodeListener from "../../layers/node/NodeListener.ts"
 import * as NodeRivals from "../../layers/node/NodeRivals.ts"
 import * as NodeServer from "../../layers/node/NodeServer.ts"
+import * as CredentialsNode from "../../layers/security/CredentialsNode.ts"
+import * as CredentialsService from "../../services/Credentials.ts"
 import * as ExecutorConfig from "../../services/ExecutorConfig.ts"
 import { HostStats } from "../../services/HostStats.ts"
 import * as NodeConfig from "../../services/NodeConfig.ts"
@@ -87,7 +90,7 @@ const serve = (name: string, cpus: number, directory: string, environment: NodeC
     const { options, signals } = environment
     const { addresses } = yield* NodeEndpoints
     const lifecycle = yield* NodeLifecycle
-    for (const address of NodeOptions.openAddresses(options)) {
+    for (const address of options.insecure ? NodeOptions.openAddresses(options) : []) {
       yield* Effect.logWarning("everyone who reaches this address can run any code here (--insecure)").pipe(
         Effect.annotateLogs({ address })
       )
@@ -131,7 +134,21 @@ const nameRival = (directory: string) => (error: CannotStart): Effect.Effect<nev
       )
   )
 
-const settingsOf = (options: NodeOptions.NodeOptions, name: string, directory: string) => ({
+/** An embedded node has no doors that others reach. */
+const credentialsOf = (options: NodeOptions.NodeOptions): Effect.Effect<Credentials, CliError.ValidationError> =>
+  options.embedded
+    ? Effect.succeed(none)
+    : Effect.mapError(
+      Effect.fromResult(CredentialsNode.read(NodeOptions.givenCredentials(options, process.env))),
+      ({ message }) => wrongOption(message)
+    )
+
+const settingsOf = (
+  options: NodeOptions.NodeOptions,
+  credentials: Credentials,
+  name: string,
+  directory: string
+): Partial<NodeConfig.NodeSettings> => ({
   name,
   incarnation: randomUUID(),
   port: options.port,
@@ -141,7 +158,11 @@ const settingsOf = (options: NodeOptions.NodeOptions, name: string, directory: s
   maxFileBytes: options["max-file-size"],
   forceCleanup: options["force-cleanup"],
   clientShutdown: options["client-shutdown"],
-  ...(options["ip-addr"].length > 0 ? { addresses: [...new Set(options["ip-addr"])] } : {}),
+  ...(options["ip-addr"].length > 0
+    ? { addresses: [...new Set(options["ip-addr"])] }
+    : credentials._tag === "None"
+    ? {}
+    : { addresses: ["::"] }),
   ...(options.embedded ? { socketPath: path.join(directory, "node.sock") } : {})
 })
 
@@ -157,7 +178,8 @@ export const run = Effect.fnUntraced(
   function*(options: NodeOptions.NodeOptions) {
     const host = yield* HostStats
     const now = yield* Effect.provide(DateTime.nowInCurrentZone, DateTime.layerCurrentZoneLocal)
-    const checked = NodeOptions.check(options, host.cpus, ServiceHours.minuteOf(now))
+    const credentials = yield* credentialsOf(options)
+    const checked = NodeOptions.check(options, credentials, host.cpus, ServiceHours.minuteOf(now))
     if (Result.isFailure(checked)) return yield* wrongOption(checked.failure)
     if (options.saveTo !== "") {
       const saved = NodeOptions.save(options)
@@ -176,7 +198,7 @@ export const run = Effect.fnUntraced(
     if (init === undefined) return
     // Jobs are told the first address that the node listens on.
     const layer = nodeLayer(
-      settingsOf(options, name, directory),
+      settingsOf(options, credentials, name, directory),
       {
         nodeName: name,
         ipAddr: options["ip-addr"][0] ?? "127.0.0.1",
@@ -186,7 +208,7 @@ export const run = Effect.fnUntraced(
         addedEnvironment: init.environment
       },
       {
-        key: undefined,
+        key: datagramKeyOf(credentials),
         extIpAddr: options["ext-ip-addr"],
         schedulers,
         pingIntervalMillis: options["ping-interval"] === 0 ? undefined : options["ping-interval"] * 1000,
@@ -194,7 +216,7 @@ export const run = Effect.fnUntraced(
       }
     )
     yield* serve(name, cpus, directory, { options, signals, cores: host.cpus, hours }).pipe(
-      Effect.provide(layer),
+      Effect.provide(Layer.provide(layer, CredentialsService.layer(credentials))),
       Effect.raceFirst(Deferred.await(signals.endNow)),
       Effect.catchTag("CannotStart", nameRival(directory))
     )

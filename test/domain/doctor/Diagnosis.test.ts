@@ -30,7 +30,7 @@ const healthy: Facts = {
       holder: { pid: 7, program: "dispynode", isDispy: true }
     }
   ],
-  credentials: { kind: "none", files: [], secret: undefined, certificates: [], mismatches: [] },
+  credentials: { kind: "none", refusal: "", files: [], secret: undefined, certificates: [], mismatches: [] },
   destination: { directory: "/tmp", unusable: "", freeBytes: 5 * 1024 ** 3 },
   nodes: [],
   sockets: undefined
@@ -161,6 +161,7 @@ describe("credentials", () => {
 
   it("of both kinds, or that do not fit together, are problems", () => {
     expect(having({ kind: "both" })).toMatchObject({ severity: "problem" })
+    expect(having({ refusal: "--certfile /c cannot be used: it is odd" })).toMatchObject({ severity: "problem" })
     expect(having({ kind: "certificate", mismatches: [{ message: "the key is another's", fix: "name them both" }] }))
       .toMatchObject({ severity: "problem", message: "the key is another's", fix: "name them both" })
   })
@@ -188,10 +189,16 @@ describe("a node", () => {
     }
   })
 
+  it("is not greeted without usable credentials", () => {
+    expect(about({ hello: undefined, job: undefined })).toMatchObject([
+      { severity: "ok", message: expect.stringContaining("can be reached at 10.0.0.8") as string }
+    ])
+  })
+
   it("may be no dispynode, or one of another version", () => {
     const other = about({ hello: { _tag: "NoGreeting", reason: "no answer in time" }, job: undefined })
     expect(other).toMatchObject([{ severity: "problem" }])
-    expect(other[0]!.message).toContain("does not greet as a dispynode does (no answer in time)")
+    expect(other[0]!.message).toContain("does not greet this client: no answer in time")
     const version = about({ hello: { _tag: "OtherVersion", version: "9.9.9" }, job: undefined })
     expect(version).toMatchObject([{ severity: "problem" }])
     expect(version[0]!.message).toContain("runs dispy 9.9.9")

@@ -7,9 +7,10 @@ import * as PeerName from "../../../src/domain/keys/PeerName.ts"
 import * as CredentialCheck from "../../../src/layers/doctor/CredentialCheck.ts"
 import * as CertificateAuthority from "../../../src/layers/keys/CertificateAuthority.ts"
 import * as SecretFile from "../../../src/layers/keys/SecretFile.ts"
+import type * as CredentialsNode from "../../../src/layers/security/CredentialsNode.ts"
 import * as DaemonProcess from "../../support/DaemonProcess.ts"
 
-const nothing: CredentialCheck.GivenCredentials = {
+const nothing: CredentialsNode.GivenCredentials = {
   secret: undefined,
   secretFile: undefined,
   certfile: undefined,
@@ -17,7 +18,7 @@ const nothing: CredentialCheck.GivenCredentials = {
   cafile: undefined
 }
 
-const flag = (name: string, text: string): CredentialCheck.Given => ({ where: `--${name}`, text })
+const flag = (name: string, text: string): CredentialsNode.Given => ({ where: `--${name}`, text })
 
 /** An authority with a node's and a client's certificate. */
 const authority = (directory: string) =>
@@ -40,6 +41,7 @@ describe("CredentialCheck", () => {
       yield* SecretFile.make(file, false)
       expect(yield* CredentialCheck.check({ ...nothing, secretFile: flag("secret-file", file) })).toEqual({
         kind: "secret",
+        refusal: "",
         files: [{ where: "--secret-file", file, isPrivate: true, unreadable: "", mode: 0o600 }],
         secret: { where: `--secret-file ${file}`, characters: 43 },
         certificates: [],
@@ -54,6 +56,7 @@ describe("CredentialCheck", () => {
       })
       expect(found).toMatchObject({
         kind: "certificate",
+        refusal: "",
         mismatches: [],
         files: [{ isPrivate: true, mode: 0o600 }, { isPrivate: false, mode: 0o644 }],
         certificates: [{ subject: "CN=ada" }, { subject: expect.stringMatching(/^CN=dispy authority /) as string }]
@@ -82,7 +85,7 @@ describe("CredentialCheck", () => {
       const text = path.join(directory, "text")
       fs.writeFileSync(text, "no certificate")
       const [node, client, ca] = ["node-alpha.pem", "client-ada.pem", "ca.pem"].map((name) => path.join(ours, name))
-      const mistakes = Effect.fnUntraced(function*(given: Partial<CredentialCheck.GivenCredentials>) {
+      const mistakes = Effect.fnUntraced(function*(given: Partial<CredentialsNode.GivenCredentials>) {
         const { kind, mismatches } = yield* CredentialCheck.check({ ...nothing, ...given })
         return [kind, ...mismatches.map(({ message }) => message)]
       })

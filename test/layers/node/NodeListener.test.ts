@@ -2,6 +2,7 @@
 import * as NodeSocketServer from "@effect/platform-node/NodeSocketServer"
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer, References } from "effect"
+import { once } from "node:events"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import * as os from "node:os"
@@ -182,8 +183,14 @@ describe("a peer", () => {
   it.live("is disconnected when there are too many, without harm to the others", () =>
     Effect.gen(function*() {
       const addresses = yield* listening({ maxConnections: 2, helloDeadline: "1 minute" })
-      const first = yield* connectRaw(portOf(addresses))
-      const second = yield* connectRaw(portOf(addresses))
+      const [validHello] = yield* HostileFrames.validFrames
+      const greeted = Effect.gen(function*() {
+        const socket = yield* connectRaw(portOf(addresses))
+        socket.write(validHello!)
+        yield* Effect.promise(() => once(socket, "data"))
+        return socket
+      })
+      const [first, second] = [yield* greeted, yield* greeted]
       const third = yield* connectRaw(portOf(addresses))
       yield* closed(third)
       expect([first.readyState, second.readyState]).toEqual(["open", "open"])
@@ -192,6 +199,18 @@ describe("a peer", () => {
       // The node hears of it a moment later than this end.
       const name = yield* hello(addresses[0]!).pipe(Effect.eventually)
       expect(name).toBe("n1")
+    }))
+
+  it.live("that has not said Hello loses its place to the next when there are too many", () =>
+    Effect.gen(function*() {
+      const addresses = yield* listening({ maxStrangers: 2, helloDeadline: "1 minute" })
+      const first = yield* connectRaw(portOf(addresses))
+      const second = yield* connectRaw(portOf(addresses))
+      const third = yield* connectRaw(portOf(addresses))
+      yield* closed(first)
+      expect(yield* hello(addresses[0]!)).toBe("n1")
+      yield* closed(second)
+      expect(third.readyState).toBe("open")
     }))
 
   it.live(

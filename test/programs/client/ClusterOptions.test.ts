@@ -18,6 +18,7 @@ describe("cluster options", () => {
       keepFiles: false,
       isListed: false,
       nodePort: 51348,
+      credentials: { _tag: "None" },
       ipAddr: [],
       extIpAddr: [],
       pingMillis: undefined,

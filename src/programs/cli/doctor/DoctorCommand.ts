@@ -3,16 +3,18 @@
  * machine as a client and as a node, and says what to do. Exit status 0 only if a
  * job would run: it runs one.
  */
-import { Clock, Console, Effect, References, Result } from "effect"
+import { Clock, Console, Effect, Layer, References, Result } from "effect"
 import { Command, Flag } from "effect/cli"
 import * as os from "node:os"
 import * as path from "node:path"
 import * as Diagnosis from "../../../domain/doctor/Diagnosis.ts"
 import * as Finding from "../../../domain/doctor/Finding.ts"
 import * as NodeAddress from "../../../domain/NodeAddress.ts"
-import type { Given, GivenCredentials } from "../../../layers/doctor/CredentialCheck.ts"
+import { datagramKeyOf, none } from "../../../domain/security/Credentials.ts"
 import * as DatagramPing from "../../../layers/doctor/DatagramPing.ts"
 import * as NodeLinkSocket from "../../../layers/link/NodeLinkSocket.ts"
+import * as CredentialsNode from "../../../layers/security/CredentialsNode.ts"
+import * as Credentials from "../../../services/Credentials.ts"
 import * as CliExit from "../CliExit.ts"
 import * as DoctorText from "./DoctorText.ts"
 import * as Gather from "./Gather.ts"
@@ -47,23 +49,18 @@ type Options = Command.Command.Config.Infer<typeof flags>
 /** The variables of the environment, by name. */
 type Environment = Readonly<Record<string, string | undefined>>
 
-/** A flag if it was given, else a variable if that is set. */
-const given = (flag: string, value: string, variable: string, environment: Environment): Given | undefined => {
-  if (value !== "") return { where: flag, text: value }
-  const said = environment[variable]
-  return said === undefined || said === "" ? undefined : { where: variable, text: said }
-}
-
-const credentialsOf = (options: Options, environment: Environment): GivenCredentials => {
-  const secretFile = given("--secret-file", options["secret-file"], "DISPY_SECRET_FILE", environment)
-  return {
-    // What is on the command line counts more than any variable.
-    secret: secretFile?.where === "--secret-file" ? undefined : given("", "", "DISPY_SECRET", environment),
-    secretFile,
-    certfile: given("--certfile", options.certfile, "DISPY_CERTFILE", environment),
-    keyfile: given("--keyfile", options.keyfile, "DISPY_KEYFILE", environment),
-    cafile: given("--cafile", options.cafile, "DISPY_CAFILE", environment)
-  }
+/** What the flags name, else the environment, as clusters read it. */
+const credentialsOf = (options: Options, environment: Environment): CredentialsNode.GivenCredentials => {
+  const told: { -readonly [K in keyof CredentialsNode.GivenCredentials]?: CredentialsNode.Given } = {}
+  for (
+    const [name, flag] of [
+      ["secretFile", "secret-file"],
+      ["certfile", "certfile"],
+      ["keyfile", "keyfile"],
+      ["cafile", "cafile"]
+    ] as const
+  ) if (options[flag] !== "") told[name] = { where: `--${flag}`, text: options[flag] }
+  return CredentialsNode.given(told, environment, ["DISPY_"])
 }
 
 const nodesOf = (texts: ReadonlyArray<string>): Result.Result<ReadonlyArray<NodeAddress.NodeEntry>, string> =>
@@ -79,20 +76,19 @@ const run = (environment: Environment) =>
   Effect.fnUntraced(function*(options: Options) {
     const nodes = nodesOf(options.node)
     if (Result.isFailure(nodes)) return yield* CliExit.wrongUsage(nodes.failure)
-    const prefix = given(
-      "--dest-path-prefix",
-      options["dest-path-prefix"],
-      "DISPYNODE_DEST_PATH_PREFIX",
-      environment
-    )
+    const prefix = options["dest-path-prefix"] || (environment["DISPYNODE_DEST_PATH_PREFIX"] ?? "")
+    const given = credentialsOf(options, environment)
+    // What cannot be used is among the findings, and no node is dialled then.
+    const credentials = Result.getOrElse(CredentialsNode.read(given), () => none)
+    const link = Layer.provide(NodeLinkSocket.layer, Credentials.layer(credentials))
     const facts = yield* Gather.facts({
       nodes: nodes.success,
       hasSecurity: options.security,
-      credentials: credentialsOf(options, environment),
-      destination: prefix === undefined ? os.tmpdir() : path.resolve(prefix.text),
-      ping: DatagramPing.make(undefined)
+      credentials: given,
+      destination: prefix === "" ? os.tmpdir() : path.resolve(prefix),
+      ping: DatagramPing.make(datagramKeyOf(credentials))
     }).pipe(
-      Effect.provide(NodeLinkSocket.layer),
+      Effect.provide(link),
       // What goes wrong is in the findings, said once.
       Effect.provideService(References.MinimumLogLevel, "None")
     )

@@ -10,6 +10,7 @@ import * as Interfaces from "../../../layers/doctor/Interfaces.ts"
 import * as NodeProbe from "../../../layers/doctor/NodeProbe.ts"
 import * as OpenSockets from "../../../layers/doctor/OpenSockets.ts"
 import * as SocketSecurity from "../../../layers/doctor/SocketSecurity.ts"
+import type * as CredentialsNode from "../../../layers/security/CredentialsNode.ts"
 import type { NodeLink } from "../../../services/NodeLink.ts"
 import * as NodeTrial from "./NodeTrial.ts"
 
@@ -36,7 +37,7 @@ export interface Wanted {
   /** Nodes of the user; empty for this machine's own, started for the purpose. */
   readonly nodes: ReadonlyArray<NodeAddress.NodeEntry>
   readonly hasSecurity: boolean
-  readonly credentials: CredentialCheck.GivenCredentials
+  readonly credentials: CredentialsNode.GivenCredentials
   /** Directory under which dispynode keeps files. */
   readonly destination: string
   readonly ping: Ping
@@ -48,39 +49,49 @@ const udpFact = (ping: Ping, address: TcpAddress): Effect.Effect<UdpFact> =>
       ? { _tag: "Answered", millis: Duration.toMillis(time.value) }
       : { _tag: "Silent" })
 
-const local = Effect.map(
-  NodeTrial.run("local"),
-  (job): NodeFacts => ({ address: "local", tcp: undefined, hello: undefined, udp: undefined, job })
-)
+const local = Effect.fnUntraced(function*({ credentials }: Wanted, isArmed: boolean): Effect.fn.Return<NodeFacts> {
+  const job = isArmed ? yield* NodeTrial.run("local", credentials) : undefined
+  return { address: "local", tcp: undefined, hello: undefined, udp: undefined, job }
+})
 
 /** Each step only where the one before went well: what is behind a closed door is not known. */
 const remote = Effect.fnUntraced(function*(
   entry: TcpAddress,
-  ping: Ping
+  { credentials, ping }: Wanted,
+  isArmed: boolean
 ): Effect.fn.Return<NodeFacts, never, NodeLink> {
   const address = NodeAddress.format(entry)
   const [udp, tcp] = yield* Effect.all([udpFact(ping, entry), NodeProbe.tcp(entry)], { concurrency: 2 })
-  if (tcp._tag === "NotConnected") return { address, tcp, hello: undefined, udp, job: undefined }
+  if (tcp._tag === "NotConnected" || !isArmed) return { address, tcp, hello: undefined, udp, job: undefined }
   const hello = yield* NodeProbe.hello(entry)
   const canRun = hello._tag === "Greeted" && hello.cpus > 0
-  return { address, tcp, hello, udp, job: canRun ? yield* NodeTrial.run(address) : undefined }
+  return { address, tcp, hello, udp, job: canRun ? yield* NodeTrial.run(address, credentials) : undefined }
 })
 
 /** Gathers everything that is wanted. */
 export const facts = Effect.fn("Doctor.facts")(function*(wanted: Wanted): Effect.fn.Return<Facts, never, NodeLink> {
-  const { credentials, destination, hasSecurity, nodes, ping } = wanted
+  const { destination, hasSecurity, nodes } = wanted
   // Before any socket of its own is open.
   const sockets = yield* OpenSockets.all
   const security = hasSecurity && sockets !== undefined ? yield* SocketSecurity.inspect(sockets) : undefined
+  const credentials = yield* CredentialCheck.check(wanted.credentials)
+  // With credentials that cannot be used nothing is said to nodes: they would refuse it for the wrong reason.
+  const isArmed = credentials.refusal === ""
   return {
     versions: { node: process.versions.node, dispy: packageVersion, protocol: protocolVersion },
     interfaces: yield* Interfaces.all,
     ports: sockets === undefined ? undefined : OpenSockets.portFacts(sockets, dispyPorts),
-    credentials: yield* CredentialCheck.check(credentials),
+    credentials,
     destination: yield* Destination.check(destination),
     nodes: nodes.length === 0
-      ? [yield* local]
-      : yield* Effect.forEach(nodes, (node) => node._tag === "Local" ? local : remote(node, ping), { concurrency }),
+      ? [yield* local(wanted, isArmed)]
+      : yield* Effect.forEach(
+        nodes,
+        (node) => node._tag === "Local" ? local(wanted, isArmed) : remote(node, wanted, isArmed),
+        {
+          concurrency
+        }
+      ),
     sockets: security
   }
 })

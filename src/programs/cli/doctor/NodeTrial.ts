@@ -2,6 +2,7 @@
 import { Clock, Effect, type Scope } from "effect"
 import type { NodeState } from "../../../domain/DispyNode.ts"
 import type { JobFact } from "../../../domain/doctor/Facts.ts"
+import type { GivenCredentials } from "../../../layers/security/CredentialsNode.ts"
 import * as JobCluster from "../../client/JobCluster.ts"
 
 /** How long a node may take for a job that does nothing, from the first word on. */
@@ -56,12 +57,21 @@ const tooLate = (cluster: Cluster): Effect.Effect<JobFact> =>
     return { _tag: "Failed", reason: `no result within ${trialMillis / 1000} seconds${state}` }
   })
 
-const trial = Effect.fnUntraced(function*(entry: string): Effect.fn.Return<
+const trial = Effect.fnUntraced(function*(entry: string, credentials: GivenCredentials): Effect.fn.Return<
   JobFact,
   JobCluster.MakeError,
   Scope.Scope
 > {
-  const cluster = yield* JobCluster.make(tellTime, { nodes: entry, cpus: 1, name: "dispy doctor" })
+  const cluster = yield* JobCluster.make(tellTime, {
+    nodes: entry,
+    cpus: 1,
+    name: "dispy doctor",
+    secret: credentials.secret?.text,
+    secretFile: credentials.secretFile?.text,
+    certfile: credentials.certfile?.text,
+    keyfile: credentials.keyfile?.text,
+    cafile: credentials.cafile?.text
+  })
   return yield* runTwo(cluster).pipe(
     Effect.catch((error) => Effect.succeed<JobFact>({ _tag: "Failed", reason: error.message })),
     Effect.raceFirst(untilHopeless(cluster)),
@@ -70,8 +80,8 @@ const trial = Effect.fnUntraced(function*(entry: string): Effect.fn.Return<
 })
 
 /** Runs jobs on the node of this entry of a node list. */
-export const run = (entry: string): Effect.Effect<JobFact> =>
-  trial(entry).pipe(
+export const run = (entry: string, credentials: GivenCredentials): Effect.Effect<JobFact> =>
+  trial(entry, credentials).pipe(
     Effect.scoped,
     Effect.catch((error) => Effect.succeed<JobFact>({ _tag: "Failed", reason: error.message }))
   )

@@ -1,0 +1,141 @@
+/**
+ * The node's end of connections: who is let in, by the first byte and then by TLS. Nothing but TLS is read of a client
+ * before it has shown that it knows the secret, or has a certificate that is accepted.
+ */
+import { Effect } from "effect"
+import type * as net from "node:net"
+import * as tls from "node:tls"
+import type { Certificate, Credentials, Secret } from "../../domain/security/Credentials.ts"
+import * as Refusal from "../../domain/security/Refusal.ts"
+import * as TlsClient from "./TlsClient.ts"
+
+/** A client that is not let in: who it is, as far as is known. */
+export interface Refused {
+  readonly _tag: "Refused"
+  readonly what: string
+}
+
+/** Gives the stream on which a client is served, or why it is not. Ends quietly, as undefined, with the connection. */
+export type Door = (socket: net.Socket) => Effect.Effect<net.Socket | Refused | undefined>
+
+const refused = (what: string): Refused => ({ _tag: "Refused", what })
+
+const forSecret = ({ tlsKey }: Secret): tls.TlsOptions => ({
+  ...TlsClient.secretOptions,
+  pskCallback: (_socket, identity) => identity === TlsClient.identity ? Buffer.from(tlsKey) : null
+})
+
+/** A client without an accepted certificate is told so by a sentence, for which the connection has to be there. */
+const forCertificate = ({ ca, cert, key }: Certificate): tls.TlsOptions => ({
+  ca,
+  cert,
+  key,
+  minVersion: "TLSv1.3",
+  requestCert: true,
+  rejectUnauthorized: false
+})
+
+/** Looks at the first byte without taking it. */
+const firstByte = (socket: net.Socket): Effect.Effect<number | undefined> =>
+  Effect.callback<number | undefined>((resume) => {
+    const done = (byte: number | undefined): void => {
+      socket.off("readable", look)
+      socket.off("close", onClose)
+      resume(Effect.succeed(byte))
+    }
+    const onClose = (): void => done(undefined)
+    const look = (): void => {
+      const chunk = socket.read() as Buffer | null
+      if (chunk === null) return
+      socket.off("readable", look)
+      socket.unshift(chunk)
+      done(chunk[0])
+    }
+    socket.on("readable", look)
+    socket.on("close", onClose)
+    if (socket.destroyed) onClose()
+    return Effect.sync(() => {
+      socket.off("readable", look)
+      socket.off("close", onClose)
+    })
+  })
+
+/** Says why, and ends the connection when that is sent. */
+const turnAway = (socket: net.Socket, bytes: Uint8Array): void => {
+  socket.on("error", () => {})
+  socket.end(bytes)
+  // A half-closed connection would stay for as long as its peer likes.
+  socket.resume()
+}
+
+const plainDoor: Door = (socket) =>
+  Effect.map(firstByte(socket), (byte) => {
+    if (byte === undefined) return undefined
+    if (byte !== Refusal.tlsByte) return socket
+    turnAway(socket, Refusal.noTls)
+    return refused("a client with a secret or a certificate; this node has neither")
+  })
+
+type Outcome = net.Socket | Refused | undefined
+
+/** A handshake that goes on. */
+interface Handshake {
+  readonly settle: (outcome: Outcome) => void
+  failure: Refused | undefined
+}
+
+const keyOf = ({ remoteAddress, remotePort }: net.Socket): string => `${remoteAddress} ${remotePort}`
+
+const codeOf = (error: unknown): string =>
+  typeof error === "object" && error !== null && "code" in error ? String(error.code) : String(error)
+
+const secureDoor = (credentials: Secret | Certificate): Door => {
+  // It listens nowhere: connections are handed to it.
+  const server = tls.createServer(credentials._tag === "Secret" ? forSecret(credentials) : forCertificate(credentials))
+  const handshakes = new Map<string, Handshake>()
+  server.on("secureConnection", (secured) => {
+    const handshake = handshakes.get(keyOf(secured))
+    if (handshake === undefined) return secured.destroy()
+    if (credentials._tag === "Secret" || secured.authorized) {
+      secured.pause()
+      return handshake.settle(secured)
+    }
+    turnAway(secured, Refusal.encode(Refusal.unauthorized(codeOf(secured.authorizationError))))
+    handshake.settle(refused("a client whose certificate is not accepted"))
+  })
+  server.on("tlsClientError", (error, secured) => {
+    const handshake = handshakes.get(keyOf(secured))
+    if (handshake !== undefined) handshake.failure = refused(Refusal.explainToNode(error))
+  })
+  const shake = (socket: net.Socket): Effect.Effect<Outcome> =>
+    Effect.callback<Outcome>((resume) => {
+      const key = keyOf(socket)
+      const end = (): void => {
+        handshakes.delete(key)
+        socket.off("close", onClose)
+      }
+      const handshake: Handshake = {
+        failure: undefined,
+        settle: (outcome) => {
+          end()
+          resume(Effect.succeed(outcome))
+        }
+      }
+      const onClose = (): void => handshake.settle(handshake.failure)
+      handshakes.set(key, handshake)
+      socket.on("close", onClose)
+      server.emit("connection", socket)
+      return Effect.sync(end)
+    })
+  return (socket) =>
+    Effect.flatMap(firstByte(socket), (byte) => {
+      if (byte === undefined) return Effect.succeed(undefined)
+      if (byte === Refusal.tlsByte) return shake(socket)
+      turnAway(socket, Refusal.encode(Refusal.needsCredentials(credentials)))
+      return Effect.succeed(refused(`a client with neither a secret nor a certificate`))
+    })
+}
+
+/** The door of a node with these credentials. */
+export const make = (credentials: Credentials): Door =>
+  credentials._tag === "None" ? plainDoor : secureDoor(credentials)
