@@ -1,5 +1,6 @@
 /** `dispy doctor` with real daemons, and with what can be in their place. */
 import { Effect } from "effect"
+import type { ChildProcess } from "node:child_process"
 import { once } from "node:events"
 import { writeFileSync } from "node:fs"
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net"
@@ -12,7 +13,7 @@ import * as DaemonProcess from "../support/DaemonProcess.ts"
 import * as FakeNode from "../support/FakeNode.ts"
 import * as Nodes from "../support/Nodes.ts"
 
-const { cluster, daemon, directory } = Nodes.forTests()
+const { cluster, daemon, directory, ofDaemons } = Nodes.forTests()
 
 interface Report {
   readonly healthy: boolean
@@ -235,6 +236,21 @@ describe("dispy doctor", () => {
       expect(of(loopback.pid).map(({ severity }) => severity)).not.toContain("warning")
     })))
     expect((await examine([])).facts.sockets).toBeUndefined()
+  })
+
+  it("ends at Ctrl-C with 130, whatever it waits for, and leaves nothing", async () => {
+    const sockets: Array<Socket> = []
+    let child: ChildProcess | undefined
+    // Its first connection looks whether there is anybody, its second waits for a greeting.
+    const silent = await another((socket) => {
+      if (sockets.push(socket) === 2) child?.kill("SIGINT")
+    })
+    const { status, stderr, stdout } = await runCli(["doctor", "--node", silent, "--dest-path-prefix", directory()], {
+      onStart: (started) => (child = started)
+    })
+    sockets.forEach((socket) => socket.destroy())
+    expect({ status, stderr, stdout }).toEqual({ status: 130, stderr: "", stdout: "" })
+    expect(ofDaemons()).toEqual([])
   })
 
   it("refuses wrong options in one sentence, with exit status 2", async () => {

@@ -1,5 +1,5 @@
 /** Runs `dispy` as a process of its own. */
-import { execFile } from "node:child_process"
+import { type ChildProcess, execFile } from "node:child_process"
 import { fileURLToPath } from "node:url"
 
 const program = fileURLToPath(new URL("../../src/programs/dispy.ts", import.meta.url))
@@ -14,12 +14,17 @@ export interface Ran {
 /** Runs it to its end, without the variables of the tests' own environment that dispy reads. */
 export const run = (
   args: ReadonlyArray<string>,
-  options: { readonly cwd?: string; readonly env?: Readonly<Record<string, string>> } = {}
+  options: {
+    readonly cwd?: string
+    readonly env?: Readonly<Record<string, string>>
+    /** Gets the process when it has been started. */
+    readonly onStart?: (child: ChildProcess) => void
+  } = {}
 ): Promise<Ran> =>
   new Promise((resolve) => {
     const own = Object.entries(process.env).filter(([name]) => !name.startsWith("DISPY"))
     const env = { ...Object.fromEntries(own), ...options.env }
-    execFile(
+    const child = execFile(
       process.execPath,
       [program, ...args],
       { env, timeout: 60_000, maxBuffer: 64 * 1024 * 1024, ...(options.cwd === undefined ? {} : { cwd: options.cwd }) },
@@ -28,4 +33,5 @@ export const run = (
         resolve({ status, stdout, stderr })
       }
     )
+    options.onStart?.(child)
   })
