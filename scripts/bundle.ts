@@ -17,7 +17,7 @@ import { createRequire } from "node:module"
 import { dirname, join } from "node:path"
 
 /** First module of each bundle, below `src` and below `dist`. */
-const bundles = ["programs/node/NodeMain"]
+const bundles = ["programs/cli/CliMain", "programs/node/NodeMain", "programs/relay/RelayMain"]
 
 const require = createRequire(import.meta.url)
 

@@ -96,12 +96,15 @@ const hostAndPort = (address: string): { readonly host: string; readonly port: n
 }
 
 /** What can be said of where a node is: before it answered for the first time its own words are empty. */
-export type NodePlace = Pick<NodeOffer, "address" | "ipAddr" | "name">
+export interface NodePlace extends Pick<NodeOffer, "address" | "ipAddr" | "name"> {
+  /** Host of a list's entry whose name has several addresses, of which this node has one; absent for none. */
+  readonly listedAs?: string
+}
 
 /** Everything that a node is called, in the forms that texts are compared in. */
 const namesOf = (node: NodePlace): ReadonlyArray<string> => {
   const { host } = hostAndPort(node.address)
-  const texts = [host, node.ipAddr, node.name].filter((text) => text !== "")
+  const texts = [host, node.ipAddr, node.name, node.listedAs ?? ""].filter((text) => text !== "")
   return texts.flatMap((text) => [text.toLowerCase(), ...IpAddress.forms(text)])
 }
 
@@ -146,7 +149,7 @@ export const bySpecificity = (rules: ReadonlyArray<NodeRule>): ReadonlyArray<Nod
   })
 
 /** What the first entry that wants the node gives of it; without one, why it is not used. */
-export const allocate = (rules: ReadonlyArray<NodeRule>, node: NodeOffer): Allocation | undefined => {
+export const allocate = (rules: ReadonlyArray<NodeRule>, node: NodeOffer & NodePlace): Allocation | undefined => {
   let refusal: Allocation | undefined
   for (const rule of bySpecificity(rules)) {
     if (!matches(rule.target, node)) continue

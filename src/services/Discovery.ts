@@ -1,10 +1,13 @@
-/** Finds nodes for entries of a node list that mean many ("192.168.3.*"). */
-import { Context, type Stream } from "effect"
+/** Finds nodes for entries of a node list that mean many ("192.168.3.*", a name that has several addresses). */
+import { Context, type Effect, type Stream } from "effect"
 import type { NodeAddress } from "../domain/NodeAddress.ts"
 import type { NodeTarget } from "../domain/NodeList.ts"
 
 /** Where a node was found. */
-export type FoundNode = Extract<NodeAddress, { readonly _tag: "Tcp" }>
+export type FoundNode = Extract<NodeAddress, { readonly _tag: "Tcp" }> & {
+  /** Host of the entry that it was found for, when that is a name of several addresses. */
+  readonly listedAs?: string
+}
 
 /** Finds nodes. Whether one is used is not decided here: it is dialled, and the node list asked about it. */
 export class Discovery extends Context.Service<Discovery, {
@@ -13,6 +16,6 @@ export class Discovery extends Context.Service<Discovery, {
    * read, and may end when there is nothing more to find.
    */
   readonly found: (targets: ReadonlyArray<NodeTarget>) => Stream.Stream<FoundNode>
-  /** Where it looks, for a user whose entries found nothing: "this machine's dispynode at port 51348". */
-  readonly means: string
+  /** Where it looked and how to check that, for a user whose entries found nothing: "this machine's dispynode". */
+  readonly means: Effect.Effect<string>
 }>()("dispy/services/Discovery") {}

@@ -39,3 +39,7 @@ export const none: NoCredentials = { _tag: "None" }
 /** For sentences: "a secret", "a certificate", "neither a secret nor a certificate". */
 export const describe = ({ _tag }: Pick<Credentials, "_tag">): string =>
   _tag === "Secret" ? "a secret" : _tag === "Certificate" ? "a certificate" : "neither a secret nor a certificate"
+
+/** Key of signatures under datagrams; undefined where datagrams are not signed. */
+export const datagramKeyOf = (credentials: Credentials): Uint8Array | undefined =>
+  credentials._tag === "Secret" ? credentials.datagramKey : undefined

@@ -46,6 +46,8 @@ export interface Member {
   readonly address: string
   /** Somebody asked for this very node: its absence is worth a warning. */
   isListed: boolean
+  /** The name in a list that has its address among others; empty for none. */
+  listedAs: string
   /** `idle`: answered, and no computation wants it; it is not leased then. */
   state: "connecting" | "connected" | "missing" | "busy" | "idle"
   reason: string
@@ -78,6 +80,7 @@ export const make = (target: NodeAddress.NodeEntry, isListed: boolean): Member =
   target,
   address: target._tag === "Local" ? "local" : NodeAddress.format(target),
   isListed,
+  listedAs: "",
   state: "connecting",
   reason: "",
   info: undefined,
@@ -124,7 +127,8 @@ export const seatingOf = (member: Member, roll: Roll): Seating => {
 export const placeOf = (member: Member): NodeList.NodePlace => ({
   address: member.address,
   ipAddr: member.ipAddr,
-  name: member.info?.name ?? ""
+  name: member.info?.name ?? "",
+  ...(member.listedAs === "" ? {} : { listedAs: member.listedAs })
 })
 
 /** Asks the computation's node list about the member, whose greeting is known; true when it is to be used. */

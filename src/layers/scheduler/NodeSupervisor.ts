@@ -66,8 +66,21 @@ const report = (
 const reasonOf = (error: { readonly _tag: string; readonly message: string; readonly reason?: string }): string =>
   error._tag === "NodeUnreachable" && error.reason !== undefined ? error.reason : error.message
 
+/** Whether the node is in use already, at another of its addresses. */
+const isKnown = (self: Member.Member, env: Environment): boolean =>
+  self.info !== undefined && env.engine.nodes.has(self.info.incarnation)
+
+/** Leaves the node to the member that has it, as long as that has it; nothing is wrong with that. */
+const yieldToOther = (self: Member.Member, env: Environment): Effect.Effect<void> =>
+  Effect.sync(() => {
+    self.state = "missing"
+    self.reason = "it is the same node as another entry of the list"
+    env.changed.openUnsafe()
+  })
+
 /** One life of a connection, from dialling to its end. */
 const session = Effect.fnUntraced(function*(self: Member.Member, env: Environment) {
+  if (isKnown(self, env)) return yield* yieldToOther(self, env)
   self.reconsider.closeUnsafe()
   if (self.state === "idle") self.state = "connecting"
   if (env.rolls.size === 0) yield* self.reconsider.await
@@ -75,10 +88,7 @@ const session = Effect.fnUntraced(function*(self: Member.Member, env: Environmen
     Effect.tapError((error) => report(self, env, error._tag === "NodeBusy" ? "busy" : "missing", reasonOf(error)))
   )
   if (opened === undefined) return yield* report(self, env, "idle", "")
-  if (env.engine.nodes.has(opened.connection.info.incarnation)) {
-    yield* report(self, env, "missing", "it is the same node as another entry of the list")
-    return yield* Effect.never
-  }
+  if (opened === "known" || isKnown(self, env)) return yield* yieldToOther(self, env)
   const lost = yield* Deferred.make<never, NodeUnreachable | MalformedMessage>()
   const released = yield* Deferred.make<void>()
   self.release = () => Deferred.doneUnsafe(released, Effect.void)
@@ -118,6 +128,7 @@ const dial = Effect.fnUntraced(function*(self: Member.Member, env: Environment) 
   self.info = connection.info
   self.ipAddr = connection.ipAddr
   self.updateTime = yield* Clock.currentTimeMillis
+  if (isKnown(self, env)) return "known" as const
   /** Computations that were asked, and whether they want the node. */
   const asked = new Map<Member.Roll, boolean>()
   for (const roll of env.rolls.values()) asked.set(roll, yield* decide(self, Member.seatingOf(self, roll)))

@@ -2,6 +2,7 @@
 import { Effect, FiberSet, Latch, Layer, type Scope, Stream } from "effect"
 import type { Computation } from "../../domain/Computation.ts"
 import type { DispyNode } from "../../domain/DispyNode.ts"
+import * as IpAddress from "../../domain/IpAddress.ts"
 import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
 import * as NodeList from "../../domain/NodeList.ts"
 import * as JobQueue from "../../domain/scheduler/JobQueue.ts"
@@ -53,6 +54,11 @@ const refusalOf = (
   return isRefused ? answered[0]?.seating?.refusal : undefined
 }
 
+/** Whether an entry may mean several nodes: a pattern, or a host name, which may have several addresses. */
+const isForMany = (target: NodeList.NodeTarget): boolean =>
+  target._tag === "Pattern" ||
+  (target._tag === "Tcp" && target.host !== "localhost" && IpAddress.forms(target.host).length === 0)
+
 const make = Effect.gen(function*() {
   const config = yield* ClusterConfig
   const discovery = yield* Discovery
@@ -69,13 +75,22 @@ const make = Effect.gen(function*() {
   const members = new Map<string, Member.Member>()
   const run = yield* FiberSet.makeRuntime()
 
-  const add = (target: Exclude<NodeList.NodeTarget, { readonly _tag: "Pattern" }>, isListed: boolean): void => {
+  const add = (
+    target: Exclude<NodeList.NodeTarget, { readonly _tag: "Pattern" }>,
+    isListed: boolean,
+    listedAs = ""
+  ): void => {
     const known = members.get(NodeList.format(target))
     if (known !== undefined) {
       known.isListed ||= isListed
+      if (known.listedAs !== "" || listedAs === "") return
+      // A name means it now, and so may computations that have no use for its address.
+      known.listedAs = listedAs
+      for (const roll of env.rolls.values()) Steering.offer(known, roll)
       return
     }
     const member = Member.make(target, isListed)
+    member.listedAs = listedAs
     members.set(member.address, member)
     run(NodeSupervisor.supervise(member, env))
   }
@@ -83,8 +98,11 @@ const make = Effect.gen(function*() {
   const look = (targets: ReadonlyArray<NodeList.NodeTarget>): Effect.Effect<void> =>
     Effect.sync(() => {
       for (const target of targets) if (target._tag !== "Pattern") add(target, true)
-      if (!targets.some((target) => target._tag === "Pattern")) return
-      run(Stream.runForEach(discovery.found(targets), (found) => Effect.sync(() => add(found, false))))
+      if (!targets.some(isForMany)) return
+      run(
+        Stream.runForEach(discovery.found(targets), ({ listedAs, ...found }) =>
+          Effect.sync(() => add(found, false, listedAs)))
+      )
     })
 
   const fleet: Steering.Fleet = { members, look }
@@ -234,7 +252,7 @@ const warnOfStalls = Effect.fnUntraced(function*(
 const warnOfNothing = Effect.fnUntraced(function*(
   session: SchedulerSession,
   roll: Member.Roll,
-  means: string,
+  means: Effect.Effect<string>,
   members: Map<string, Member.Member>,
   config: ClusterConfig["Service"]
 ) {
@@ -246,7 +264,7 @@ const warnOfNothing = Effect.fnUntraced(function*(
     `${address} (${state === "idle" ? "no pattern is for it" : reason === "" ? state : reason})`
   )
   yield* Effect.logWarning(
-    `no node found for ${patterns.join(", ")}; looked for ${means}; tried ${tried.join(", ")}; ` +
+    `no node found for ${patterns.join(", ")}; looked for ${yield* means}; tried ${tried.join(", ")}; ` +
       "list hosts, or name them with allocateNode or discoverNodes"
   )
 })

@@ -47,7 +47,7 @@ const derive = (secret: string): Secret => {
 }
 
 const secretOf = (where: string, text: string): Secret =>
-  text.length < leastSecret
+  Array.from(text).length < leastSecret
     ? fail(where, `a secret has at least ${leastSecret} characters; \`dispy keys init\` makes a good one`)
     : derive(text)
 

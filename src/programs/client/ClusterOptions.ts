@@ -3,6 +3,8 @@ import { Duration, Result, Schema } from "effect"
 import { resolve } from "node:path"
 import { InvalidOption } from "../../domain/ClusterError.ts"
 import { type Code, ExecutorKind, type JobLimits, maxConcurrency } from "../../domain/Computation.ts"
+import * as Datagram from "../../domain/discovery/Datagram.ts"
+import * as IpAddress from "../../domain/IpAddress.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
 import type { Credentials } from "../../domain/security/Credentials.ts"
 import { nearest } from "../../domain/Suggestion.ts"
@@ -51,6 +53,23 @@ export interface ClusterOptions {
   readonly nodes?: NodeListEntry | ReadonlyArray<NodeListEntry> | undefined
   /** Port of `dispynode` on nodes listed without one. Default 51348. */
   readonly nodePort?: number | undefined
+  /**
+   * Addresses of this machine whose networks are searched for nodes that patterns in `nodes` mean. Default: all. Patterns
+   * are looked for by UDP: broadcast (IPv4) and multicast (IPv6) to `nodePort`, and announcements come to port 51347.
+   */
+  readonly ipAddr?: string | ReadonlyArray<string> | undefined
+  /**
+   * Addresses or names at which nodes behind a `dispynetrelay` reach this machine, if not the one that their relay sees
+   * (UDP port 51347 there is to be forwarded here). Default none: what comes through the relay does without.
+   */
+  readonly extIpAddr?: string | ReadonlyArray<string> | undefined
+  /**
+   * How often nodes are looked for after the first seconds, from 1 s to 1000 s: pings for patterns, and another look up
+   * of names, each of whose addresses is a node. Default: not again; nodes that start later announce themselves.
+   */
+  readonly pingInterval?: Duration.Input | undefined
+  /** Multicast (group 239.255.61.59) instead of broadcast also for IPv4; nodes must do the same. Default false. */
+  readonly ipv4UdpMulticast?: boolean | undefined
   /**
    * The word that lets this client in at nodes that were started with the same one, of 16 characters or more: it
    * encrypts and authenticates every connection. Better kept in a file or in the environment. Default: `DISPY_SECRET`,
@@ -149,6 +168,10 @@ export interface CheckedOptions {
   /** Whether the nodes were given, not taken by default. */
   readonly isListed: boolean
   readonly nodePort: number
+  readonly ipAddr: ReadonlyArray<string>
+  readonly extIpAddr: ReadonlyArray<string>
+  readonly pingMillis: number | undefined
+  readonly ipv4UdpMulticast: boolean
   readonly credentials: Credentials
   readonly pulseMillis: number | undefined
   readonly localCpus: number
@@ -173,6 +196,10 @@ export interface CheckedOptions {
 const known: ReadonlySet<string> = new Set<keyof ClusterOptions>([
   "nodes",
   "nodePort",
+  "ipAddr",
+  "extIpAddr",
+  "pingInterval",
+  "ipv4UdpMulticast",
   "secret",
   "secretFile",
   "certfile",
@@ -240,14 +267,33 @@ export const timeoutOf = (
 }
 
 /** Dispy writes seconds, JavaScript milliseconds: the range tells them apart. */
-const pulseOf = (input: Duration.Input): Result.Result<number, InvalidOption> =>
-  Result.flatMap(millisOf("pulseInterval", input), (millis) => {
-    if (millis >= 100 && millis <= 1_000_000) return Result.succeed(millis)
+const intervalOf = (
+  option: string,
+  input: Duration.Input | undefined,
+  { least, leastText }: { readonly least: number; readonly leastText: string }
+): Result.Result<number | undefined, InvalidOption> =>
+  input === undefined ? Result.succeed(undefined) : Result.flatMap(millisOf(option, input), (millis) => {
+    if (millis >= least && millis <= 1_000_000) return Result.succeed(millis)
     const hint = typeof input === "number" && input > 0 && input <= 1000
       ? `; did you mean "${input} second${input === 1 ? "" : "s"}"?`
-      : "; it is from 100 ms to 1000 seconds"
-    return fail("pulseInterval", `${JSON.stringify(input)} is ${millis} ms${hint}`)
+      : `; it is from ${leastText} to 1000 seconds`
+    return fail(option, `${JSON.stringify(input)} is ${millis} ms${hint}`)
   })
+
+/** One text or several, each of which is right. */
+const textsOf = (
+  option: string,
+  value: string | ReadonlyArray<string> | undefined,
+  isRight: (text: string) => boolean,
+  what: string
+): Result.Result<ReadonlyArray<string>, InvalidOption> => {
+  const texts: ReadonlyArray<unknown> = value === undefined ? [] : typeof value === "string" ? [value] : value
+  if (!Array.isArray(texts)) return fail(option, "it is an address, or a list of them")
+  const wrong: unknown = texts.find((text) => typeof text !== "string" || !isRight(text))
+  return wrong === undefined
+    ? Result.succeed(texts as ReadonlyArray<string>)
+    : fail(option, `${JSON.stringify(wrong)} is not ${what}`)
+}
 
 const integer = (
   option: string,
@@ -378,8 +424,17 @@ export const check = (options: ClusterOptions): Result.Result<CheckedOptions, In
       nodes: yield* NodeAllocate.rulesOf(options.nodes ?? ["local"], nodePort),
       isListed: options.nodes !== undefined,
       nodePort,
+      ipAddr: yield* textsOf(
+        "ipAddr",
+        options.ipAddr,
+        (text) => IpAddress.forms(text).length > 0,
+        "an IP address; write one of this machine's"
+      ),
+      extIpAddr: yield* textsOf("extIpAddr", options.extIpAddr, Datagram.isHost, "an IP address or a host name"),
+      pingMillis: yield* intervalOf("pingInterval", options.pingInterval, { least: 1000, leastText: "1" }),
+      ipv4UdpMulticast: (yield* typed("ipv4UdpMulticast", options.ipv4UdpMulticast, "boolean")) ?? false,
+      pulseMillis: yield* intervalOf("pulseInterval", options.pulseInterval, { least: 100, leastText: "100 ms" }),
       credentials: yield* credentialsOf(options),
-      pulseMillis: options.pulseInterval === undefined ? undefined : yield* pulseOf(options.pulseInterval),
       localCpus: yield* integer("cpus", options.cpus, 0, [-1024, 1024]),
       name: yield* typed("name", options.name, "string"),
       timeoutMillis: yield* timeoutOf(options.timeout, 0),

@@ -5,9 +5,11 @@ import { hostname, tmpdir, userInfo } from "node:os"
 import { join } from "node:path"
 import type { InvalidOption } from "../../domain/ClusterError.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
+import { datagramKeyOf } from "../../domain/security/Credentials.ts"
 import * as FileTransferMemory from "../../layers/bulk/FileTransferMemory.ts"
 import * as FileTransferSocket from "../../layers/bulk/FileTransferSocket.ts"
 import * as DiscoveryStatic from "../../layers/discovery/DiscoveryStatic.ts"
+import * as DiscoveryUdp from "../../layers/discovery/DiscoveryUdp.ts"
 import * as JobExecutorMemory from "../../layers/executor/JobExecutorMemory.ts"
 import * as HostStatsFixed from "../../layers/host/HostStatsFixed.ts"
 import * as NodeLauncherProcess from "../../layers/launcher/NodeLauncherProcess.ts"
@@ -42,7 +44,18 @@ export const client: LinkClient = {
 
 /** The scheduler of a `JobCluster` with checked options; in the background its nodes do not keep the process alive. */
 export const layerChecked = (
-  options: Pick<CheckedOptions, "nodes" | "localCpus" | "nodePort" | "pulseMillis" | "credentials">,
+  options: Pick<
+    CheckedOptions,
+    | "nodes"
+    | "localCpus"
+    | "nodePort"
+    | "pulseMillis"
+    | "ipAddr"
+    | "extIpAddr"
+    | "pingMillis"
+    | "ipv4UdpMulticast"
+    | "credentials"
+  >,
   isBackground = false
 ): Layer.Layer<Scheduler> =>
   SchedulerLocal.layer.pipe(
@@ -50,7 +63,15 @@ export const layerChecked = (
       isBackground ? NodeLinkSocket.layerBackground : NodeLinkSocket.layer,
       isBackground ? FileTransferSocket.layerBackground : FileTransferSocket.layer,
       NodeLauncherProcess.layer({ cpus: options.localCpus, isBackground }),
-      DiscoveryStatic.layer({ nodePort: options.nodePort }),
+      DiscoveryUdp.layer({
+        nodePort: options.nodePort,
+        ipAddr: options.ipAddr,
+        extIpAddr: options.extIpAddr,
+        pingIntervalMillis: options.pingMillis,
+        ipv4UdpMulticast: options.ipv4UdpMulticast,
+        key: datagramKeyOf(options.credentials),
+        isBackground
+      }),
       ClusterConfig.layer({ client, nodes: options.nodes, pulseMillis: options.pulseMillis })
     ]),
     Layer.provide(Credentials.layer(options.credentials))
@@ -67,6 +88,10 @@ export const layer = (
     | "nodePort"
     | "cpus"
     | "pulseInterval"
+    | "ipAddr"
+    | "extIpAddr"
+    | "pingInterval"
+    | "ipv4UdpMulticast"
     | "secret"
     | "secretFile"
     | "certfile"

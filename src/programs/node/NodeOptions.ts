@@ -2,11 +2,13 @@
 import { Effect, Result } from "effect"
 import { CliError, Command, Flag } from "effect/cli"
 import * as path from "node:path"
+import * as Datagram from "../../domain/discovery/Datagram.ts"
 import * as CpuCount from "../../domain/node/CpuCount.ts"
 import * as ServiceHours from "../../domain/node/ServiceHours.ts"
 import { type Credentials, describe } from "../../domain/security/Credentials.ts"
 import * as CredentialsNode from "../../layers/security/CredentialsNode.ts"
 import * as NodeConfig from "../../services/NodeConfig.ts"
+import * as Places from "../settings/Places.ts"
 import * as Setting from "../settings/Setting.ts"
 import * as Settings from "../settings/Settings.ts"
 
@@ -63,6 +65,31 @@ export const table = {
     least: 0,
     most: 65_535,
     hint: "ports are 1 to 65535, or 0 for any that is free"
+  }),
+  "ext-ip-addr": Setting.texts({
+    metavar: "ADDRESS",
+    about: "Address or name that clients are to dial instead, such as that of the NAT gateway; may be given more than" +
+      " once",
+    group: network
+  }),
+  "scheduler-node": Setting.texts({
+    metavar: "HOST[:PORT]",
+    about:
+      "Tell a client or scheduler on another network of this node, by UDP (port 51347 unless told otherwise), again" +
+      " and again; may be given more than once",
+    group: network
+  }),
+  "ping-interval": Setting.seconds({
+    metavar: "SECONDS",
+    about:
+      "How often to announce this node while no client has it (default when it starts only, and to scheduler-node" +
+      " every 10)",
+    group: network,
+    byDefault: 0
+  }),
+  "ipv4-udp-multicast": Setting.onOff({
+    about: "Announce this node, and be found, by multicast instead of broadcast also for IPv4",
+    group: network
   }),
   name: Setting.text({ metavar: "NAME", about: "Name that clients see (default the host's name)", group: network }),
   "secret-file": Setting.text({
@@ -251,6 +278,7 @@ export const resolve = (given: Given): Result.Result<NodeOptions, string> =>
 export interface Checked {
   readonly cpus: number
   readonly hours: ServiceHours.ServiceHours | undefined
+  readonly schedulers: ReadonlyArray<Datagram.Place>
 }
 
 /** Where the credentials are that the options name, or else the environment. */
@@ -294,13 +322,21 @@ export const check = (
         `${origins.insecure} with ${describe(credentials)} makes no sense; leave one of them out`
       )
     }
+    const schedulers = yield* Places.parse(options["scheduler-node"], Datagram.clientPort, origins["scheduler-node"])
+    yield* Places.hosts(options["ext-ip-addr"], origins["ext-ip-addr"])
+    const interval = options["ping-interval"]
+    if (interval !== 0 && interval < 1) {
+      return yield* Result.fail(
+        `${origins["ping-interval"]} ${interval} is too short: at least 1 second, or 0 for never`
+      )
+    }
     const cpus = yield* Result.mapError(CpuCount.resolve(options.cpus, cores), (reason) => `${origins.cpus} ${reason}`)
     const hours = yield* ServiceHours.make({
       start: options["service-start"],
       stop: options["service-stop"],
       end: options["service-end"]
     }, minute)
-    return { cpus, hours }
+    return { cpus, hours, schedulers }
   })
 
 /** Writes the options to the file that was named. */

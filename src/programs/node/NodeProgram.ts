@@ -7,8 +7,9 @@ import * as path from "node:path"
 import * as ServiceHours from "../../domain/node/ServiceHours.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
 import { CannotStart } from "../../domain/NodeError.ts"
-import { type Credentials, none } from "../../domain/security/Credentials.ts"
+import { type Credentials, datagramKeyOf, none } from "../../domain/security/Credentials.ts"
 import { packageVersion } from "../../domain/Version.ts"
+import * as NodeBeacon from "../../layers/discovery/NodeBeacon.ts"
 import * as JobExecutorProcess from "../../layers/executor/JobExecutorProcess.ts"
 import * as HostStatsNode from "../../layers/host/HostStatsNode.ts"
 import * as NodeDirectory from "../../layers/node/NodeDirectory.ts"
@@ -33,9 +34,11 @@ import * as NodeSignals from "./NodeSignals.ts"
 /** Everything a node is made of. */
 const nodeLayer = (
   settings: Partial<NodeConfig.NodeSettings>,
-  executor: Partial<ExecutorConfig.ExecutorSettings>
+  executor: Partial<ExecutorConfig.ExecutorSettings>,
+  beacon: NodeBeacon.NodeBeaconOptions
 ) =>
-  NodeListener.layer.pipe(
+  NodeBeacon.layer(beacon).pipe(
+    Layer.provideMerge(NodeListener.layer),
     Layer.provideMerge(NodeServer.layer),
     Layer.provide(JobExecutorProcess.layer),
     Layer.provide([
@@ -182,7 +185,7 @@ export const run = Effect.fnUntraced(
       const saved = NodeOptions.save(options)
       return yield* Result.isFailure(saved) ? wrongOption(`--save-config ${saved.failure}`) : Effect.void
     }
-    const { cpus, hours } = checked.success
+    const { cpus, hours, schedulers } = checked.success
     const signals = yield* NodeSignals.make(options)
     const prefix = options["dest-path-prefix"]
     const directory = yield* NodeDirectory.acquire(prefix === "" ? os.tmpdir() : prefix)
@@ -203,6 +206,13 @@ export const run = Effect.fnUntraced(
         directory,
         globalsPath: init.globalsPath,
         addedEnvironment: init.environment
+      },
+      {
+        key: datagramKeyOf(credentials),
+        extIpAddr: options["ext-ip-addr"],
+        schedulers,
+        pingIntervalMillis: options["ping-interval"] === 0 ? undefined : options["ping-interval"] * 1000,
+        ipv4UdpMulticast: options["ipv4-udp-multicast"]
       }
     )
     yield* serve(name, cpus, directory, { options, signals, cores: host.cpus, hours }).pipe(
@@ -214,13 +224,3 @@ export const run = Effect.fnUntraced(
   (effect, options) =>
     effect.pipe(Effect.scoped, Effect.provide([HostStatsNode.layer, NodeLog.layer(levelOf(options))]))
 )
-
-/** What a program of the package that failed says on stderr, and its exit status; nothing for a bug. */
-export const explain = (error: unknown): { readonly text: string; readonly status: number } | undefined => {
-  if (error instanceof CannotStart) return { text: error.message, status: error.status ?? 1 }
-  if (!CliError.isCliError(error)) return undefined
-  if (error._tag !== "ShowHelp") return { text: `dispynode: ${error.message}`, status: 2 }
-  const first = error.errors[0]
-  if (first === undefined) return { text: "", status: 0 }
-  return { text: `dispynode: ${first.message.replaceAll(/\s*\n\s*/g, " ").trim()}; see dispynode --help`, status: 2 }
-}

@@ -16,7 +16,9 @@ export interface NodeSignals {
  * node leaves Ctrl-C to its client, with which it shares the terminal, and ends
  * with it: the client holds the other end of standard input.
  */
-export const make = (options: NodeOptions): Effect.Effect<NodeSignals, never, Scope.Scope> => {
+export const make = (
+  options: Pick<NodeOptions, "embedded" | "daemon">
+): Effect.Effect<NodeSignals, never, Scope.Scope> => {
   const signals: NodeSignals = { end: Deferred.makeUnsafe(), endNow: Deferred.makeUnsafe() }
   let count = 0
   const ask = (name: string) => {
