@@ -1,12 +1,18 @@
 /** Secrets, on real nodes: who is let in, what both sides say, and what else goes on meanwhile. */
+import { Effect, Result } from "effect"
+import { execFileSync, spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as net from "node:net"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest"
+import * as PeerName from "../../src/domain/keys/PeerName.ts"
+import * as CertificateAuthority from "../../src/layers/keys/CertificateAuthority.ts"
 import { createJobCluster } from "../../src/promise.ts"
 import { type Daemon, startDaemon } from "../support/Daemons.ts"
 import { untilIdle } from "../support/Leftovers.ts"
+
+const hasOpenssl = spawnSync("openssl", ["version"]).status === 0
 
 let folder = ""
 let secretFile = ""
@@ -46,6 +52,8 @@ const cluster = async (options: {
   readonly nodes: string | ReadonlyArray<string>
   readonly cpus?: number
   readonly secretFile?: string
+  readonly certfile?: string
+  readonly cafile?: string
 }) => {
   const made = await createJobCluster(double, { logLevel: "none", ...options })
   open.push({ [Symbol.asyncDispose]: async () => void await made.close({ timeout: 1, terminate: true }) })
@@ -109,6 +117,77 @@ describe("with a secret", () => {
       vi.unstubAllEnvs()
     }
   })
+})
+
+/** An authority with a node and a client, in a directory of its own. */
+const authority = async (name: string, days: number, ...names: ReadonlyArray<string>) => {
+  const directory = join(folder, name)
+  const peers = [
+    ...names.map((one) => Result.getOrThrow(PeerName.parse("node", one))),
+    Result.getOrThrow(PeerName.parse("client", "me"))
+  ]
+  await Effect.runPromise(CertificateAuthority.run({ directory, peers, days, authorityDays: 3650, force: false }))
+  const cafile = join(directory, "ca.pem")
+  return {
+    cafile,
+    client: { certfile: join(directory, "client-me.pem"), cafile },
+    node: (
+      one: string
+    ) => ["--certfile", join(directory, `node-${one}.pem`), "--cafile", cafile, "--ip-addr", "127.0.0.1"]
+  }
+}
+
+describe("with certificates", () => {
+  it("of an authority nodes and clients are let in by theirs; all others are told what is wrong", async () => {
+    const [ours, theirs] = [
+      await authority("ours", 30, "alpha,127.0.0.1", "beta"),
+      await authority("theirs", 30, "alpha,127.0.0.1")
+    ]
+    const right = await daemon(...ours.node("alpha"))
+    const reasonFor = async (options: object, node = right) => {
+      const made = await cluster({ nodes: [node.address, "local"], cpus: 1, ...options })
+      expect(await made.run(1)).toBe(2)
+      await vi.waitFor(() => expect(made.status().nodes[0]!.state).toBe("missing"))
+      return made.status().nodes[0]!.reason
+    }
+    const made = await cluster({ nodes: right.address, ...ours.client })
+    expect(await made.run(2)).toBe(4)
+    await made.close()
+    expect(await reasonFor(theirs.client)).toMatch(/its certificate is not one of this cluster's: check cafile/)
+    expect(await reasonFor({ ...ours.client, certfile: theirs.client.certfile })).toMatch(
+      /the node does not accept this client's certificate: check the node's --cafile/
+    )
+    expect(await reasonFor({ ...ours.client, certfile: join(folder, "ours", "node-beta.pem") })).toMatch(
+      /this client's certificate is not one of a client/
+    )
+    expect(await reasonFor({})).toMatch(/this node wants a certificate/)
+    expect(await reasonFor({ secretFile })).toMatch(/one side has a secret, the other a certificate/)
+    const beta = await daemon(...ours.node("beta"))
+    expect(await reasonFor(ours.client, beta)).toMatch(/its certificate is for another host/)
+    const asNode = await daemon("--certfile", ours.client.certfile, "--cafile", ours.cafile, "--ip-addr", "127.0.0.1")
+    expect(await reasonFor(ours.client, asNode)).toMatch(/its certificate is not one of a node/)
+  })
+
+  it.skipIf(!hasOpenssl)(
+    "the same file on all machines is enough, as openssl makes it (left out without openssl)",
+    async () => {
+      const make = (name: string): string => {
+        const file = join(folder, name)
+        const command =
+          `req -x509 -newkey rsa:2048 -keyout ${file} -nodes -out ${file} -sha256 -days 1000 -subj /CN=mine`
+        execFileSync("openssl", command.split(" "), { stdio: "ignore" })
+        return file
+      }
+      const [certfile, other] = [make("sskeycert.pem"), make("other.pem")]
+      const node = await daemon("--certfile", certfile, "--ip-addr", "127.0.0.1")
+      const made = await cluster({ nodes: node.address, certfile })
+      expect(await made.run(3)).toBe(6)
+      const stranger = await cluster({ nodes: [node.address, "local"], cpus: 1, certfile: other })
+      await vi.waitFor(() =>
+        expect(stranger.status().nodes[0]!.reason).toMatch(/not one of this cluster's: check cafile/)
+      )
+    }
+  )
 })
 
 /** Passes connections on, and keeps what clients send. */

@@ -183,9 +183,9 @@ describe("starting", () => {
         expect.stringMatching(/--insecure with a secret makes no sense/)
       ])
       const daemon = yield* start(options)
-      const line = String(yield* daemon.ready)
-      expect(line).toMatch(/ready on (\[::\]|0\.0\.0\.0):\d+/)
-      const stranger = net.connect(Number(/:(\d+):/.exec(line)![1]), "127.0.0.1", () => stranger.write("let me in"))
+      const ready = yield* daemon.ready
+      expect(ready).toMatch(/ready on (\[::\]|0\.0\.0\.0):\d+/)
+      const stranger = net.connect(DaemonProcess.portOf(ready), "127.0.0.1", () => stranger.write("let me in"))
       const [sentence] = yield* Effect.promise(() => once(stranger, "data") as Promise<[Buffer]>)
       expect(sentence.toString()).toContain("this node wants its secret")
       stranger.destroy()

@@ -76,6 +76,7 @@ const clientReasons: Readonly<Record<string, string>> = {
   SELF_SIGNED_CERT_IN_CHAIN: stranger,
   DEPTH_ZERO_SELF_SIGNED_CERT: stranger,
   CERT_SIGNATURE_FAILURE: stranger,
+  INVALID_PURPOSE: "its certificate is not one of a node: start it with one that dispy keys init --node made",
   WRONG_VERSION_NUMBER: noDispy,
   PACKET_LENGTH_TOO_LONG: noDispy
 }
@@ -121,4 +122,6 @@ export const unauthorized = (code: string): string =>
     ? `this client's certificate has ${expired}`
     : code === "CERT_NOT_YET_VALID"
     ? "this client's certificate is not valid yet: check the clocks of both machines"
+    : code === "INVALID_PURPOSE"
+    ? "this client's certificate is not one of a client: use one that dispy keys init --client made"
     : strangerHere
