@@ -1,5 +1,5 @@
 /** Nodes that only make themselves known, on loopback, and clients that look for them. */
-import { Effect, Layer, Scope, Stream } from "effect"
+import { Effect, Layer, type Scope, Stream } from "effect"
 import * as dgram from "node:dgram"
 import type { NodeTarget } from "../../src/domain/NodeList.ts"
 import * as DiscoveryUdp from "../../src/layers/discovery/DiscoveryUdp.ts"
