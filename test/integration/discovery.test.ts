@@ -110,6 +110,17 @@ describe.skipIf(missing !== undefined)(`networks${missing === undefined ? "" : `
     expect(await nodesOf(looking)).toEqual(["a 10.77.2.11:51348", "b 10.77.2.12:51348"])
   })
 
+  it("a name with several addresses is a node for each, with what its entry says, and that makes no noise", async () => {
+    const client = networks.host(1, 2)
+    await node(networks.host(1, 11), "a", "--ip-addr", "10.77.1.11")
+    await node(networks.host(1, 12), "b", "--ip-addr", "10.77.1.12")
+    networks.name(client, "workers.example", ["10.77.1.11", "10.77.1.12"])
+    const looking = await look(client, { nodes: [["workers.example", 51348, 1]] }, 2)
+    const found = await nodesOf(looking)
+    expect(found.map((one) => one.split(" ")[0])).toEqual(["a", "b"])
+    expect(looking.log()).toBe("")
+  })
+
   it("a client that finds nothing says where it looked and how to check", async () => {
     const client = await look(networks.host(1, 2), { nodes: "192.168.3.*" }, 1)
     await expect.poll(client.log, { timeout: 10_000 }).toContain("no node found for 192.168.3.*")

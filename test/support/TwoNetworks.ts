@@ -3,6 +3,7 @@
  * far, which broadcasts of the other network do not reach. Linux, root and `ip` only.
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process"
+import * as fs from "node:fs"
 import { fileURLToPath } from "node:url"
 
 const source = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
@@ -40,6 +41,8 @@ export interface Running {
 export interface TwoNetworks {
   /** Adds a host to a network: 10.77.1.N or 10.77.2.N, and the same below fd77:1:: or fd77:2::. */
   readonly host: (network: 1 | 2, number: number) => string
+  /** Gives a name to addresses, on one host. */
+  readonly name: (host: string, name: string, addresses: ReadonlyArray<string>) => void
   /** Runs a program of the sources on a host and waits for its first line. */
   readonly run: (host: string, path: string, args: ReadonlyArray<string>) => Promise<Running>
   readonly close: () => Promise<void>
@@ -49,13 +52,13 @@ export interface TwoNetworks {
 export const make = (): TwoNetworks => {
   const spaces: Array<string> = []
   const children = new Map<ChildProcess, Promise<void>>()
-  const space = (name: string): string => {
-    ip(`netns add ${name}`)
-    spaces.push(name)
-    ip(`-n ${name} link set lo up`)
+  const space = (own: string): string => {
+    ip(`netns add ${own}`)
+    spaces.push(own)
+    ip(`-n ${own} link set lo up`)
     // Addresses of IPv6 are to be of use at once.
-    execFileSync("ip", ["netns", "exec", name, "sh", "-c", "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad"])
-    return name
+    execFileSync("ip", ["netns", "exec", own, "sh", "-c", "echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad"])
+    return own
   }
   const router = space(`${prefix}r`)
   execFileSync("ip", [
@@ -74,16 +77,26 @@ export const make = (): TwoNetworks => {
   }
 
   const host: TwoNetworks["host"] = (network, number) => {
-    const name = space(`${prefix}h${network}x${number}`)
+    const own = space(`${prefix}h${network}x${number}`)
     const there = `p${network}x${number}`
-    ip(`-n ${router} link add ${there} type veth peer name eth0 netns ${name}`)
+    ip(`-n ${router} link add ${there} type veth peer name eth0 netns ${own}`)
     ip(`-n ${router} link set ${there} master net${network} up`)
-    ip(`-n ${name} addr add 10.77.${network}.${number}/24 brd + dev eth0`)
-    ip(`-n ${name} addr add fd77:${network}::${number}/64 nodad dev eth0`)
-    ip(`-n ${name} link set eth0 up`)
-    ip(`-n ${name} route add default via 10.77.${network}.1`)
-    ip(`-n ${name} route add default via fd77:${network}::1`)
-    return name
+    ip(`-n ${own} addr add 10.77.${network}.${number}/24 brd + dev eth0`)
+    ip(`-n ${own} addr add fd77:${network}::${number}/64 nodad dev eth0`)
+    ip(`-n ${own} link set eth0 up`)
+    ip(`-n ${own} route add default via 10.77.${network}.1`)
+    ip(`-n ${own} route add default via fd77:${network}::1`)
+    return own
+  }
+
+  // What is in this directory has the place of the files in /etc for programs that `ip` starts there.
+  const configuration = (where: string): string => `/etc/netns/${where}`
+  const name: TwoNetworks["name"] = (where, text, addresses) => {
+    fs.mkdirSync(configuration(where), { recursive: true })
+    fs.appendFileSync(
+      `${configuration(where)}/hosts`,
+      addresses.map((address) => `${address} ${text}\n`).join("")
+    )
   }
 
   const run: TwoNetworks["run"] = async (where, path, args) => {
@@ -117,7 +130,12 @@ export const make = (): TwoNetworks => {
   const close = async (): Promise<void> => {
     for (const child of children.keys()) child.kill("SIGTERM")
     await Promise.all(children.values())
-    for (const name of spaces.toReversed()) ip(`netns del ${name}`)
+    for (const one of spaces.toReversed()) {
+      ip(`netns del ${one}`)
+      fs.rmSync(configuration(one), { recursive: true, force: true })
+    }
+    // The directory of all of them goes with the last.
+    if (fs.existsSync("/etc/netns") && fs.readdirSync("/etc/netns").length === 0) fs.rmdirSync("/etc/netns")
   }
-  return { host, run, close }
+  return { host, name, run, close }
 }

@@ -78,7 +78,7 @@ const isAmong = (hosts: ReadonlyArray<string>, one: InterfaceAddress): boolean =
       ? familyOf(host) === one.family
       : (one.isLoopback && one.family === 4 && isLoopback(host) && familyOf(host) === 4) ||
         IpAddress.canonical(host) === IpAddress.canonical(one.address) ||
-        IpAddress.canonical(host) === zoned(one)
+        IpAddress.canonical(host) === IpAddress.canonical(zoned(one))
   )
 
 /**
