@@ -83,15 +83,29 @@ describe.skipIf(missing !== undefined)(`networks${missing === undefined ? "" : `
     expect(await nodesOf(looking)).toEqual(["a 10.77.1.11:51348", "b 10.77.1.12:51348"])
   })
 
+  it("nodes are found on an interface that comes later, and by a node that was without its own for a while", async () => {
+    const client = networks.host(1, 2)
+    const there = networks.host(1, 11)
+    await node(there, "a", "--ip-addr", "0.0.0.0")
+    networks.plug(client, false)
+    const looking = await look(client, { nodes: "*", pingInterval: "1 second" }, 1)
+    networks.plug(there, false)
+    networks.plug(client, true)
+    networks.plug(there, true)
+    expect(await nodesOf(looking)).toEqual(["a 10.77.1.11:51348"])
+  })
+
   it("nodes of another network are found through a relay there, also when it starts again", async () => {
     const client = networks.host(1, 2)
     const there = networks.host(2, 5)
     await node(networks.host(2, 11), "a", "--ip-addr", "10.77.2.11")
     await node(networks.host(2, 12), "b", "--ip-addr", "0.0.0.0")
     await node(there, "same machine", "--ip-addr", "10.77.2.5", "--port", "51348")
+    // Another one does no harm.
+    await relay(networks.host(2, 6), "--ip-addr", "10.77.2.6")
     for (let i = 0; i < 2; i++) {
       const running = await relay(there, "--ip-addr", "10.77.2.5", "--relay-port", "51350")
-      const looking = await look(client, { nodes: ["10.77.2.5:51350", "10.77.2.*"] }, 3)
+      const looking = await look(client, { nodes: ["10.77.2.5:51350", "10.77.2.6", "10.77.2.*"] }, 3)
       expect(await nodesOf(looking)).toEqual([
         "a 10.77.2.11:51348",
         "b 10.77.2.12:51348",

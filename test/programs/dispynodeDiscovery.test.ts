@@ -1,10 +1,12 @@
 /** `dispynode` and `dispynetrelay` on the network: where they listen, what they refuse, how they end. */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect } from "effect"
+import { Effect, Stream } from "effect"
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { fileURLToPath } from "node:url"
+import * as Datagram from "../../src/domain/discovery/Datagram.ts"
+import * as Stamps from "../../src/layers/discovery/Stamps.ts"
 import * as Beacons from "../support/Beacons.ts"
 import * as DaemonProcess from "../support/DaemonProcess.ts"
 import * as UdpSockets from "../support/UdpSockets.ts"
@@ -39,6 +41,40 @@ describe("dispynode", () => {
       expect(yield* daemon.ended).toEqual({ code: 0, signal: null })
       const warnings = daemon.stderr.filter((line) => line.includes("clients cannot find this node by themselves"))
       expect(warnings).toEqual([expect.stringContaining(`udpPort=${port} reason=EADDRINUSE`)])
+    }))
+
+  it.live("outlives 100,000 datagrams of junk, duplicates and old versions, is found after them, and logs little of it", () =>
+    Effect.gen(function*() {
+      const daemon = yield* DaemonProcess.start(["--port", "0", "--name", "sturdy", "--debug"])
+      const nodePort = DaemonProcess.portOf(yield* daemon.ready)
+      const socket = yield* Beacons.aSocket()
+      const stamp = yield* Stamps.next
+      const ping = Datagram.encode({ _tag: "Ping", answerAt: [] }, stamp, undefined)
+      const old = ping.slice()
+      old[5] = 9
+      const kinds = [
+        ping,
+        old,
+        ping.subarray(0, 300),
+        Buffer.alloc(0),
+        Buffer.alloc(9000, 7),
+        Buffer.from("dispy\u0001")
+      ]
+      for (let sent = 0; sent < 100_000; sent += 50) {
+        yield* Effect.callback<void>((resume) => {
+          for (let i = 1; i < 50; i++) socket.send(kinds[(sent + i) % kinds.length]!, nodePort, "127.0.0.1")
+          socket.send(ping, nodePort, "127.0.0.1", () => resume(Effect.void))
+        })
+      }
+      const [clientPort = 0] = yield* Beacons.freePorts(1)
+      const client = yield* Beacons.aClient({ nodePort, clientPort })
+      const found = yield* client.found([Beacons.pattern("sturdy")]).pipe(
+        Stream.drop(1),
+        Stream.take(1),
+        Stream.runCollect
+      )
+      expect(found).toEqual([{ _tag: "Tcp", host: "127.0.0.1", port: nodePort }])
+      expect(daemon.stderr.filter((line) => /datagram/.test(line)).length).toBeLessThan(10)
     }))
 
   it.live("refuses what no datagram can tell, and names it", () =>

@@ -41,6 +41,8 @@ export interface Running {
 export interface TwoNetworks {
   /** Adds a host to a network: 10.77.1.N or 10.77.2.N, and the same below fd77:1:: or fd77:2::. */
   readonly host: (network: 1 | 2, number: number) => string
+  /** Takes a host off its network, or puts it back. */
+  readonly plug: (host: string, isIn: boolean) => void
   /** Gives a name to addresses, on one host. */
   readonly name: (host: string, name: string, addresses: ReadonlyArray<string>) => void
   /** Runs a program of the sources on a host and waits for its first line. */
@@ -88,6 +90,8 @@ export const make = (): TwoNetworks => {
     ip(`-n ${own} route add default via fd77:${network}::1`)
     return own
   }
+
+  const plug: TwoNetworks["plug"] = (where, isIn) => ip(`-n ${where} link set eth0 ${isIn ? "up" : "down"}`)
 
   // What is in this directory has the place of the files in /etc for programs that `ip` starts there.
   const configuration = (where: string): string => `/etc/netns/${where}`
@@ -137,5 +141,5 @@ export const make = (): TwoNetworks => {
     // The directory of all of them goes with the last.
     if (fs.existsSync("/etc/netns") && fs.readdirSync("/etc/netns").length === 0) fs.rmdirSync("/etc/netns")
   }
-  return { host, name, run, close }
+  return { host, plug, name, run, close }
 }
