@@ -109,6 +109,12 @@ describe("allocation", () => {
     expect(NodeList.allocate([rule("11.*", 1)], aNode())).toBeUndefined()
   })
 
+  it("counts a node that has one of the addresses of a listed name as that name", () => {
+    const rules = [rule("*", 1), rule("workers.example", 2), rule("workers.example:7", 3)]
+    expect(NodeList.allocate(rules, { ...aNode(), listedAs: "Workers.Example" })?.cpus).toBe(2)
+    expect(NodeList.allocate(rules, aNode())?.cpus).toBe(1)
+  })
+
   it("gives no more cpus than there are", () => {
     expect(NodeList.allocate([rule("*", 100)], aNode())?.cpus).toBe(4)
   })

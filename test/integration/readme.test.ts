@@ -117,10 +117,13 @@ describe("a table", () => {
     )
   })
 
-  it("has the options of dispynode, all of them", async () => {
-    const { stdout } = await run(process.execPath, [join(root, "dist/programs/dispynode.js"), "--help"])
+  it.each([
+    ["dispynode", "Programs"],
+    ["dispynetrelay", "Other networks"]
+  ])("has the options of %s, all of them", async (program, title) => {
+    const { stdout } = await run(process.execPath, [join(root, `dist/programs/${program}.js`), "--help"])
     const flags = [...stdout.matchAll(/^ +(--[\w-]+)/gm)].map(([, flag]) => flag!)
-    expect(names(firstCells(section("Programs")), /(--[\w-]+)/g).toSorted()).toEqual(flags.toSorted())
+    expect(names(firstCells(section(title)), /(--[\w-]+)/g).toSorted()).toEqual(flags.toSorted())
   })
 
   it("has the errors that jobs, submits and clusters end with, all of them", () => {

@@ -45,19 +45,33 @@ export const aDirectory: Effect.Effect<string, never, Scope.Scope> = Effect.acqu
   (directory) => Effect.sync(() => remove(directory))
 )
 
+/** How a program is started. */
+export interface StartOptions {
+  /** What starts Node, in front of it. */
+  readonly command?: ReadonlyArray<string>
+  readonly nodeArgs?: ReadonlyArray<string>
+  /** Where the daemon makes its directory; a temporary one by default. */
+  readonly prefix?: string
+  readonly env?: Readonly<Record<string, string>>
+}
+
 /** Starts it with these arguments; it is killed at the end of the scope if it is still there. */
 export const start = Effect.fnUntraced(function*(
   args: ReadonlyArray<string>,
-  options: {
-    /** What starts Node, in front of it. */
-    readonly command?: ReadonlyArray<string>
-    readonly nodeArgs?: ReadonlyArray<string>
-    readonly prefix?: string
-    readonly env?: Readonly<Record<string, string>>
-  } = {}
+  options: StartOptions = {}
 ): Effect.fn.Return<Daemon, never, Scope.Scope> {
   const prefix = options.prefix ?? (yield* aDirectory)
-  const words = [process.execPath, ...options.nodeArgs ?? [], program, "--dest-path-prefix", prefix, ...args]
+  const running = yield* startProgram(program, ["--dest-path-prefix", prefix, ...args], options)
+  return { ...running, root: path.join(prefix, `dispy-${os.userInfo().username}`, "node") }
+})
+
+/** Starts another program of the package in the same way. */
+export const startProgram = Effect.fnUntraced(function*(
+  file: string,
+  args: ReadonlyArray<string>,
+  options: StartOptions = {}
+): Effect.fn.Return<Omit<Daemon, "root">, never, Scope.Scope> {
+  const words = [process.execPath, ...options.nodeArgs ?? [], file, ...args]
   const [command = "", ...rest] = [...options.command ?? [], ...words]
   const child = yield* Effect.acquireRelease(
     Effect.sync(() =>
@@ -90,8 +104,7 @@ export const start = Effect.fnUntraced(function*(
     stdout,
     stderr,
     ready: Effect.promise(() => Promise.race([firstLine, end])),
-    ended: Effect.promise(() => end),
-    root: path.join(prefix, `dispy-${os.userInfo().username}`, "node")
+    ended: Effect.promise(() => end)
   }
 })
 

@@ -63,7 +63,7 @@ const isLinkLocal = (address: string): boolean => /^fe[89ab][0-9a-f]:/i.test(add
 /** Whether only programs of this machine reach the address. */
 export const isLoopback = (address: string): boolean => {
   const form = IpAddress.canonical(address)
-  return form === "::1" || form.startsWith("127.")
+  return form === "::1" || (form.startsWith("127.") && familyOf(form) === 4)
 }
 
 /** An address with the zone that link-local ones need. */
@@ -78,7 +78,7 @@ const isAmong = (hosts: ReadonlyArray<string>, one: InterfaceAddress): boolean =
       ? familyOf(host) === one.family
       : (one.isLoopback && one.family === 4 && isLoopback(host) && familyOf(host) === 4) ||
         IpAddress.canonical(host) === IpAddress.canonical(one.address) ||
-        IpAddress.canonical(host) === zoned(one)
+        IpAddress.canonical(host) === IpAddress.canonical(zoned(one))
   )
 
 /**

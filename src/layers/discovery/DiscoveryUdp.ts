@@ -41,7 +41,7 @@ export interface DiscoveryUdpOptions {
 }
 
 /** Nonces of our pings that answers may repeat, at most. */
-const askedCapacity = 512
+const askedCapacity = 4096
 
 /** Somebody who reads found nodes. */
 interface Reader {
@@ -151,14 +151,14 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
   const ping = Effect.fnUntraced(function*(reader: Reader, ports: ReadonlyArray<number>) {
     const everybody = yield* prepare(ports)
     const single = reader.places.flatMap(({ host, port }) => Routes.toOne(hosts, host, port) ?? [])
-    const stamp = yield* Stamps.next
-    asked.add(stamp.nonce)
-    if (asked.size > askedCapacity) asked.delete(asked.values().next().value!)
-    const bytes = Datagram.encode({ _tag: "Ping", answerAt: yield* answerAt }, stamp, inbox.mac)
-    yield* Effect.forEach([...everybody, ...single], (route) => sockets.send(route, 0, bytes), {
-      concurrency: "unbounded",
-      discard: true
-    })
+    const message = { _tag: "Ping", answerAt: yield* answerAt } as const
+    // One of its own on each way: a node that hears several of them answers each, and is known by all its addresses.
+    yield* Effect.forEach([...everybody, ...single], (route) =>
+      Effect.flatMap(Stamps.next, (stamp) => {
+        asked.add(stamp.nonce)
+        if (asked.size > askedCapacity) asked.delete(asked.values().next().value!)
+        return sockets.send(route, 0, Datagram.encode(message, stamp, inbox.mac))
+      }), { concurrency: "unbounded", discard: true })
   })
 
   /** Addresses of the hosts that are listed; those of a name with several are nodes of their own. */

@@ -95,14 +95,20 @@ const serve = Effect.fnUntraced(function*(
     return routes
   })
 
+  /** A datagram of its own on each way: whoever hears several of them learns all addresses of the node. */
   const send = (message: Datagram.Message, routes: ReadonlyArray<Routes.Route>, fromPort: number) =>
-    Effect.flatMap(Stamps.next, (stamp) => {
-      const bytes = Datagram.encode(message, stamp, inbox.mac)
-      return Effect.forEach(routes, (route) => sockets.send(route, fromPort, bytes), {
+    Effect.forEach(
+      routes,
+      (route) =>
+        Effect.flatMap(
+          Stamps.next,
+          (stamp) => sockets.send(route, fromPort, Datagram.encode(message, stamp, inbox.mac))
+        ),
+      {
         concurrency: "unbounded",
         discard: true
-      })
-    })
+      }
+    )
 
   const toSchedulers = Effect.map(
     Names.places(schedulers),

@@ -82,6 +82,7 @@ const make = Effect.fnUntraced(function*(options: RelayOptions): Effect.fn.Retur
   /** By nonce of the ping. */
   const asked = new Map<string, Client>()
   const clients = new Map<string, Client>()
+  /** Nonces of the pings of the start. */
   const own = new Set<string>()
   let schedulers: ReadonlyArray<Datagram.Place> = []
 
@@ -96,15 +97,13 @@ const make = Effect.fnUntraced(function*(options: RelayOptions): Effect.fn.Retur
     return { closed, routes }
   })
 
+  /** A datagram of its own on each way: nodes that hear several of them answer each. */
   const send = (message: Datagram.Message, routes: ReadonlyArray<Routes.Route>, fromPort: number) =>
-    Effect.flatMap(Stamps.next, (stamp) => {
-      if (message._tag === "Ping") own.add(stamp.nonce)
-      const bytes = Datagram.encode(message, stamp, inbox.mac)
-      return Effect.forEach(routes, (route) => sockets.send(route, fromPort, bytes), {
-        concurrency: "unbounded",
-        discard: true
-      })
-    })
+    Effect.forEach(routes, (route) =>
+      Effect.flatMap(Stamps.next, (stamp) => {
+        if (message._tag === "Ping") own.add(stamp.nonce)
+        return sockets.send(route, fromPort, Datagram.encode(message, stamp, inbox.mac))
+      }), { concurrency: "unbounded", discard: true })
 
   /** Tells clients where the node is, as far as that can be told: not where only this machine or this link is. */
   const tell = (message: Extract<Datagram.Message, { readonly _tag: "RelayedNode" }>, to: ReadonlyArray<Client>) => {

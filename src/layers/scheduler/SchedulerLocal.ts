@@ -1,5 +1,5 @@
 /** The scheduler in the client's own process: what `JobCluster` uses. */
-import { Effect, FiberSet, Latch, Layer, type Scope, Stream } from "effect"
+import { Effect, type Fiber, FiberSet, Latch, Layer, type Scope, Stream } from "effect"
 import type { Computation } from "../../domain/Computation.ts"
 import type { DispyNode } from "../../domain/DispyNode.ts"
 import * as IpAddress from "../../domain/IpAddress.ts"
@@ -73,6 +73,8 @@ const make = Effect.gen(function*() {
     launcher: yield* NodeLauncher
   }
   const members = new Map<string, Member.Member>()
+  /** Discovery that goes on, by its targets. */
+  const looking = new Map<string, Fiber.Fiber<unknown>>()
   const run = yield* FiberSet.makeRuntime()
 
   const add = (
@@ -99,9 +101,15 @@ const make = Effect.gen(function*() {
     Effect.sync(() => {
       for (const target of targets) if (target._tag !== "Pattern") add(target, true)
       if (!targets.some(isForMany)) return
-      run(
-        Stream.runForEach(discovery.found(targets), ({ listedAs, ...found }) =>
-          Effect.sync(() => add(found, false, listedAs)))
+      // Asked again, discovery starts anew: it pings often at first.
+      const key = targets.map(NodeList.format).toSorted().join(" ")
+      looking.get(key)?.interruptUnsafe()
+      looking.set(
+        key,
+        run(
+          Stream.runForEach(discovery.found(targets), ({ listedAs, ...found }) =>
+            Effect.sync(() => add(found, false, listedAs)))
+        )
       )
     })
 

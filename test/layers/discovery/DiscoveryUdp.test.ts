@@ -5,6 +5,7 @@ import type { Socket } from "node:dgram"
 import * as Datagram from "../../../src/domain/discovery/Datagram.ts"
 import * as Stamps from "../../../src/layers/discovery/Stamps.ts"
 import * as Beacons from "../../support/Beacons.ts"
+import * as UdpSockets from "../../support/UdpSockets.ts"
 
 const { aBeacon, aClient, aSocket, freePorts, next, pattern } = Beacons
 
@@ -81,6 +82,29 @@ describe("clients and nodes", () => {
       expect(a).toContain("signed with another secret")
       expect(a).toContain("without a signature, though there is a secret here")
       expect(none).toContain("signed with a secret, and there is none here")
+    }))
+
+  it.live("open no socket for lists that name every node, and close all of them with the cluster", () =>
+    Effect.gen(function*() {
+      const sockets = () => UdpSockets.of(process.pid).length
+      const before = sockets()
+      const [nodePort = 0, clientPort = 0] = yield* freePorts(2)
+      const scope = yield* Scope.make()
+      const client = yield* aClient({ nodePort, clientPort }).pipe(Scope.provide(scope))
+      yield* client.found([{ _tag: "Local" }, { _tag: "Tcp", host: "10.0.0.7", port: nodePort }]).pipe(
+        Stream.runDrain,
+        Effect.forkScoped({ startImmediately: true })
+      )
+      yield* Effect.yieldNow
+      expect(sockets()).toBe(before)
+      yield* aBeacon({ host: "127.0.0.2", port: nodePort }, { clientPort }).pipe(Scope.provide(scope))
+      yield* next(client, [pattern("*")], 1)
+      expect(sockets()).toBeGreaterThan(before)
+      yield* Scope.close(scope, Exit.void)
+      yield* Effect.callback<void>((resume) => {
+        setImmediate(() => resume(Effect.void))
+      })
+      expect(sockets()).toBe(before)
     }))
 
   it.live("a hundred of them, in less than two seconds", () =>
