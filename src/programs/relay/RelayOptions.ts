@@ -4,6 +4,8 @@ import { CliError, Command, Flag } from "effect/cli"
 import * as Datagram from "../../domain/discovery/Datagram.ts"
 import * as Routes from "../../domain/discovery/Routes.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
+import type { Credentials } from "../../domain/security/Credentials.ts"
+import * as CredentialsNode from "../../layers/security/CredentialsNode.ts"
 import type { Groups } from "../settings/Help.ts"
 import * as Places from "../settings/Places.ts"
 import * as Setting from "../settings/Setting.ts"
@@ -31,7 +33,7 @@ const table = {
     metavar: "ADDRESS",
     about:
       "Address of this machine, for pings of clients and on the network of the nodes; may be given more than once" +
-      " (default 127.0.0.1 and ::1, this machine only)",
+      " (default 127.0.0.1 and ::1, this machine only; with a secret all addresses)",
     group: network
   }),
   "relay-port": port(
@@ -52,6 +54,11 @@ const table = {
     about: "Reach nodes by multicast instead of broadcast also for IPv4",
     group: network
   }),
+  "secret-file": Setting.text({
+    metavar: "FILE",
+    about: "File with the secret of clients and nodes (default DISPY_SECRET, or what DISPY_SECRET_FILE names)",
+    group: network
+  }),
   insecure: Setting.onOff({
     about:
       "Listen on other than loopback addresses without a secret: everyone who reaches the port can have the nodes" +
@@ -70,6 +77,7 @@ export interface RelayOptions extends Settings.Values<typeof table> {
   /** IP addresses to listen on. */
   readonly hosts: ReadonlyArray<string>
   readonly schedulers: ReadonlyArray<Datagram.Place>
+  readonly credentials: Credentials
   /** File to write the options to instead of relaying; empty for none. */
   readonly saveTo: string
 }
@@ -116,15 +124,22 @@ export const resolve = (given: Given): Result.Result<RelayOptions, string> =>
     const config = given.config === "" ? variable : given.config
     const file = config === "" ? undefined : yield* Settings.read(config)
     const { origins, values } = yield* Settings.merge(table, { flags, environment, prefix: variablePrefix, file })
+    const secretFile = values["secret-file"] === ""
+      ? {}
+      : { secretFile: { where: origins["secret-file"], text: values["secret-file"] } }
+    const credentials = yield* Result.mapError(
+      CredentialsNode.read(CredentialsNode.given(secretFile, environment, [variablePrefix, "DISPY_"])),
+      ({ message }) => message
+    )
     const wrong = values["ip-addr"].find((text) => Routes.familyOf(text) === undefined)
     if (wrong !== undefined) {
       return yield* Result.fail(`${origins["ip-addr"]} ${JSON.stringify(wrong)} is not an IP address`)
     }
     const open = values["ip-addr"].find((text) => !Routes.isLoopback(text))
-    if (open !== undefined && !values.insecure) {
+    if (open !== undefined && !values.insecure && credentials._tag === "None") {
       return yield* Result.fail(
-        `${origins["ip-addr"]} ${open} would have everyone who reaches it find the nodes here; if that may be, say so` +
-          " with --insecure"
+        `${origins["ip-addr"]} ${open} would have everyone who reaches it find the nodes here; give it their` +
+          " secret with --secret-file, or if that may be, say so with --insecure"
       )
     }
     if (values["relay-port"] === values["scheduler-port"]) {
@@ -138,8 +153,9 @@ export const resolve = (given: Given): Result.Result<RelayOptions, string> =>
       values["scheduler-port"],
       origins["scheduler-node"]
     )
-    const hosts = values["ip-addr"].length === 0 ? ["127.0.0.1", "::1"] : [...new Set(values["ip-addr"])]
-    return { ...values, hosts, schedulers, saveTo: given.saveConfig }
+    const byDefault = credentials._tag === "None" ? ["127.0.0.1", "::1"] : ["0.0.0.0", "::"]
+    const hosts = values["ip-addr"].length === 0 ? byDefault : [...new Set(values["ip-addr"])]
+    return { ...values, hosts, schedulers, credentials, saveTo: given.saveConfig }
   })
 
 /** Writes the options to the file that was named. */
@@ -164,11 +180,11 @@ export const command = <E, R>(
     Command.withDescription("Makes the nodes of this network known to dispy clients on another"),
     Command.withExamples([
       {
-        command: "dispynetrelay --ip-addr 10.1.0.5 --insecure",
+        command: "dispynetrelay --ip-addr 10.1.0.5 --secret-file dispy.secret",
         description: "Clients list 10.1.0.5, and \"10.1.0.*\" for the nodes"
       },
       {
-        command: "dispynetrelay --ip-addr 10.1.0.5 --relay-port 51350 --insecure",
+        command: "dispynetrelay --relay-port 51350 --secret-file dispy.secret",
         description: "On a machine that runs dispynode too: clients list \"10.1.0.5:51350\""
       }
     ])

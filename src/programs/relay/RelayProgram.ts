@@ -2,6 +2,7 @@
 import { Console, Deferred, Effect, Result } from "effect"
 import { CliError } from "effect/cli"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
+import { datagramKeyOf } from "../../domain/security/Credentials.ts"
 import { packageVersion } from "../../domain/Version.ts"
 import * as Relay from "../../layers/discovery/Relay.ts"
 import * as NodeLog from "../node/NodeLog.ts"
@@ -23,7 +24,7 @@ export const run = Effect.fnUntraced(
     }
     const signals = yield* NodeSignals.make({ embedded: false, daemon: options.daemon })
     const relay = Relay.layer({
-      key: undefined,
+      key: datagramKeyOf(options.credentials),
       hosts: options.hosts,
       relayPort: options["relay-port"],
       nodePort: options["node-port"],
