@@ -29,6 +29,7 @@ export const steps = {
   schedulerCore: () => import("./dispy/schedulerCore.ts"),
   start: () => import("./dispy/start.ts"),
   bulk: () => import("./dispy/bulk.ts"),
+  discovery: () => import("./dispy/discovery.ts"),
   secret: () => import("./dispy/secret.ts"),
   slowLink: () => import("./dispy/slowLink.ts"),
   values: () => import("./dispy/values.ts")

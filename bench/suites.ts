@@ -397,6 +397,20 @@ const secret: Suite = {
   ]
 }
 
+const discovery: Suite = {
+  name: "discovery",
+  rounds: 3,
+  steps: ["discovery"],
+  figures: [
+    {
+      title: "100 nodes on one network, signed datagrams: all found",
+      unit: "ms",
+      value: "discovery.millis",
+      goal: ["value", "<=", 2000]
+    }
+  ]
+}
+
 const slowLink: Suite = {
   name: "slowLink",
   rounds: 1,
@@ -426,6 +440,7 @@ export const suites: ReadonlyArray<Suite> = [
   programs,
   values,
   bulk,
+  discovery,
   secret,
   slowLink,
   provisional,
