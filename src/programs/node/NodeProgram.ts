@@ -9,6 +9,7 @@ import * as NodeAddress from "../../domain/NodeAddress.ts"
 import { CannotStart } from "../../domain/NodeError.ts"
 import { type Credentials, datagramKeyOf, none } from "../../domain/security/Credentials.ts"
 import { packageVersion } from "../../domain/Version.ts"
+import * as Interfaces from "../../layers/discovery/Interfaces.ts"
 import * as NodeBeacon from "../../layers/discovery/NodeBeacon.ts"
 import * as JobExecutorProcess from "../../layers/executor/JobExecutorProcess.ts"
 import * as HostStatsNode from "../../layers/host/HostStatsNode.ts"
@@ -143,9 +144,21 @@ const credentialsOf = (options: NodeOptions.NodeOptions): Effect.Effect<Credenti
       ({ message }) => wrongOption(message)
     )
 
+/** Without credentials this machine alone may connect, with them everybody who has them. */
+const addressesOf = (options: NodeOptions.NodeOptions, credentials: Credentials): ReadonlyArray<string> => {
+  if (options["ip-addr"].length > 0) return [...new Set(options["ip-addr"])]
+  return credentials._tag === "None" ? NodeConfig.defaults.addresses : ["::"]
+}
+
+/** The address that jobs are told: the first that the node listens on, of all addresses the first on a network. */
+const jobAddressOf = ([first = "127.0.0.1"]: ReadonlyArray<string>): string => {
+  if (first !== "::" && first !== "0.0.0.0") return first
+  return Interfaces.read().find(({ family, isLoopback }) => family === 4 && !isLoopback)?.address ?? "127.0.0.1"
+}
+
 const settingsOf = (
   options: NodeOptions.NodeOptions,
-  credentials: Credentials,
+  addresses: ReadonlyArray<string>,
   name: string,
   directory: string
 ): Partial<NodeConfig.NodeSettings> => ({
@@ -158,11 +171,7 @@ const settingsOf = (
   maxFileBytes: options["max-file-size"],
   forceCleanup: options["force-cleanup"],
   clientShutdown: options["client-shutdown"],
-  ...(options["ip-addr"].length > 0
-    ? { addresses: [...new Set(options["ip-addr"])] }
-    : credentials._tag === "None"
-    ? {}
-    : { addresses: ["::"] }),
+  addresses,
   ...(options.embedded ? { socketPath: path.join(directory, "node.sock") } : {})
 })
 
@@ -196,12 +205,12 @@ export const run = Effect.fnUntraced(
       ? NodeInit.none
       : yield* beforeTheEnd(signals, NodeInit.run(options.init, directory))
     if (init === undefined) return
-    // Jobs are told the first address that the node listens on.
+    const addresses = addressesOf(options, credentials)
     const layer = nodeLayer(
-      settingsOf(options, credentials, name, directory),
+      settingsOf(options, addresses, name, directory),
       {
         nodeName: name,
-        ipAddr: options["ip-addr"][0] ?? "127.0.0.1",
+        ipAddr: jobAddressOf(addresses),
         cpus,
         directory,
         globalsPath: init.globalsPath,
