@@ -118,7 +118,7 @@ export const run = (args: ReadonlyArray<string>, nodeArgs: ReadonlyArray<string>
 
 /** Port in a ready line. */
 export const portOf = (ready: string | Ended): number =>
-  typeof ready === "string" ? Number(/127\.0\.0\.1:(\d+)/.exec(ready)?.[1]) : 0
+  typeof ready === "string" ? Number(/(?:127\.0\.0\.1|0\.0\.0\.0|\[::\]):(\d+)/.exec(ready)?.[1]) : 0
 
 /** Processes below this one that are still there, with what they run. */
 export const descendants = (pid: number): ReadonlyArray<number> => {
