@@ -206,26 +206,39 @@ Networks.suite("a node listens", [], (networks) => {
   const port = 51348
   const [firstOf, secondOf] = [(host: Host) => host.ipv4("front"), (host: Host) => host.ipv6("back")]
 
-  it.each<[string, (host: Host) => ReadonlyArray<string>, (host: Host) => ReadonlyArray<string>]>([
-    ["on loopback only, when nothing is said", () => [], () => ["127.0.0.1", "::1"]],
-    [
-      "on the one address that is said",
-      (host) => ["--insecure", "--ip-addr", firstOf(host)],
-      (host) => [firstOf(host)]
-    ],
-    ["on an IPv6 address only", (host) => ["--insecure", "--ip-addr", secondOf(host)], (host) => [secondOf(host)]],
+  /** Datagrams to everybody on a network come to these. */
+  const [broadcast, group] = ["10.213.1.255", "ff02::b409:3171:9705:5134:6159"]
+
+  it.each<[string, (host: Host) => [args: Array<string>, addresses: Array<string>, toEverybody: Array<string>]]>([
+    ["on loopback only, when nothing is said", () => [[], ["127.0.0.1", "::1"], ["127.255.255.255"]]],
+    ["on the one address that is said", (host) => [["--ip-addr", firstOf(host)], [firstOf(host)], [broadcast]]],
+    ["on an IPv6 address only", (host) => [["--ip-addr", secondOf(host)], [secondOf(host)], [group]]],
     [
       "on two addresses that are said",
-      (host) => ["--insecure", "--ip-addr", firstOf(host), "--ip-addr", secondOf(host)],
-      (host) => [firstOf(host), secondOf(host)]
+      (host) => [
+        ["--ip-addr", firstOf(host), "--ip-addr", secondOf(host)],
+        [firstOf(host), secondOf(host)],
+        [broadcast, group]
+      ]
     ],
-    ["on all addresses when that is said", () => ["--insecure", "--ip-addr", "::"], () => ["::"]]
-  ])("%s", async (_, argsOf, addressesOf) => {
+    ["on all addresses when that is said", () => [["--ip-addr", "::"], ["::"], ["0.0.0.0"]]]
+  ])("%s", async (_, expectedOf) => {
     const { host, network } = networks()
     const alpha = await host("alpha", await network("front", "both"), await network("back", "both"))
-    const node = await alpha.node(argsOf(alpha))
-    const expected = addressesOf(alpha).map((address) => ({ protocol: "tcp", address, port }))
-    expect(alpha.listening()).toEqual(expected)
+    const [args, addresses, toEverybody] = expectedOf(alpha)
+    const node = await alpha.node(args.length === 0 ? [] : ["--insecure", ...args])
+    const at = (protocol: "tcp" | "udp") =>
+      alpha.listening().filter((one) => one.protocol === protocol && one.port === port).map(({ address }) => address)
+    expect(at("tcp")).toEqual(addresses)
+    // An interface may take a moment to join a group.
+    await vi.waitFor(() => {
+      expect([...new Set(at("udp"))].toSorted()).toEqual([...addresses, ...toEverybody].toSorted())
+    })
+    // From the others it sends, where nothing but answers to that comes in.
+    for (const { address, protocol } of alpha.listening().filter((one) => one.port !== port)) {
+      expect(protocol).toBe("udp")
+      if (addresses[0] !== "::") expect([...addresses, ...toEverybody]).toContain(address)
+    }
     expect(await node.stop()).toBe(0)
     expect(alpha.listening()).toEqual([])
   })
