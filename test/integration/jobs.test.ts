@@ -126,9 +126,11 @@ describe("a cancelled job that listens", () => {
   it("answers with a partial result and keeps its output", () =>
     withCluster(async () => {
       let n = 0
+      // Before anybody can cancel it: a job that does not ask for its signal is killed without a grace.
+      const { signal } = dispy
       console.log("working")
       dispy.provisionalResult("started")
-      while (!dispy.signal.aborted) {
+      while (!signal.aborted) {
         n++
         await new Promise((resolve) => setImmediate(resolve))
       }
