@@ -4,10 +4,13 @@
  * one after the other, after the unit tests, and never compete for the cores.
  * `soak` has the same at full size, for `npm run soak`; it is no part of `npm test`.
  */
+import { fileURLToPath } from "node:url"
 import { defineConfig } from "vitest/config"
 
 const shared = {
   pool: "forks",
+  // Hundreds of daemons and clients are started from the same sources.
+  env: { NODE_COMPILE_CACHE: fileURLToPath(new URL("node_modules/.cache/node-compile", import.meta.url)) },
   testTimeout: 30_000,
   hookTimeout: 30_000,
   retry: 0
