@@ -1,13 +1,15 @@
 /** The options of `dispynode`, and the checks that need no I/O. */
 import { Effect, Result } from "effect"
 import { CliError, Command, Flag } from "effect/cli"
-import * as path from "node:path"
 import * as Datagram from "../../domain/discovery/Datagram.ts"
+import * as Routes from "../../domain/discovery/Routes.ts"
 import * as CpuCount from "../../domain/node/CpuCount.ts"
 import * as ServiceHours from "../../domain/node/ServiceHours.ts"
 import { type Credentials, describe } from "../../domain/security/Credentials.ts"
 import * as CredentialsNode from "../../layers/security/CredentialsNode.ts"
 import * as NodeConfig from "../../services/NodeConfig.ts"
+import type { Groups } from "../settings/Help.ts"
+import * as Options from "../settings/Options.ts"
 import * as Places from "../settings/Places.ts"
 import * as Setting from "../settings/Setting.ts"
 import * as Settings from "../settings/Settings.ts"
@@ -180,24 +182,13 @@ export interface NodeOptions extends Settings.Values<typeof table> {
 /** Prefix of environment variables. Without the last letters it would be that of what programs find in theirs. */
 const variablePrefix = "DISPYNODE_"
 
-const optionalText = (name: string, metavar: string, description: string) =>
-  Flag.String(name).pipe(Flag.withDefault(""), Flag.withMetavar(metavar), Flag.withDescription(description))
-
 const oneSwitch = (name: string, description: string) =>
   Flag.Boolean(name).pipe(Flag.withDefault(false), Flag.withoutNegation, Flag.withDescription(description))
 
-type SettingFlags = { readonly [K in keyof typeof table]: Flag.Flag<ReadonlyArray<string>> }
-
-const settingFlags = Object.fromEntries(
-  Object.entries(table).map(([name, setting]) => [name, Setting.flagOf(name, setting as Setting.Setting<unknown>)])
-) as SettingFlags
-
 /** All flags, in the order of the help. */
 const allFlags = {
-  ...settingFlags,
+  ...Options.flagsOf(table),
   clean: oneSwitch("clean", "First end another dispynode of this user on this port, and remove what it left"),
-  config: optionalText("config", "FILE", "Read options from this JSON file; the command line counts more"),
-  "save-config": optionalText("save-config", "FILE", "Write all options to this file, and end"),
   embedded: Flag.withHidden(oneSwitch(
     "embedded",
     "Internal: serve one client over a unix socket, whose path the ready line tells, until standard input ends"
@@ -206,73 +197,41 @@ const allFlags = {
 }
 
 /** Headings of the help, with the flags under each. */
-export const groups: ReadonlyArray<readonly [heading: string, names: ReadonlyArray<string>]> = [
-  ...[work, network, life].map((group) =>
-    [
-      group,
-      [
-        ...Object.entries(table).filter(([, setting]) => setting.group === group).map(([name]) => name),
-        ...(group ===
-            life
-          ? ["clean"]
-          : [])
-      ]
-    ] as const
-  ),
-  ["CONFIGURATION", ["config", "save-config"]]
+export const groups: Groups = [
+  [work, Options.namesIn(table, work)],
+  [network, Options.namesIn(table, network)],
+  [life, [...Options.namesIn(table, life), "clean"]],
+  Options.configurationGroup
 ]
-
-const loopback = /^(localhost|127(\.\d{1,3}){3}|::1)$/i
 
 /** The addresses to listen on that are open to other machines. */
 export const openAddresses = (options: Pick<NodeOptions, "ip-addr">): ReadonlyArray<string> =>
-  options["ip-addr"].filter((address) => !loopback.test(address))
+  options["ip-addr"].filter((address) => address.toLowerCase() !== "localhost" && !Routes.isLoopback(address))
 
 /** Options that name a file or a directory: in a configuration file they are relative to that. */
 const pathNames = ["dest-path-prefix", "init", "secret-file", "certfile", "keyfile", "cafile"] as const
 
-const absolutePaths = (
-  values: Settings.Values<typeof table>,
-  origins: NodeOptions["origins"],
-  file: Settings.ConfigFile | undefined
-): Settings.Values<typeof table> => {
-  const absolute: Partial<Record<typeof pathNames[number], string>> = {}
-  for (const name of pathNames) {
-    const isFromFile = file !== undefined && origins[name].startsWith(`${file.path}: `)
-    if (values[name] !== "") absolute[name] = path.resolve(isFromFile ? path.dirname(file.path) : ".", values[name])
-  }
-  return { ...values, ...absolute }
-}
-
 /** What the program was given, on the command line and around it. */
-export interface Given {
-  readonly flags: Readonly<Record<keyof typeof table, ReadonlyArray<string>>>
+export interface Given extends Options.Given<typeof table> {
   readonly clean: boolean
-  readonly config: string
   readonly saveConfig: string
   readonly embedded: boolean
   readonly console: boolean
-  readonly environment: Readonly<Record<string, string | undefined>>
 }
 
 /** The options as they count, or the first mistake in one sentence. A node embedded in a client has its flags only. */
 export const resolve = (given: Given): Result.Result<NodeOptions, string> =>
-  Result.gen(function*() {
-    const prefix = given.embedded ? "" : variablePrefix
-    const variable = prefix === "" ? "" : given.environment[Settings.variableOf(prefix, "config")] ?? ""
-    const config = given.config === "" ? variable : given.config
-    const file = config === "" ? undefined : yield* Settings.read(config)
-    const { flags, environment } = given
-    const { origins, values } = yield* Settings.merge(table, { flags, environment, prefix, file })
-    return {
-      ...absolutePaths(values, origins, file),
+  Result.map(
+    Options.resolve(table, given, { prefix: given.embedded ? "" : variablePrefix, paths: pathNames }),
+    ({ origins, values }) => ({
+      ...values,
       origins,
       saveTo: given.saveConfig,
       clean: given.clean,
       embedded: given.embedded,
       console: given.console
-    }
-  })
+    })
+  )
 
 /** What options and machine come to. */
 export interface Checked {

@@ -1,12 +1,13 @@
 /** The options of `dispynetrelay`, and the checks that need no I/O. */
 import { Effect, Result } from "effect"
-import { CliError, Command, Flag } from "effect/cli"
+import { CliError, Command } from "effect/cli"
 import * as Datagram from "../../domain/discovery/Datagram.ts"
 import * as Routes from "../../domain/discovery/Routes.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
 import type { Credentials } from "../../domain/security/Credentials.ts"
 import * as CredentialsNode from "../../layers/security/CredentialsNode.ts"
 import type { Groups } from "../settings/Help.ts"
+import * as Options from "../settings/Options.ts"
 import * as Places from "../settings/Places.ts"
 import * as Setting from "../settings/Setting.ts"
 import * as Settings from "../settings/Settings.ts"
@@ -85,50 +86,26 @@ export interface RelayOptions extends Settings.Values<typeof table> {
 /** Prefix of environment variables. */
 const variablePrefix = "DISPYNETRELAY_"
 
-const optionalText = (name: string, metavar: string, description: string) =>
-  Flag.String(name).pipe(Flag.withDefault(""), Flag.withMetavar(metavar), Flag.withDescription(description))
-
-type SettingFlags = { readonly [K in keyof typeof table]: Flag.Flag<ReadonlyArray<string>> }
-
-const settingFlags = Object.fromEntries(
-  Object.entries(table).map(([name, setting]) => [name, Setting.flagOf(name, setting as Setting.Setting<unknown>)])
-) as SettingFlags
-
-const allFlags = {
-  ...settingFlags,
-  config: optionalText("config", "FILE", "Read options from this JSON file; the command line counts more"),
-  "save-config": optionalText("save-config", "FILE", "Write all options to this file, and end")
-}
-
 /** Headings of the help, with the flags under each. */
 export const groups: Groups = [
-  ...[network, life].map((group) =>
-    [group, Object.entries(table).filter(([, setting]) => setting.group === group).map(([name]) => name)] as const
-  ),
-  ["CONFIGURATION", ["config", "save-config"]]
+  ...[network, life].map((group) => [group, Options.namesIn(table, group)] as const),
+  Options.configurationGroup
 ]
 
 /** What the program was given, on the command line and around it. */
-export interface Given {
-  readonly flags: Readonly<Record<keyof typeof table, ReadonlyArray<string>>>
-  readonly config: string
+export interface Given extends Options.Given<typeof table> {
   readonly saveConfig: string
-  readonly environment: Readonly<Record<string, string | undefined>>
 }
 
 /** The options as they count, or the first mistake in one sentence. */
 export const resolve = (given: Given): Result.Result<RelayOptions, string> =>
   Result.gen(function*() {
-    const { environment, flags } = given
-    const variable = environment[Settings.variableOf(variablePrefix, "config")] ?? ""
-    const config = given.config === "" ? variable : given.config
-    const file = config === "" ? undefined : yield* Settings.read(config)
-    const { origins, values } = yield* Settings.merge(table, { flags, environment, prefix: variablePrefix, file })
+    const { origins, values } = yield* Options.resolve(table, given, { prefix: variablePrefix, paths: ["secret-file"] })
     const secretFile = values["secret-file"] === ""
       ? {}
       : { secretFile: { where: origins["secret-file"], text: values["secret-file"] } }
     const credentials = yield* Result.mapError(
-      CredentialsNode.read(CredentialsNode.given(secretFile, environment, [variablePrefix, "DISPY_"])),
+      CredentialsNode.read(CredentialsNode.given(secretFile, given.environment, [variablePrefix, "DISPY_"])),
       ({ message }) => message
     )
     const wrong = values["ip-addr"].find((text) => Routes.familyOf(text) === undefined)
@@ -169,7 +146,7 @@ export const command = <E, R>(
 ) =>
   Command.make(
     "dispynetrelay",
-    allFlags,
+    Options.flagsOf(table),
     ({ config, "save-config": saveConfig, ...flags }): Effect.Effect<void, E | CliError.ValidationError, R> => {
       const resolved = resolve({ flags, config, saveConfig, environment })
       return Result.isSuccess(resolved)
