@@ -1,9 +1,9 @@
 /** Runs `dispy`: reads the command line, and turns how it ended into an exit status. */
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
-import * as NodeServices from "@effect/platform-node/NodeServices"
 import { Cause, Console, Effect, Exit } from "effect"
-import { CliConfig, CliOutput, Command, GlobalFlag } from "effect/cli"
+import { Command } from "effect/cli"
 import { packageVersion } from "../../domain/Version.ts"
+import * as Launch from "../settings/Launch.ts"
 import * as CliExit from "./CliExit.ts"
 import * as DoctorCommand from "./doctor/DoctorCommand.ts"
 import * as KeysCommand from "./keys/KeysCommand.ts"
@@ -13,20 +13,8 @@ const dispy = Command.make("dispy").pipe(
   Command.withSubcommands([DoctorCommand.make(process.env), KeysCommand.command])
 )
 
-/** Help and version as the library makes them; a wrong command line is one sentence, not the whole help. */
-const presenter: CliOutput.Presenter = {
-  present: (event) =>
-    event._tag === "InvalidInvocation" || (event._tag === "Help" && event.reason === "Implicit")
-      ? Effect.void
-      : CliOutput.defaultPresenter.present(event)
-}
-
 const main = Command.run(dispy, { version: packageVersion, renderErrors: false }).pipe(
-  Effect.provideService(CliOutput.Presenter, presenter),
-  Effect.provideService(CliConfig.CliConfig, {
-    builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions]
-  }),
-  Effect.provide(NodeServices.layer),
+  Effect.provide(Launch.services),
   Effect.tapError((error) => {
     const { text } = CliExit.explain(error)
     return text === "" ? Effect.void : Console.error(text)

@@ -1,6 +1,6 @@
 /** Runs a program of the package: reads its command line, and turns how it ended into an exit status. */
 import * as NodeServices from "@effect/platform-node/NodeServices"
-import { Cause, Console, Effect, Exit, Runtime } from "effect"
+import { Cause, Console, Effect, Exit, Layer, Runtime } from "effect"
 import { CliConfig, CliError, CliOutput, Command, GlobalFlag } from "effect/cli"
 import { CannotStart } from "../../domain/NodeError.ts"
 import { packageVersion } from "../../domain/Version.ts"
@@ -13,6 +13,13 @@ const presenter: CliOutput.Presenter = {
       ? Effect.void
       : CliOutput.defaultPresenter.present(event)
 }
+
+/** What every program of the package has of the library: one-sentence errors, help, version, completions, this machine. */
+export const services = Layer.mergeAll(
+  NodeServices.layer,
+  Layer.succeed(CliOutput.Presenter, presenter),
+  Layer.succeed(CliConfig.CliConfig, { builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions] })
+)
 
 /** What a program that failed says on stderr, and its exit status; nothing for a bug. */
 const explain = (
@@ -34,12 +41,8 @@ export const launch = <Name extends string, Input, E>(
   groups: Help.Groups
 ): void => {
   const main = Command.run(command, { version: packageVersion, renderErrors: false }).pipe(
-    Effect.provideService(CliOutput.Presenter, presenter),
     Effect.provideService(CliOutput.Formatter, Help.formatter(groups)),
-    Effect.provideService(CliConfig.CliConfig, {
-      builtIns: [GlobalFlag.Help, GlobalFlag.Version, GlobalFlag.Completions]
-    }),
-    Effect.provide(NodeServices.layer),
+    Effect.provide(services),
     Effect.tapError((error) => {
       const explained = explain(program, error)
       return explained === undefined || explained.text === "" ? Effect.void : Console.error(explained.text)

@@ -1,5 +1,6 @@
 /** Gathers what `dispy doctor` judges, on this machine and from the nodes that are listed. */
 import { Duration, Effect, Option } from "effect"
+import * as Datagram from "../../../domain/discovery/Datagram.ts"
 import type { Facts, NodeFacts, UdpFact } from "../../../domain/doctor/Facts.ts"
 import * as NodeAddress from "../../../domain/NodeAddress.ts"
 import { protocolVersion } from "../../../domain/NodeInfo.ts"
@@ -14,14 +15,11 @@ import type * as CredentialsNode from "../../../layers/security/CredentialsNode.
 import type { NodeLink } from "../../../services/NodeLink.ts"
 import * as NodeTrial from "./NodeTrial.ts"
 
-/** Where clients listen for nodes that announce themselves. */
-const clientPort = 51347
-
 /** The ports that are looked at on this machine. */
 const dispyPorts: ReadonlyArray<OpenSockets.DispyPort> = [
   { transport: "tcp", port: NodeAddress.defaultNodePort, side: "node" },
   { transport: "udp", port: NodeAddress.defaultNodePort, side: "node" },
-  { transport: "udp", port: clientPort, side: "client" }
+  { transport: "udp", port: Datagram.clientPort, side: "client" }
 ]
 
 /** Nodes that are looked at at the same time. */
