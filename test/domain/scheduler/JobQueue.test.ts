@@ -3,18 +3,7 @@ import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import * as JobQueue from "../../../src/domain/scheduler/JobQueue.ts"
 import type { JobRecord } from "../../../src/domain/scheduler/JobRecord.ts"
-
-const aJob = (number: number): JobRecord => ({
-  number,
-  args: new Uint8Array(0),
-  flags: 0,
-  timeoutMillis: 0,
-  pinnedTo: "",
-  status: "Created",
-  attempt: 0,
-  nodeId: "",
-  cancelReason: ""
-})
+import { aJob } from "../../support/SchedulerBuilders.ts"
 
 describe("the queue", () => {
   it("keeps no job that it gave, whose result may be large", () => {
