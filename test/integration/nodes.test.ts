@@ -19,6 +19,7 @@ describe("node lists", () => {
   it("uses all listed nodes at a time", async () => {
     const [a, b] = await Promise.all([daemon("--name", "a"), daemon("--name", "b")])
     const both = await cluster(spin, { nodes: [a.address, b.address] })
+    await Nodes.settled(both)
     const names = await Promise.all(Array.from({ length: 4 }, () => both.run(300)))
     expect(names.toSorted()).toEqual(["a", "a", "b", "b"])
     expect(both.status().nodes.map((node) => [node.name, node.cpus, node.state, node.jobsDone])).toEqual([
@@ -144,6 +145,7 @@ describe("ends", () => {
   it("gets back the jobs that did not start from a node that is stopped, and finishes those that did", async () => {
     const [a, b] = await Promise.all([daemon("--name", "a", "--cpus", "1"), daemon("--name", "b", "--cpus", "1")])
     const made = await cluster(spin, { nodes: [a.address, b.address] })
+    await Nodes.settled(made)
     const jobs = Array.from({ length: 6 }, () => made.submit(300))
     await vi.waitFor(() => expect(jobs[0]!.status).toBe("Running"))
     const stopped = a.stop()

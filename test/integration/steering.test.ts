@@ -101,6 +101,7 @@ describe("node lists", () => {
     const fieldsOf = () => entries.map((entry) => structuredClone(Object.entries(entry)))
     const before = fieldsOf()
     const made = await cluster(spin, { nodes: entries })
+    await Nodes.settled(made)
     expect(Object.fromEntries(asked)).toEqual({
       a: ["spin", "127.0.0.1", 2, true, true],
       b: ["spin", "127.0.0.1", 2, true, true]
@@ -162,6 +163,7 @@ describe("node lists", () => {
   it("take tuples: at most so many cpus, or all but so many", async () => {
     const [a, b, c] = await Promise.all([daemon(), daemon(), daemon()])
     const made = await cluster(spin, { nodes: [["127.0.0.1", a.port, 1], ["127.0.0.1", b.port, -1], [c.address]] })
+    await Nodes.settled(made)
     expect(made.status().nodes.map((node) => node.cpus)).toEqual([1, 1, 2])
   })
 })

@@ -8,6 +8,10 @@ import { createJobCluster, type PromiseJobCluster } from "../../src/promise.ts"
 import { type Daemon, startDaemon } from "./Daemons.ts"
 import { untilIdle } from "./Leftovers.ts"
 
+/** Until every listed node has answered: a cluster starts without those that take their time. */
+export const settled = (made: Pick<PromiseJobCluster<never, unknown>, "status">): Promise<void> =>
+  vi.waitFor(() => expect(made.status().nodes.map(({ state }) => state)).not.toContain("connecting"), 10_000)
+
 /** Registers the hooks of a test file; returns what its tests start nodes and clusters with. */
 export const forTests = () => {
   let directory = ""
