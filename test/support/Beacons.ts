@@ -1,6 +1,7 @@
 /** Nodes that only make themselves known, on loopback, and clients that look for them. */
-import { Effect, Layer, type Scope, Stream } from "effect"
+import { Effect, Layer, Random, type Scope, Stream } from "effect"
 import * as dgram from "node:dgram"
+import * as net from "node:net"
 import type { NodeTarget } from "../../src/domain/NodeList.ts"
 import * as DiscoveryUdp from "../../src/layers/discovery/DiscoveryUdp.ts"
 import * as NodeBeacon from "../../src/layers/discovery/NodeBeacon.ts"
@@ -19,12 +20,35 @@ export const aSocket = (address = "127.0.0.1", port = 0): Effect.Effect<dgram.So
     (socket) => Effect.sync(() => socket.close())
   )
 
-/** Ports of UDP that are free, and different from each other. */
+const isTcpFree = (port: number): Effect.Effect<boolean> =>
+  Effect.callback((resume) => {
+    const server = net.createServer()
+    server.once("error", () => resume(Effect.succeed(false)))
+    server.listen(port, "127.0.0.1", () => server.close(() => resume(Effect.succeed(true))))
+  })
+
+const isUdpFree = (port: number): Effect.Effect<boolean> =>
+  Effect.callback((resume) => {
+    const socket = dgram.createSocket("udp4")
+    socket.once("error", () => resume(Effect.succeed(false)))
+    socket.bind(port, "127.0.0.1", () => socket.close(() => resume(Effect.succeed(true))))
+  })
+
+/** Below the ports that systems give to outgoing connections, which come and go in other tests. */
+const aPort: Effect.Effect<number> = Effect.gen(function*() {
+  while (true) {
+    const port = yield* Random.nextIntBetween(10_000, 32_000)
+    if ((yield* isTcpFree(port)) && (yield* isUdpFree(port))) return port
+  }
+})
+
+/** Ports that are free for TCP and UDP, and different from each other. */
 export const freePorts = (count: number): Effect.Effect<ReadonlyArray<number>> =>
-  Effect.forEach(Array.from({ length: count }), () => aSocket(), { concurrency: 1 }).pipe(
-    Effect.map((sockets) => sockets.map((socket) => socket.address().port)),
-    Effect.scoped
-  )
+  Effect.gen(function*() {
+    const ports = new Set<number>()
+    while (ports.size < count) ports.add(yield* aPort)
+    return [...ports]
+  })
 
 const report: NodeReport = {
   cpus: 1,
