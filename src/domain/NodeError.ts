@@ -4,7 +4,9 @@ import { Schema } from "effect"
 /** Nobody answers at an address of the node list, or the connection broke. */
 export class NodeUnreachable extends Schema.TaggedError<NodeUnreachable>()("NodeUnreachable", {
   address: Schema.String,
-  reason: Schema.String
+  reason: Schema.String,
+  /** Nobody listens there, so that it is no use to wait for the connection to come back. */
+  isGone: Schema.optionalKey(Schema.Boolean)
 }) {
   override get message(): string {
     return `node ${this.address} does not answer (${this.reason}); is dispynode running there and the port open?`

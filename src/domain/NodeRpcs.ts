@@ -3,17 +3,20 @@
  * connection per client and node, opened by the client; work goes out in
  * `Dispatch` batches and comes back in the `Events` stream of the same
  * connection. A lease belongs to a client, not to a connection: a client that
- * reconnects in time finds its replies from the last acknowledged one on.
+ * reconnects in time resumes it, gets the replies that it has not received, and
+ * sends again what was not answered, of which the node takes nothing twice.
  *
  * ```
  * client                                    node
  *   Hello {protocol, version}        ──▶      NodeInfo | VersionMismatch
  *   AcquireLease {clientId, …}       ──▶      Lease | NodeBusy
- *   Events {leaseId}                 ══▶      stream of NodeEvent
+ *     or ResumeLease {leaseId}       ──▶      (the connection takes the place of one that broke) | NotLeased
+ *   Events {leaseId, received}       ══▶      stream of NodeEvent
+ *   Pulse                            ──▶      (every pulse)
  *   OfferFiles {files}               ──▶      those missing, which then go over a bulk connection
  *   OpenComputation {computation}    ──▶      cpus | ComputationRefused
  *   SetCpus {cpus}                   ──▶      (at most so many jobs of it at a time)
- *   Dispatch {batch, acknowledged}   ──▶      (slots run the jobs)
+ *   Dispatch {sequence, batch, …}    ──▶      (slots run the jobs)
  *                                    ◀══      Replies {sequence, batch}
  *   CancelJobs {jobIds}              ──▶
  *   NodeJobs                         ──▶      ids of the jobs that it has
@@ -88,13 +91,33 @@ export class AcquireLease extends Rpc.make("AcquireLease", {
     /** How often the client wants to know what the node has to spare; absent for the node's own interval. */
     pulseMillis: Schema.optionalKey(Schema.Number)
   },
-  success: Schema.Struct({ leaseId: Schema.String }),
+  success: Schema.Struct({
+    leaseId: Schema.String,
+    /** How often the node will tell what it has to spare, and wants to hear of the client. */
+    pulseMillis: Schema.Number
+  }),
   error: NodeBusy
 }) {}
 
-/** Everything the node has to tell under this lease, from the first reply that was not acknowledged on. */
-export class Events extends Rpc.make("Events", {
+/** Goes on with a lease over a new connection; whoever used it before has it no more. */
+export class ResumeLease extends Rpc.make("ResumeLease", {
   payload: { leaseId: Schema.String },
+  error: NotLeased
+}) {}
+
+/** The client is there. After five pulses without a message its connection counts as broken. */
+export class Pulse extends Rpc.make("Pulse", {
+  payload: { leaseId: Schema.String },
+  error: NotLeased
+}) {}
+
+/** Everything the node has to tell under this lease, from the batch of replies after `received` on. */
+export class Events extends Rpc.make("Events", {
+  payload: {
+    leaseId: Schema.String,
+    /** Sequence number of the last batch that the client has; 0 for none. */
+    received: Schema.Number
+  },
   success: NodeEvent,
   error: NotLeased,
   stream: true
@@ -164,6 +187,8 @@ export class Dispatch extends Rpc.make("Dispatch", {
   payload: {
     leaseId: Schema.String,
     computationId: Schema.String,
+    /** Counts from 1 within a lease; a number that came before is not taken again. */
+    sequence: Schema.Number,
     batch: Schema.Uint8Array,
     acknowledged: Schema.Number
   },
@@ -201,6 +226,8 @@ export class ShutDown extends Rpc.make("ShutDown", {
 export class NodeRpcs extends RpcGroup.make(
   Hello,
   AcquireLease,
+  ResumeLease,
+  Pulse,
   Events,
   OfferFiles,
   AnswerJobFile,

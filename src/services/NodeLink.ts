@@ -31,6 +31,13 @@ export interface SeatTerms {
   readonly setupArgs?: Uint8Array
 }
 
+/** A node that a client has. */
+export interface Lease {
+  readonly leaseId: string
+  /** How often node and client tell each other that they are there; after five times nothing the other is gone. */
+  readonly pulseMillis: number
+}
+
 /**
  * A connection on which versions are agreed. Every method fails with
  * `NodeUnreachable` once the connection is broken, and may be interrupted at any
@@ -46,9 +53,13 @@ export interface NodeConnection {
     sessionId: string,
     /** How often the node tells what it has to spare; its own interval by default. */
     pulseMillis?: number
-  ) => Effect.Effect<string, NodeBusy | NodeUnreachable>
-  /** Everything the node tells under the lease; ends only by failing. */
-  readonly events: (leaseId: string) => Stream.Stream<NodeEvent, NotLeased | NodeUnreachable>
+  ) => Effect.Effect<Lease, NodeBusy | NodeUnreachable>
+  /** Goes on with a lease that was acquired over another connection, which loses it. */
+  readonly resume: (leaseId: string) => Effect.Effect<void, NotLeased | NodeUnreachable>
+  /** Tells the node that the client is there. */
+  readonly pulse: (leaseId: string) => Effect.Effect<void, NotLeased | NodeUnreachable>
+  /** Everything the node tells under the lease, of replies those after batch `received` (0 for all); ends only by failing. */
+  readonly events: (leaseId: string, received: number) => Stream.Stream<NodeEvent, NotLeased | NodeUnreachable>
   /**
    * Which files of a computation are to be put over the bulk connection before it is opened, or of one of its jobs
    * before that is dispatched: places in the list. An empty list for a job takes an earlier one back.
@@ -85,7 +96,9 @@ export interface NodeConnection {
     leaseId: string,
     computationId: string,
     batch: Uint8Array,
-    acknowledged: number
+    acknowledged: number,
+    /** Number of the message within the lease; of a number the node takes one. Default: the next of this connection. */
+    sequence?: number
   ) => Effect.Effect<void, NotLeased | MalformedMessage | NodeUnreachable>
   /** Cancels jobs; each still gets its reply. */
   readonly cancelJobs: (

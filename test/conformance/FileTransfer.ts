@@ -64,7 +64,7 @@ export const suite = (subject: Subject): void => {
       const link = yield* NodeLink
       const files = yield* FileTransfer
       const connection = yield* link.connect(made.address)
-      const leaseId = yield* connection.acquire({ clientId: "me", clientName }, crypto.randomUUID())
+      const { leaseId } = yield* connection.acquire({ clientId: "me", clientName }, crypto.randomUUID())
       const transfer = yield* files.open(made.address, leaseId)
       const put = (computationId: string, name: string, bytes: Uint8Array) =>
         transfer.put({

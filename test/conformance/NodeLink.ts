@@ -50,9 +50,9 @@ const leased = (address: NodeAddress, client: string, session = "first") =>
   Effect.gen(function*() {
     const link = yield* NodeLink
     const connection = yield* link.connect(address)
-    const leaseId = yield* connection.acquire(me(client), session)
+    const { leaseId } = yield* connection.acquire(me(client), session)
     const events = yield* Queue.unbounded<NodeEvent>()
-    yield* connection.events(leaseId).pipe(
+    yield* connection.events(leaseId, 0).pipe(
       Stream.runForEach((event) => Queue.offer(events, event)),
       Effect.ignore,
       Effect.forkScoped
@@ -116,7 +116,7 @@ export const suite = (subject: Subject): void => {
         const error = yield* Effect.flip(second.acquire(me("b"), "second"))
         expect(error).toMatchObject({ _tag: "NodeBusy", holder: "a@here" })
         yield* first.connection.release(first.leaseId)
-        expect(yield* second.acquire(me("b"), "second")).not.toBe(first.leaseId)
+        expect((yield* second.acquire(me("b"), "second")).leaseId).not.toBe(first.leaseId)
       }))
 
     claim("lets several clusters of one client use the node side by side", (address) =>

@@ -14,9 +14,9 @@ import { aComputation, outcomesOf, someJobs } from "./NodeClients.ts"
 export const connect = Effect.fnUntraced(function*(address: NodeAddress, source: string) {
   const link = yield* NodeLink
   const connection = yield* link.connect(address)
-  const leaseId = yield* connection.acquire({ clientId: `test-${process.pid}`, clientName: "test" }, "session")
+  const { leaseId } = yield* connection.acquire({ clientId: `test-${process.pid}`, clientName: "test" }, "session")
   const events = yield* Queue.unbounded<NodeEvent>()
-  yield* Effect.forkScoped(Stream.runForEach(connection.events(leaseId), (event) => Queue.offer(events, event)))
+  yield* Effect.forkScoped(Stream.runForEach(connection.events(leaseId, 0), (event) => Queue.offer(events, event)))
   yield* connection.openComputation(leaseId, {
     ...aComputation("c"),
     code: { _tag: "FunctionCode", source, captures: Values.encode({}) }

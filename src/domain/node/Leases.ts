@@ -8,7 +8,7 @@
  *          acquire                    release, expire             closed
  *  Free ─────────────▶ Held ───────────────────────▶ Closing ─────────────▶ Free
  *                      │  ▲
- *  last connection     ▼  │  same client again
+ *  last connection     ▼  │  same client again, or resume
  *  broke            Held, countdown n
  * ```
  * Countdowns are numbered, so that a timer of an earlier one expires nothing,
@@ -81,6 +81,12 @@ export const acquire = (leases: Leases, request: Acquisition): readonly [Leases,
     { _tag: "Granted", leaseId: leases.holder.leaseId, isNew: false }
   ]
 }
+
+/** Another connection takes over a lease that is held; undefined for one that is not. */
+export const resume = (leases: Leases, leaseId: string, connection: number): Leases | undefined =>
+  leases._tag === "Held" && leases.holder.leaseId === leaseId
+    ? { ...leases, connections: new Set([connection]), countdown: undefined }
+    : undefined
 
 /** A connection broke. When it was the holder's last, a countdown begins. */
 export const disconnect = (leases: Leases, connection: number): Leases => {

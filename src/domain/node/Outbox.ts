@@ -23,12 +23,20 @@ export interface Outbox {
   readonly pending: Map<string, Array<Uint8Array>>
   /** Of `pending`. */
   pendingBytes: number
-  /** Files that jobs send and the client has not been told of; lost with a connection, as the transfers are. */
-  jobFiles: Array<Extract<NodeEvent, { readonly _tag: "JobFile" }>>
+  /** Files that jobs send and the client has not been told of. */
+  jobFiles: Array<JobFile>
+  /** Those it was told of and has not answered, by computation and number. */
+  readonly unanswered: Map<string, JobFile>
   cpus: number | undefined
   availInfo: AvailInfo | undefined
   leaving: string | undefined
+  /** What was told last; it may have been on its way when a connection broke. */
+  readonly told: { cpus: number | undefined; leaving: string | undefined }
 }
+
+type JobFile = Extract<NodeEvent, { readonly _tag: "JobFile" }>
+
+const fileKey = (computationId: string, fileId: number): string => `${computationId} ${fileId}`
 
 /** Nothing to tell. */
 export const make = (): Outbox => ({
@@ -37,9 +45,11 @@ export const make = (): Outbox => ({
   pending: new Map(),
   pendingBytes: 0,
   jobFiles: [],
+  unanswered: new Map(),
   cpus: undefined,
   availInfo: undefined,
-  leaving: undefined
+  leaving: undefined,
+  told: { cpus: undefined, leaving: undefined }
 })
 
 /** Adds reply entries of a computation. */
@@ -57,10 +67,12 @@ export const take = (outbox: Outbox): [NodeEvent, ...Array<NodeEvent>] | undefin
   const events: Array<NodeEvent> = []
   if (outbox.leaving !== undefined) {
     events.push({ _tag: "Leaving", reason: outbox.leaving })
+    outbox.told.leaving = outbox.leaving
     outbox.leaving = undefined
   }
   if (outbox.cpus !== undefined) {
     events.push({ _tag: "CpusChanged", cpus: outbox.cpus })
+    outbox.told.cpus = outbox.cpus
     outbox.cpus = undefined
   }
   if (outbox.availInfo !== undefined) {
@@ -68,7 +80,10 @@ export const take = (outbox: Outbox): [NodeEvent, ...Array<NodeEvent>] | undefin
     outbox.availInfo = undefined
   }
   if (outbox.jobFiles.length > 0) {
-    events.push(...outbox.jobFiles)
+    for (const file of outbox.jobFiles) {
+      events.push(file)
+      outbox.unanswered.set(fileKey(file.computationId, file.fileId), file)
+    }
     outbox.jobFiles = []
   }
   takeReplies(outbox, events)
@@ -81,9 +96,19 @@ export const acknowledge = (outbox: Outbox, sequence: number): void => {
   if (outbox.resend.length > 0) outbox.resend = outbox.resend.filter((batch) => batch.sequence > sequence)
 }
 
-/** The client listens anew: what it did not acknowledge is to be told again. */
-export const rewind = (outbox: Outbox): void => {
-  outbox.resend = ReplyLog.from(outbox.log, 0)
+/** The client answered for a file of a job. */
+export const answerFile = (outbox: Outbox, computationId: string, fileId: number): void => {
+  outbox.unanswered.delete(fileKey(computationId, fileId))
+}
+
+/** The client listens anew: what it has not received, of replies those after a number, is to be told again. */
+export const rewind = (outbox: Outbox, received: number): void => {
+  acknowledge(outbox, received)
+  outbox.resend = ReplyLog.from(outbox.log, received + 1)
+  outbox.jobFiles = [...outbox.unanswered.values(), ...outbox.jobFiles]
+  outbox.unanswered.clear()
+  outbox.cpus ??= outbox.told.cpus
+  outbox.leaving ??= outbox.told.leaving
 }
 
 /** Forgets a computation that was closed. */
@@ -91,6 +116,7 @@ export const drop = (outbox: Outbox, computationId: string): void => {
   for (const chunk of outbox.pending.get(computationId) ?? []) outbox.pendingBytes -= chunk.length
   outbox.pending.delete(computationId)
   outbox.jobFiles = outbox.jobFiles.filter((file) => file.computationId !== computationId)
+  for (const [key, file] of outbox.unanswered) if (file.computationId === computationId) outbox.unanswered.delete(key)
   ReplyLog.dropComputation(outbox.log, computationId)
   outbox.resend = outbox.resend.filter((batch) => batch.computationId !== computationId)
 }

@@ -12,6 +12,15 @@ export type NodeRpcClient = RpcClient.RpcClient<
   RpcClientError.RpcClientError
 >
 
+/** The operating system's name of what went wrong; "" for none. */
+const codeOf = ({ reason }: RpcClientError.RpcClientError): string => {
+  const cause = "cause" in reason ? reason.cause : undefined
+  return cause instanceof Error && "code" in cause ? String(cause.code) : ""
+}
+
+/** Whether nobody listens at the address. */
+export const isGone = (error: RpcClientError.RpcClientError): boolean => /^(ECONNREFUSED|ENOENT)$/.test(codeOf(error))
+
 /** What an operating system's or RPC error means to a user, in a few words. */
 export const explain = (error: RpcClientError.RpcClientError): string => {
   const reason = error.reason
@@ -20,7 +29,7 @@ export const explain = (error: RpcClientError.RpcClientError): string => {
   }
   if (reason._tag === "SocketCloseError") return "the connection was closed"
   const cause = "cause" in reason ? reason.cause : undefined
-  switch (cause instanceof Error && "code" in cause ? cause.code : "") {
+  switch (codeOf(error)) {
     case "ECONNREFUSED":
       return "connection refused"
     case "ENOENT":
@@ -49,19 +58,18 @@ export const make = (address: string, ipAddr: string, info: NodeInfo, rpc: NodeR
       Effect.catchIf(isRpcError, (error) => lost(explain(error))),
       Effect.catchCauseIf(Cause.hasInterruptsOnly, () => lost("the connection was closed"))
     )
+  let sent = 0
   return {
     info,
     ipAddr,
     acquire: (client, sessionId, pulseMillis) =>
-      call(
-        Effect.map(
-          rpc.AcquireLease({ ...client, sessionId, ...(pulseMillis === undefined ? {} : { pulseMillis }) }),
-          (lease) => lease.leaseId
-        )
-      ),
-    events: (leaseId) =>
-      rpc.Events({ leaseId }).pipe(
-        Stream.catchTag("RpcClientError", (error) => Stream.fromEffect(lost(explain(error))))
+      call(rpc.AcquireLease({ ...client, sessionId, ...(pulseMillis === undefined ? {} : { pulseMillis }) })),
+    resume: (leaseId) => call(rpc.ResumeLease({ leaseId })),
+    pulse: (leaseId) => call(rpc.Pulse({ leaseId })),
+    events: (leaseId, received) =>
+      rpc.Events({ leaseId, received }).pipe(
+        Stream.catchTag("RpcClientError", (error) => Stream.fromEffect(lost(explain(error)))),
+        Stream.catchCauseIf(Cause.hasInterruptsOnly, () => Stream.fromEffect(lost("the connection was closed")))
       ),
     openComputation: (leaseId, computation, terms) =>
       call(Effect.asVoid(rpc.OpenComputation({ leaseId, computation, ...terms }))),
@@ -82,8 +90,8 @@ export const make = (address: string, ipAddr: string, info: NodeInfo, rpc: NodeR
       )),
     answerJobFile: (leaseId, computationId, fileId, problem) =>
       call(rpc.AnswerJobFile({ leaseId, computationId, fileId, problem })),
-    dispatch: (leaseId, computationId, batch, acknowledged) =>
-      call(rpc.Dispatch({ leaseId, computationId, batch, acknowledged })),
+    dispatch: (leaseId, computationId, batch, acknowledged, sequence = ++sent) =>
+      call(rpc.Dispatch({ leaseId, computationId, sequence, batch, acknowledged })),
     cancelJobs: (leaseId, computationId, jobIds) => call(rpc.CancelJobs({ leaseId, computationId, jobIds })),
     closeComputation: (leaseId, computationId) => call(rpc.CloseComputation({ leaseId, computationId })),
     shutDown: (leaseId) => call(rpc.ShutDown({ leaseId })),

@@ -23,8 +23,8 @@ import * as NodeConnectionRpc from "./NodeConnectionRpc.ts"
 /** How long a node may take to accept a connection, and then to say hello. */
 const answerTimeout = Duration.seconds(5)
 
-/** A node that answers no ping for this long is taken as gone. */
-const pingInterval = Duration.seconds(10)
+/** How often a connection is tried that is silent; without an answer until the next time it counts as broken. */
+const pingInterval = Duration.seconds(5)
 
 /** What becomes known of a connection while it is made. */
 interface Told {
@@ -87,8 +87,11 @@ const connect = Effect.fn("NodeLink.connect")(function*(address: NodeAddress.Nod
   const info = yield* rpc.Hello({ protocol: protocolVersion, version: packageVersion }).pipe(
     Effect.catchTag(
       "RpcClientError",
-      (error) =>
-        Effect.fail(new NodeUnreachable({ address: name, reason: told.refusal ?? NodeConnectionRpc.explain(error) }))
+      (error) => {
+        const reason = told.refusal ?? NodeConnectionRpc.explain(error)
+        const isGone = NodeConnectionRpc.isGone(error)
+        return Effect.fail(new NodeUnreachable({ address: name, reason, ...(isGone ? { isGone } : {}) }))
+      }
     ),
     Effect.timeoutOrElse({
       duration: answerTimeout,

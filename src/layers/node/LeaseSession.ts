@@ -4,8 +4,9 @@
  * its own loop, the client's `Events` stream pulls messages out; per job there is
  * no fiber and no Effect.
  */
-import { Cause, Deferred, Effect, Exit, Fiber, type Pull, Scope } from "effect"
+import { Cause, Deferred, type Duration, Effect, Exit, Fiber, type Pull, Scope } from "effect"
 import type { Computation } from "../../domain/Computation.ts"
+import * as Numbered from "../../domain/node/Numbered.ts"
 import * as Outbox from "../../domain/node/Outbox.ts"
 import * as SessionJobs from "../../domain/node/SessionJobs.ts"
 import type { ComputationRefused } from "../../domain/NodeError.ts"
@@ -41,12 +42,18 @@ export interface Tally {
 export interface LeaseSession {
   readonly leaseId: string
   readonly clientName: string
+  /** How often client and node tell each other that they are there. */
+  readonly pulse: Duration.Duration
   readonly scope: Scope.Closeable
   readonly outbox: Outbox.Outbox
+  /** Dispatches that were taken. */
+  readonly taken: Numbered.Numbered
   readonly tally: Tally
   readonly computations: Map<string, OpenComputation>
   /** Number of the `Events` stream that is served; older ones end. */
   stream: number
+  /** Pulses since the client was heard. */
+  missedPulses: number
   isClosed: boolean
   /** The client is behind: jobs may not say more for now. */
   isPaused: boolean
@@ -57,14 +64,17 @@ export interface LeaseSession {
 }
 
 /** What a node keeps for a new lease; closing `parent` ends it too. */
-export const make = (leaseId: string, clientName: string, parent: Scope.Scope, tally: Tally): LeaseSession => ({
-  leaseId,
-  clientName,
+export const make = (
+  options: Pick<LeaseSession, "leaseId" | "clientName" | "pulse" | "tally">,
+  parent: Scope.Scope
+): LeaseSession => ({
+  ...options,
   scope: Scope.forkUnsafe(parent, "parallel"),
   outbox: Outbox.make(),
-  tally,
+  taken: Numbered.make(),
   computations: new Map(),
   stream: 0,
+  missedPulses: 0,
   isClosed: false,
   isPaused: false,
   waiter: undefined,
@@ -111,15 +121,14 @@ export const isIdle = (session: LeaseSession): boolean =>
     (session.stream === 0 || session.waiter !== undefined)
   )
 
-/**
- * Starts a new `Events` stream, which ends the one before and begins with what
- * was not acknowledged.
- */
+/** Starts a new `Events` stream, which ends the one before and begins with what the client has not received. */
 export const subscribe = (
-  session: LeaseSession
+  session: LeaseSession,
+  received: number
 ): Pull.Pull<[NodeEvent, ...Array<NodeEvent>]> => {
   const stream = ++session.stream
-  Outbox.rewind(session.outbox)
+  Outbox.rewind(session.outbox, received)
+  throttle(session)
   wake(session)
   const pull: Pull.Pull<[NodeEvent, ...Array<NodeEvent>]> = Effect.suspend(() => {
     if (session.stream !== stream) return Cause.done()
@@ -199,8 +208,10 @@ export const dispatch = (session: LeaseSession, computationId: string, batch: Ui
 }
 
 /** Tells a job what became of a file that it sent. */
-export const answerFile = (session: LeaseSession, computationId: string, fileId: number, problem: string): void =>
+export const answerFile = (session: LeaseSession, computationId: string, fileId: number, problem: string): void => {
+  Outbox.answerFile(session.outbox, computationId, fileId)
   session.computations.get(computationId)?.executor?.answerFile(fileId, problem)
+}
 
 /** Tells the client of a file that a job sends. */
 export const tellFile = (session: LeaseSession, computationId: string, file: SentFile): void => {

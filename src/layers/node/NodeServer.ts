@@ -10,6 +10,7 @@ import { randomUUID } from "node:crypto"
 import type { Duplex } from "node:stream"
 import type { Computation } from "../../domain/Computation.ts"
 import * as Leases from "../../domain/node/Leases.ts"
+import * as Numbered from "../../domain/node/Numbered.ts"
 import * as Returned from "../../domain/node/Returned.ts"
 import {
   ComputationRefused,
@@ -52,26 +53,29 @@ const makeHello = (state: NodeTenants.NodeTenants, name: string, info: Effect.Ef
 /** The shortest interval that a client can ask for. */
 const leastPulse = Duration.millis(100)
 
-/** Tells a client how busy the machine is, every pulse, until its lease ends. */
+/** Pulses in a row that a client may miss, as dispy has it. */
+const missedPulses = 5
+
+/** Tells a client every pulse how busy the machine is, until its lease ends; a client that tells nothing is gone. */
 const makePulse =
-  (availInfo: Effect.Effect<NodeInfo["availInfo"]>, ownInterval: Duration.Input) =>
-  (session: LeaseSession.LeaseSession, pulseMillis: number | undefined): Effect.Effect<unknown> => {
-    const interval = Duration.max(leastPulse, Duration.fromInputUnsafe(pulseMillis ?? ownInterval))
-    return Effect.map(availInfo, (now) => {
+  (availInfo: Effect.Effect<NodeInfo["availInfo"]>, disconnect: (tenant: NodeTenants.Tenant) => Effect.Effect<void>) =>
+  (tenant: NodeTenants.Tenant, session: LeaseSession.LeaseSession): Effect.Effect<unknown> =>
+    Effect.flatMap(availInfo, (now) => {
       session.outbox.availInfo = now
       LeaseSession.wake(session)
-    }).pipe(Effect.delay(interval), Effect.forever, Effect.forkIn(session.scope))
-  }
-
-type Pulse = ReturnType<typeof makePulse>
+      return ++session.missedPulses > missedPulses ? disconnect(tenant) : Effect.void
+    }).pipe(Effect.delay(session.pulse), Effect.forever, Effect.forkIn(session.scope))
 
 const makeAcquire = (
-  state: NodeTenants.NodeTenants,
-  files: NodeFiles.NodeFiles,
-  name: string,
-  scope: Scope.Scope,
-  pulse: Pulse,
-  cpus: () => number
+  { cpus, files, name, ownPulse, pulse, scope, state }: {
+    readonly state: NodeTenants.NodeTenants
+    readonly files: NodeFiles.NodeFiles
+    readonly name: string
+    readonly scope: Scope.Scope
+    readonly pulse: ReturnType<typeof makePulse>
+    readonly ownPulse: Duration.Input
+    readonly cpus: () => number
+  }
 ) =>
   Effect.fnUntraced(function*(
     { clientId, clientName, pulseMillis, sessionId }: {
@@ -106,29 +110,47 @@ const makeAcquire = (
         continue
       }
       if (decision.isNew) {
-        tenant.session = LeaseSession.make(decision.leaseId, clientName, scope, state.tally)
+        const interval = Duration.max(leastPulse, Duration.fromInputUnsafe(pulseMillis ?? ownPulse))
+        const { leaseId } = decision
+        tenant.session = LeaseSession.make({ leaseId, clientName, pulse: interval, tally: state.tally }, scope)
         // Greeted before the number changed, perhaps: nobody told this client.
         if (state.tally.cpuChanges > 0) tenant.session.outbox.cpus = cpus()
-        yield* pulse(tenant.session, pulseMillis)
+        yield* pulse(tenant, tenant.session)
         NodeFiles.openLease(files, decision.leaseId, clientName)
         yield* Effect.logDebug("a client took the node").pipe(Effect.annotateLogs({ clientName }))
       }
-      return { leaseId: decision.leaseId }
+      return { leaseId: decision.leaseId, pulseMillis: Duration.toMillis(tenant.session!.pulse) }
     }
+  })
+
+/** Gives a lease to the connection of a client that is back. */
+const makeResume = (state: NodeTenants.NodeTenants, name: string) =>
+  Effect.fnUntraced(function*({ leaseId }: { readonly leaseId: string }, connection: number) {
+    for (const tenant of state.greeted.has(connection) ? state.tenants.values() : []) {
+      const leases = Leases.resume(tenant.leases, leaseId, connection)
+      if (leases === undefined) continue
+      tenant.leases = leases
+      tenant.session!.missedPulses = 0
+      return yield* Effect.logDebug("a client is back").pipe(
+        Effect.annotateLogs({ clientName: tenant.session!.clientName })
+      )
+    }
+    return yield* new NotLeased({ node: name, what: "to resume a lease" })
   })
 
 /** Sends jobs on; while the node is ending they are given back unstarted. */
 const makeDispatch = (state: NodeTenants.NodeTenants, name: string) =>
 (
   session: LeaseSession.LeaseSession,
-  { acknowledged, batch, computationId }: {
+  { acknowledged, batch, computationId, sequence }: {
     readonly computationId: string
+    readonly sequence: number
     readonly batch: Uint8Array
     readonly acknowledged: number
   }
 ): Effect.Effect<void, MalformedMessage> => {
   LeaseSession.acknowledge(session, acknowledged)
-  if (batch.length === 0) return Effect.void
+  if (!Numbered.take(session.taken, sequence) || batch.length === 0) return Effect.void
   const count = countJobs(batch)
   if (count < 0) return Effect.fail(new MalformedMessage({ peer: "the client", what: "jobs that are not entries" }))
   if (state.isDraining) {
@@ -196,12 +218,14 @@ const makeHandlers = (options: {
   readonly files: NodeFiles.NodeFiles
   readonly close: NodeTenants.Closer
   readonly scope: Scope.Scope
-  readonly pulse: Pulse
+  readonly pulse: ReturnType<typeof makePulse>
+  readonly ownPulse: Duration.Input
   readonly clientShutdown: boolean
 }) => {
   const { close, executor, files, name, state } = options
   const hello = makeHello(state, name, options.info)
-  const acquire = makeAcquire(state, files, name, options.scope, options.pulse, executor.cpus)
+  const acquire = makeAcquire({ ...options, cpus: executor.cpus })
+  const resume = makeResume(state, name)
   const dispatch = makeDispatch(state, name)
   /** The tenant with a lease, for the connection that acquired it. */
   const tenantWith = (leaseId: string, client: Rpc.ServerClient): NodeTenants.Tenant | undefined => {
@@ -210,18 +234,23 @@ const makeHandlers = (options: {
     }
     return undefined
   }
-  const sessionOf = (leaseId: string, client: Rpc.ServerClient): LeaseSession.LeaseSession | undefined =>
-    tenantWith(leaseId, client)?.session
+  const sessionOf = (leaseId: string, client: Rpc.ServerClient): LeaseSession.LeaseSession | undefined => {
+    const session = tenantWith(leaseId, client)?.session
+    if (session !== undefined) session.missedPulses = 0
+    return session
+  }
   const notLeased = (what: string) => Effect.fail(new NotLeased({ node: name, what }))
   return NodeRpcs.of({
     Hello: (payload, { client }) => hello(payload, client.id),
     AcquireLease: (payload, { client }) => acquire(payload, client.id),
-    Events: ({ leaseId }, { client }) =>
+    ResumeLease: (payload, { client }) => resume(payload, client.id),
+    Pulse: ({ leaseId }, { client }) => sessionOf(leaseId, client) === undefined ? notLeased("a pulse") : Effect.void,
+    Events: ({ leaseId, received }, { client }) =>
       Stream.suspend(() => {
         const session = sessionOf(leaseId, client)
         return session === undefined
           ? Stream.fail(new NotLeased({ node: name, what: "events" }))
-          : Stream.fromPull(Effect.sync(() => LeaseSession.subscribe(session)))
+          : Stream.fromPull(Effect.sync(() => LeaseSession.subscribe(session, received)))
       }),
     OfferFiles: (
       { computationId, computationName, destPath, files: offered, jobId, keepFiles, leaseId },
@@ -367,18 +396,6 @@ const make = Effect.gen(function*() {
     platform: host.platform,
     availInfo: now
   }))
-  const pulse = makePulse(availInfo, config.pulseInterval)
-  const handlers = makeHandlers({
-    state,
-    name: config.name,
-    executor,
-    info,
-    files,
-    close,
-    scope,
-    pulse,
-    clientShutdown: config.clientShutdown
-  })
 
   const countDown = Effect.fnUntraced(function*(tenant: NodeTenants.Tenant, connection: number) {
     const before = tenant.leases
@@ -396,6 +413,24 @@ const make = Effect.gen(function*() {
       Effect.delay(config.leaseResume),
       Effect.forkIn(scope)
     )
+  })
+  const pulse = makePulse(availInfo, (tenant) =>
+    Effect.forEach(
+      tenant.leases._tag === "Held" ? [...tenant.leases.connections] : [],
+      (connection) => countDown(tenant, connection),
+      { discard: true }
+    ))
+  const handlers = makeHandlers({
+    state,
+    name: config.name,
+    executor,
+    info,
+    files,
+    close,
+    scope,
+    pulse,
+    ownPulse: config.pulseInterval,
+    clientShutdown: config.clientShutdown
   })
 
   const disconnected = Effect.fn("NodeLifecycle.disconnected")(function*(connection: number) {

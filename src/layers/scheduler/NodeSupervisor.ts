@@ -93,7 +93,7 @@ const session = Effect.fnUntraced(function*(self: Member.Member, env: Environmen
   const released = yield* Deferred.make<void>()
   self.release = () => Deferred.doneUnsafe(released, Effect.void)
   const node = yield* join(self, env, opened, lost)
-  const end = yield* node.connection.events(node.leaseId).pipe(
+  const end = yield* node.connection.events(node.leaseId, 0).pipe(
     Stream.runForEach((event) => take(self, env, node, event)),
     Effect.andThen(new NodeUnreachable({ address: self.address, reason: "the node ended the connection" })),
     Effect.raceFirst(Deferred.await(lost)),
@@ -133,7 +133,7 @@ const dial = Effect.fnUntraced(function*(self: Member.Member, env: Environment) 
   const asked = new Map<Member.Roll, boolean>()
   for (const roll of env.rolls.values()) asked.set(roll, yield* decide(self, Member.seatingOf(self, roll)))
   if (![...asked.values()].includes(true)) return undefined
-  const leaseId = yield* connection.acquire(env.config.client, crypto.randomUUID(), env.config.pulseMillis)
+  const { leaseId } = yield* connection.acquire(env.config.client, crypto.randomUUID(), env.config.pulseMillis)
   yield* Effect.addFinalizer(() => connection.release(leaseId).pipe(Effect.timeoutOption("5 seconds"), Effect.ignore))
   const transfer = yield* env.transfer.open(address, leaseId)
   return { connection, leaseId, transfer, asked }
@@ -225,7 +225,8 @@ const take = (
       if (countReplies(event.batch) < 0) {
         return Effect.fail(new MalformedMessage({ peer: `node ${self.address}`, what: "replies" }))
       }
-      node.received = Math.max(node.received, event.sequence)
+      if (event.sequence <= node.received) return Effect.void
+      node.received = event.sequence
       node.unacknowledgedBytes += event.batch.length
       node.receivedBytes += event.batch.length
       env.engine.take(node, event.computationId, event.batch)

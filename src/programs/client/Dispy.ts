@@ -13,6 +13,7 @@ import * as DiscoveryUdp from "../../layers/discovery/DiscoveryUdp.ts"
 import * as JobExecutorMemory from "../../layers/executor/JobExecutorMemory.ts"
 import * as HostStatsFixed from "../../layers/host/HostStatsFixed.ts"
 import * as NodeLauncherProcess from "../../layers/launcher/NodeLauncherProcess.ts"
+import * as NodeLinkLasting from "../../layers/link/NodeLinkLasting.ts"
 import * as NodeLinkMemory from "../../layers/link/NodeLinkMemory.ts"
 import * as NodeLinkSocket from "../../layers/link/NodeLinkSocket.ts"
 import * as NodeServer from "../../layers/node/NodeServer.ts"
@@ -60,7 +61,7 @@ export const layerChecked = (
 ): Layer.Layer<Scheduler> =>
   SchedulerLocal.layer.pipe(
     Layer.provide([
-      isBackground ? NodeLinkSocket.layerBackground : NodeLinkSocket.layer,
+      Layer.provide(NodeLinkLasting.layer, isBackground ? NodeLinkSocket.layerBackground : NodeLinkSocket.layer),
       isBackground ? FileTransferSocket.layerBackground : FileTransferSocket.layer,
       NodeLauncherProcess.layer({ cpus: options.localCpus, isBackground }),
       DiscoveryUdp.layer({

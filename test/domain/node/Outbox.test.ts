@@ -78,13 +78,44 @@ describe("Outbox", () => {
     expect(repliesOf(Outbox.take(outbox))[0]?.batch.buffer.byteLength).toBe(small.length)
   })
 
+  it("tells news of the node and files of jobs again to a client that listens anew, files until they are answered", () => {
+    const outbox = Outbox.make()
+    const file = (fileId: number) => ({
+      _tag: "JobFile" as const,
+      computationId: "a",
+      fileId,
+      jobId: 1,
+      path: `${fileId}`,
+      sizeBytes: 1,
+      mode: 0o600,
+      modifiedMillis: 0
+    })
+    outbox.cpus = 3
+    outbox.leaving = "the node is ending"
+    outbox.jobFiles.push(file(1), file(2))
+    Outbox.take(outbox)
+    Outbox.answerFile(outbox, "a", 1)
+    outbox.jobFiles.push(file(3))
+    outbox.cpus = 4
+    Outbox.rewind(outbox, 0)
+    expect(Outbox.take(outbox)).toEqual([
+      { _tag: "Leaving", reason: "the node is ending" },
+      { _tag: "CpusChanged", cpus: 4 },
+      file(2),
+      file(3)
+    ])
+    Outbox.drop(outbox, "a")
+    Outbox.rewind(outbox, 0)
+    expect(Outbox.take(outbox)?.map((event) => event._tag)).toEqual(["Leaving", "CpusChanged"])
+  })
+
   it("forgets a closed computation, sent or not", () => {
     const outbox = Outbox.make()
     Outbox.push(outbox, "a", reply(1))
     Outbox.take(outbox)
     Outbox.push(outbox, "a", reply(2))
     Outbox.push(outbox, "b", reply(3))
-    Outbox.rewind(outbox)
+    Outbox.rewind(outbox, 0)
     Outbox.drop(outbox, "a")
     expect(repliesOf(Outbox.take(outbox)).map((event) => event.computationId)).toEqual(["b"])
     expect(Outbox.isDelivered(outbox)).toBe(true)
@@ -119,7 +150,7 @@ describe("Outbox", () => {
       }
       const reconnect = () => {
         isBroken = false
-        Outbox.rewind(outbox)
+        Outbox.rewind(outbox, lastSequence)
       }
       for (const { _tag, ...rest } of [...steps, { _tag: "reconnect" as const }]) {
         if (_tag === "push" && "to" in rest) {

@@ -53,7 +53,7 @@ const aNode = Effect.fnUntraced(function*(home: string) {
   const address: NodeAddress = { _tag: "Tcp", host: "127.0.0.1", port: proxy.port }
   const link = yield* NodeLink
   const connection = yield* link.connect(address)
-  const leaseId = yield* connection.acquire({ clientId: "me", clientName: "me@here" }, "1")
+  const { leaseId } = yield* connection.acquire({ clientId: "me", clientName: "me@here" }, "1")
   const transfer = yield* (yield* FileTransfer).open(address, leaseId)
   yield* connection.openComputation(leaseId, NodeClients.aComputation("c"))
   const { directory = "", valuesDirectory = "", onFile } = script.computations.get("c")!.request

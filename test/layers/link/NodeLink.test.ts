@@ -2,6 +2,7 @@ import { Effect, Layer } from "effect"
 import type { NodeAddress } from "../../../src/domain/NodeAddress.ts"
 import * as JobExecutorMemory from "../../../src/layers/executor/JobExecutorMemory.ts"
 import * as HostStatsFixed from "../../../src/layers/host/HostStatsFixed.ts"
+import * as NodeLinkLasting from "../../../src/layers/link/NodeLinkLasting.ts"
 import * as NodeLinkMemory from "../../../src/layers/link/NodeLinkMemory.ts"
 import * as NodeLinkSocket from "../../../src/layers/link/NodeLinkSocket.ts"
 import * as NodeListener from "../../../src/layers/node/NodeListener.ts"
@@ -31,11 +32,13 @@ suite({
   }))
 })
 
-suite({
-  name: "TCP",
-  make: Effect.gen(function*() {
+const overTcp = (link: Layer.Layer<NodeLink>) =>
+  Effect.gen(function*() {
     const context = yield* Layer.build(NodeListener.layer.pipe(Layer.provide(server)))
     const { addresses } = yield* Effect.provideContext(NodeEndpoints, context)
-    return { link: NodeLinkSocket.layer satisfies Layer.Layer<NodeLink>, address: addresses[0]! }
+    return { link, address: addresses[0]! }
   })
-})
+
+suite({ name: "TCP", make: overTcp(NodeLinkSocket.layer) })
+
+suite({ name: "TCP, lasting", make: overTcp(Layer.provide(NodeLinkLasting.layer, NodeLinkSocket.layer)) })

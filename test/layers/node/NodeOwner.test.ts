@@ -35,8 +35,8 @@ const aBusyNode = (settings: Partial<NodeConfig.NodeSettings> = {}) =>
     const client = yield* node.connect
     const { leaseId } = yield* client.rpc.AcquireLease(alice)
     yield* client.rpc.OpenComputation({ leaseId, computation: aComputation("c") })
-    const events = yield* listen(client.rpc.Events({ leaseId }))
-    yield* client.rpc.Dispatch({ leaseId, computationId: "c", batch: someJobs(1, 2), acknowledged: 0 })
+    const events = yield* listen(client.rpc.Events({ leaseId, received: 0 }))
+    yield* client.rpc.Dispatch({ leaseId, computationId: "c", sequence: 1, batch: someJobs(1, 2), acknowledged: 0 })
     return { ...node, client, leaseId, events, computation: node.script.computations.get("c")! }
   })
 
@@ -73,7 +73,7 @@ describe("the owner", () => {
       expect(script.cpus).toBe(3)
       const late = yield* connect
       const { leaseId } = yield* late.rpc.AcquireLease({ ...alice, sessionId: "2" })
-      const heard = yield* listen(late.rpc.Events({ leaseId }))
+      const heard = yield* listen(late.rpc.Events({ leaseId, received: 0 }))
       expect(yield* heard.next).toEqual({ _tag: "CpusChanged", cpus: 3 })
       yield* control.setCpus(3)
       expect((yield* control.report).cpus).toBe(3)

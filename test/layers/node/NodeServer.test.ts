@@ -37,9 +37,10 @@ const aBusyNode = (options?: Parameters<typeof ScriptedExecutor.make>[0]) =>
     const client = yield* node.connect
     const { leaseId } = yield* client.rpc.AcquireLease(alice)
     yield* client.rpc.OpenComputation({ leaseId, computation: aComputation("c") })
-    const events = yield* listen(client.rpc.Events({ leaseId }))
+    const events = yield* listen(client.rpc.Events({ leaseId, received: 0 }))
+    let sequence = 0
     const dispatch = (batch: Uint8Array, acknowledged = 0) =>
-      client.rpc.Dispatch({ leaseId, computationId: "c", batch, acknowledged })
+      client.rpc.Dispatch({ leaseId, computationId: "c", sequence: ++sequence, batch, acknowledged })
     const computation = node.script.computations.get("c")!
     return { ...node, client, leaseId, events, dispatch, computation }
   })
@@ -111,12 +112,43 @@ describe("the lease", () => {
       expect(error).toMatchObject({ _tag: "NodeBusy", node: "n1", holder: "alice@desk" })
     }))
 
+  it.effect("is resumed by the connection of a client that is back, and of no use to the one before", () =>
+    Effect.gen(function*() {
+      const { client, connect, leaseId } = yield* aBusyNode()
+      const again = yield* connect
+      yield* again.rpc.ResumeLease({ leaseId })
+      yield* again.rpc.Pulse({ leaseId })
+      expect(yield* Effect.flip(client.rpc.Pulse({ leaseId }))).toMatchObject({ _tag: "NotLeased" })
+      // Its end costs nothing any more.
+      yield* client.cut
+      yield* TestClock.adjust("6 seconds")
+      yield* again.rpc.Pulse({ leaseId })
+      const wrong = yield* Effect.flip(again.rpc.ResumeLease({ leaseId: "another" }))
+      expect(wrong).toMatchObject({ _tag: "NotLeased", node: "n1" })
+    }))
+
+  it.effect("ends when its client misses five pulses and does not come back", () =>
+    Effect.gen(function*() {
+      const { connect } = yield* aNode()
+      const silent = yield* connect
+      const { leaseId, pulseMillis } = yield* silent.rpc.AcquireLease({ ...alice, pulseMillis: 1000 })
+      expect(pulseMillis).toBe(1000)
+      const other = yield* connect
+      const isHeld = Effect.isFailure(other.rpc.AcquireLease(bob))
+      yield* TestClock.adjust("5 seconds")
+      yield* silent.rpc.Pulse({ leaseId })
+      yield* TestClock.adjust("10900 millis")
+      expect(yield* isHeld).toBe(true)
+      yield* TestClock.adjust("200 millis")
+      expect(yield* isHeld).toBe(false)
+    }))
+
   it.effect("is no use to a connection that only knows its id", () =>
     Effect.gen(function*() {
       const { connect, leaseId } = yield* aBusyNode()
       const { rpc } = yield* connect
       const error = yield* Effect.flip(
-        rpc.Dispatch({ leaseId, computationId: "c", batch: someJobs(1), acknowledged: 0 })
+        rpc.Dispatch({ leaseId, computationId: "c", sequence: 1, batch: someJobs(1), acknowledged: 0 })
       )
       expect(error).toMatchObject({ _tag: "NotLeased", what: "jobs" })
       expect(yield* Effect.flip(rpc.OpenComputation({ leaseId, computation: aComputation("d") })))
@@ -133,9 +165,9 @@ describe("the lease", () => {
       yield* TestClock.adjust("4 seconds")
       computation.finish(1)
       const again = yield* connect
-      expect(yield* again.rpc.AcquireLease(alice)).toEqual({ leaseId })
-      yield* TestClock.adjust("1 hour")
-      const events = yield* listen(again.rpc.Events({ leaseId }))
+      expect(yield* again.rpc.AcquireLease(alice)).toEqual({ leaseId, pulseMillis: 10_000 })
+      yield* TestClock.adjust("30 seconds")
+      const events = yield* listen(again.rpc.Events({ leaseId, received: 0 }))
       expect(yield* events.next).toMatchObject({ _tag: "Pulse" })
       expect(yield* events.next).toMatchObject({ _tag: "Replies", sequence: 1 })
       expect(computation.isClosed).toBe(false)
@@ -202,10 +234,10 @@ describe("jobs", () => {
       const { client, dispatch, leaseId } = yield* aBusyNode()
       expect(yield* Effect.flip(dispatch(new Uint8Array([1, 2, 3])))).toMatchObject({ _tag: "MalformedMessage" })
       const error = yield* Effect.flip(
-        client.rpc.Dispatch({ leaseId, computationId: "x", batch: someJobs(1), acknowledged: 0 })
+        client.rpc.Dispatch({ leaseId, computationId: "x", sequence: 2, batch: someJobs(1), acknowledged: 0 })
       )
       expect(error).toMatchObject({ _tag: "MalformedMessage" })
-      yield* client.rpc.Dispatch({ leaseId, computationId: "x", batch: someJobs(), acknowledged: 0 })
+      yield* client.rpc.Dispatch({ leaseId, computationId: "x", sequence: 3, batch: someJobs(), acknowledged: 0 })
     }))
 
   it.effect("are cancelled by id", () =>
@@ -230,16 +262,29 @@ describe("jobs", () => {
       const again = yield* connect
       yield* again.rpc.AcquireLease(alice)
       computation.finish(3)
-      const replay = yield* listen(again.rpc.Events({ leaseId }))
+      const replay = yield* listen(again.rpc.Events({ leaseId, received: 0 }))
       const told = [yield* replay.next, yield* replay.next]
       expect(told.map((event) => event._tag === "Replies" && [event.sequence, outcomesOf(event.batch)[0]![0]]))
         .toEqual([[2, 2], [3, 3]])
     }))
 
+  it.effect("are taken once, though a client that reconnects sends them again", () =>
+    Effect.gen(function*() {
+      const { client, connect, dispatch, leaseId, script } = yield* aBusyNode()
+      yield* dispatch(someJobs(1))
+      yield* client.cut
+      const again = yield* connect
+      yield* again.rpc.ResumeLease({ leaseId })
+      const batch = someJobs(1)
+      yield* again.rpc.Dispatch({ leaseId, computationId: "c", sequence: 1, batch, acknowledged: 0 })
+      yield* again.rpc.Dispatch({ leaseId, computationId: "c", sequence: 2, batch: someJobs(2), acknowledged: 0 })
+      expect(script.computations.get("c")?.jobs).toEqual([1, 2])
+    }))
+
   it.effect("are told to the newest stream only", () =>
     Effect.gen(function*() {
       const { client, computation, dispatch, events, leaseId } = yield* aBusyNode()
-      const newer = yield* listen(client.rpc.Events({ leaseId }))
+      const newer = yield* listen(client.rpc.Events({ leaseId, received: 0 }))
       yield* events.done
       yield* dispatch(someJobs(1))
       computation.finish(1)
@@ -350,7 +395,7 @@ describe("what a computation gets of a node", () => {
       const { connect } = yield* aBusyNode()
       const { rpc } = yield* connect
       const { leaseId } = yield* rpc.AcquireLease({ ...alice, sessionId: "eager", pulseMillis: 1 })
-      const events = yield* listen(rpc.Events({ leaseId }))
+      const events = yield* listen(rpc.Events({ leaseId, received: 0 }))
       yield* TestClock.adjust("99 millis")
       const next = yield* Effect.forkChild(events.next)
       expect(next.pollUnsafe()).toBeUndefined()
