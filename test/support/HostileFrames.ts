@@ -24,6 +24,8 @@ export const validFrames: Effect.Effect<ReadonlyArray<Uint8Array>> = Effect.gen(
   const payloads: Record<string, unknown> = {
     Hello: { protocol: protocolVersion, version: "0.1.0" },
     AcquireLease: { clientId: "hostile", clientName: "nobody@nowhere", sessionId: "1" },
+    ResumeLease: { leaseId },
+    Pulse: { leaseId },
     Events: { leaseId, received: 0 },
     OpenComputation: { leaseId, computation: aComputation("c") },
     OfferFiles: { leaseId, computationId: "c", computationName: "c", files: [] },

@@ -10,7 +10,7 @@
  * Silence is counted in ticks, not read from a clock: a program that was busy or stopped for a minute has missed one
  * tick, and looks at what arrived in the meantime before it counts the next.
  */
-import { Deferred, Duration, Effect, Exit, Latch, Layer, Pull, Random, Scope, Stream } from "effect"
+import { Deferred, Duration, Effect, Exit, Latch, Layer, type Pull, Random, Scope, Stream } from "effect"
 import type { NodeAddress } from "../../domain/NodeAddress.ts"
 import * as NodeAddresses from "../../domain/NodeAddress.ts"
 import { NodeUnreachable, type NotLeased } from "../../domain/NodeError.ts"
@@ -56,7 +56,8 @@ const connect = Effect.fnUntraced(function*(link: NodeLink["Service"], address: 
   const { info, ipAddr } = first.connection
   let live: Live | undefined = first
   let lease: Lease | undefined
-  /** Why the connection broke that is being made again. */
+  /** The connection that is being made again, and why it broke. */
+  let broken = first
   let reason = ""
   /** Done when there is a connection again, or will be none. */
   let back = Deferred.makeUnsafe<void, NodeUnreachable>()
@@ -71,14 +72,13 @@ const connect = Effect.fnUntraced(function*(link: NodeLink["Service"], address: 
     live = undefined
     reason = why
     back = Deferred.makeUnsafe()
-    Effect.runFork(Scope.close(dead.scope, Exit.void))
+    broken = dead
     broke.openUnsafe()
   }
 
   const lose = (why: string): void => {
     const error = new NodeUnreachable({ address: name, reason: why })
     if (!Deferred.doneUnsafe(lost, Effect.fail(error))) return
-    if (live !== undefined) breakUp(live, why)
     Deferred.doneUnsafe(back, Effect.fail(error))
   }
 
@@ -128,8 +128,9 @@ const connect = Effect.fnUntraced(function*(link: NodeLink["Service"], address: 
     broke.await.pipe(
       Effect.andThen(Effect.suspend(() => {
         broke.closeUnsafe()
-        return resume(held).pipe(Effect.raceFirst(Effect.andThen(notice, Effect.never)))
+        return Scope.close(broken.scope, Exit.void)
       })),
+      Effect.andThen(Effect.raceFirst(resume(held), Effect.andThen(notice, Effect.never))),
       Effect.forever
     )
 
@@ -154,18 +155,25 @@ const connect = Effect.fnUntraced(function*(link: NodeLink["Service"], address: 
       Effect.forkIn(parent)
     )
 
+  /** Makes a call, again when the connection breaks meanwhile; of a lease that the node has forgotten, once more. */
   const use = <A, E>(
-    call: (connection: NodeConnection) => Effect.Effect<A, E | NodeUnreachable>
+    leaseId: string,
+    call: (connection: NodeConnection) => Effect.Effect<A, E | NodeUnreachable>,
+    isForgotten = false
   ): Effect.Effect<A, E | NodeUnreachable> =>
     Effect.suspend(() => {
       const now = live
-      if (now === undefined) return Effect.flatMap(Deferred.await(back), () => use(call))
-      if (lease === undefined) return call(now.connection)
-      return Effect.catchIf(call(now.connection), (error): error is (E | NodeUnreachable) & Broken =>
-        isBroken(error), (error) => {
-        breakUp(now, reasonOf(error))
-        return use(call)
-      })
+      if (now === undefined) return Effect.flatMap(Deferred.await(back), () => use(leaseId, call, isForgotten))
+      if (lease?.leaseId !== leaseId) return call(now.connection)
+      return Effect.catchIf(
+        call(now.connection),
+        (error): error is (E | NodeUnreachable) & Broken =>
+          isBroken(error) && (error._tag === "NodeUnreachable" || !isForgotten),
+        (error) => {
+          breakUp(now, reasonOf(error))
+          return use(leaseId, call, error._tag === "NotLeased")
+        }
+      )
     })
 
   const events = (leaseId: string): Stream.Stream<NodeEvent, NotLeased | NodeUnreachable> => {
@@ -203,27 +211,24 @@ const connect = Effect.fnUntraced(function*(link: NodeLink["Service"], address: 
     info,
     ipAddr,
     acquire: (client, sessionId, pulseMillis) =>
-      Effect.tap(
-        use((connection) => connection.acquire(client, sessionId, pulseMillis)),
-        (acquired) => {
-          lease = acquired
-          return keep(acquired)
-        }
-      ),
-    resume: (leaseId) => use((connection) => connection.resume(leaseId)),
-    pulse: (leaseId) => use((connection) => connection.pulse(leaseId)),
+      Effect.tap(first.connection.acquire(client, sessionId, pulseMillis), (acquired) => {
+        lease = acquired
+        return keep(acquired)
+      }),
+    resume: (id) => use(id, (connection) => connection.resume(id)),
+    pulse: (id) => use(id, (connection) => connection.pulse(id)),
     events,
-    openComputation: (...args) => use((connection) => connection.openComputation(...args)),
-    setCpus: (...args) => use((connection) => connection.setCpus(...args)),
-    jobs: (...args) => use((connection) => connection.jobs(...args)),
-    offerFiles: (...args) => use((connection) => connection.offerFiles(...args)),
-    answerJobFile: (...args) => use((connection) => connection.answerJobFile(...args)),
-    dispatch: (leaseId, computationId, batch, acknowledged, sequence = ++sent) =>
-      use((connection) => connection.dispatch(leaseId, computationId, batch, acknowledged, sequence)),
-    cancelJobs: (...args) => use((connection) => connection.cancelJobs(...args)),
-    closeComputation: (...args) => use((connection) => connection.closeComputation(...args)),
-    shutDown: (leaseId) => use((connection) => connection.shutDown(leaseId)),
-    release: (leaseId) => use((connection) => connection.release(leaseId))
+    openComputation: (id, ...rest) => use(id, (connection) => connection.openComputation(id, ...rest)),
+    setCpus: (id, ...rest) => use(id, (connection) => connection.setCpus(id, ...rest)),
+    jobs: (id, ...rest) => use(id, (connection) => connection.jobs(id, ...rest)),
+    offerFiles: (id, ...rest) => use(id, (connection) => connection.offerFiles(id, ...rest)),
+    answerJobFile: (id, ...rest) => use(id, (connection) => connection.answerJobFile(id, ...rest)),
+    dispatch: (id, computationId, batch, acknowledged, sequence = ++sent) =>
+      use(id, (connection) => connection.dispatch(id, computationId, batch, acknowledged, sequence)),
+    cancelJobs: (id, ...rest) => use(id, (connection) => connection.cancelJobs(id, ...rest)),
+    closeComputation: (id, ...rest) => use(id, (connection) => connection.closeComputation(id, ...rest)),
+    shutDown: (id) => use(id, (connection) => connection.shutDown(id)),
+    release: (id) => use(id, (connection) => connection.release(id))
   } satisfies NodeConnection
 })
 
