@@ -47,6 +47,16 @@ export class ComputationRefused extends Schema.TaggedError<ComputationRefused>()
   }
 }
 
+/** A node keeps nothing under a key, or nothing that may be had. */
+export class NothingKept extends Schema.TaggedError<NothingKept>()("NothingKept", {
+  node: Schema.String,
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `node ${this.node} has nothing to recover: ${this.reason}`
+  }
+}
+
 /** The caller does not hold the lease (any more) that its request names. */
 export class NotLeased extends Schema.TaggedError<NotLeased>()("NotLeased", {
   node: Schema.String,

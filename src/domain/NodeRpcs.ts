@@ -23,6 +23,9 @@
  *   CloseComputation                 ──▶
  *   ShutDown                         ──▶      (ends when its last client has gone) | ShutdownRefused
  *   ReleaseLease                     ──▶
+ *
+ *   Recover {recoverKey}             ══▶      stream of what is left of a client that is gone
+ *   Forget {recoverKey}              ──▶
  * ```
  */
 import { Schema } from "effect"
@@ -32,6 +35,7 @@ import {
   ComputationRefused,
   MalformedMessage,
   NodeBusy,
+  NothingKept,
   NotLeased,
   ShutdownRefused,
   VersionMismatch
@@ -89,7 +93,9 @@ export class AcquireLease extends Rpc.make("AcquireLease", {
     /** Unique per scheduler of the client and per life of its connection. */
     sessionId: Schema.String,
     /** How often the client wants to know what the node has to spare; absent for the node's own interval. */
-    pulseMillis: Schema.optionalKey(Schema.Number)
+    pulseMillis: Schema.optionalKey(Schema.Number),
+    /** With it the node keeps what it has for this client when that is gone, for whoever knows the key. */
+    recoverKey: Schema.optionalKey(Schema.String)
   },
   success: Schema.Struct({
     leaseId: Schema.String,
@@ -222,6 +228,64 @@ export class ShutDown extends Rpc.make("ShutDown", {
   error: Schema.Union([NotLeased, ShutdownRefused])
 }) {}
 
+/** What a node kept for a client that is gone. */
+export const KeptEvent = Schema.Union([
+  /** A lease of the client; what follows with its id is of it. First jobs that have no reply yet. */
+  Schema.TaggedStruct("KeptLease", {
+    leaseId: Schema.String,
+    computations: Schema.Array(Schema.Struct({
+      computationId: Schema.String,
+      name: Schema.String,
+      unreplied: Schema.Array(Schema.Number)
+    }))
+  }),
+  /** Replies of a computation, in the layout of `wire/Entries.ts`. */
+  Schema.TaggedStruct("KeptReplies", {
+    leaseId: Schema.String,
+    computationId: Schema.String,
+    batch: Schema.Uint8Array
+  }),
+  /** A file that a job sent, to be fetched over a bulk connection with the lease. */
+  Schema.TaggedStruct("KeptFile", {
+    leaseId: Schema.String,
+    computationId: Schema.String,
+    fileId: Schema.Number,
+    jobId: Schema.Number,
+    path: Schema.String,
+    sizeBytes: Schema.Number,
+    mode: Schema.Number,
+    modifiedMillis: Schema.Number
+  }),
+  /** Jobs that ended without a reply: the node, or a zombie interval, ended while they ran. */
+  Schema.TaggedStruct("KeptLost", {
+    leaseId: Schema.String,
+    computationId: Schema.String,
+    jobIds: Schema.Array(Schema.Number),
+    reason: Schema.String
+  })
+])
+
+/** What a node kept for a client that is gone. */
+export type KeptEvent = typeof KeptEvent.Type
+
+/** Everything that is kept under a key, and what comes until no job runs any more: then the stream ends. */
+export class Recover extends Rpc.make("Recover", {
+  payload: {
+    recoverKey: Schema.String,
+    /** Cancel the jobs that still run. */
+    terminatePending: Schema.Boolean
+  },
+  success: KeptEvent,
+  error: NothingKept,
+  stream: true
+}) {}
+
+/** The client has what was kept under a key: it is removed. */
+export class Forget extends Rpc.make("Forget", {
+  payload: { recoverKey: Schema.String },
+  error: NothingKept
+}) {}
+
 /** All messages of the control protocol. */
 export class NodeRpcs extends RpcGroup.make(
   Hello,
@@ -238,5 +302,7 @@ export class NodeRpcs extends RpcGroup.make(
   NodeJobs,
   CloseComputation,
   ReleaseLease,
-  ShutDown
+  ShutDown,
+  Recover,
+  Forget
 ) {}

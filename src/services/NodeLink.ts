@@ -8,12 +8,13 @@ import type {
   MalformedMessage,
   NodeBusy,
   NodeUnreachable,
+  NothingKept,
   NotLeased,
   ShutdownRefused,
   VersionMismatch
 } from "../domain/NodeError.ts"
 import type { NodeInfo } from "../domain/NodeInfo.ts"
-import type { NodeEvent } from "../domain/NodeRpcs.ts"
+import type { KeptEvent, NodeEvent } from "../domain/NodeRpcs.ts"
 
 /** Who wants a node. */
 export interface LinkClient {
@@ -52,7 +53,9 @@ export interface NodeConnection {
     client: LinkClient,
     sessionId: string,
     /** How often the node tells what it has to spare; its own interval by default. */
-    pulseMillis?: number
+    pulseMillis?: number,
+    /** Has the node keep what it has for the client when that is gone; nothing is kept by default. */
+    recoverKey?: string
   ) => Effect.Effect<Lease, NodeBusy | NodeUnreachable>
   /** Goes on with a lease that was acquired over another connection, which loses it. */
   readonly resume: (leaseId: string) => Effect.Effect<void, NotLeased | NodeUnreachable>
@@ -113,6 +116,13 @@ export interface NodeConnection {
   ) => Effect.Effect<void, NotLeased | NodeUnreachable>
   /** Has the node end when its last client has gone; its owner may not let clients do that. */
   readonly shutDown: (leaseId: string) => Effect.Effect<void, NotLeased | ShutdownRefused | NodeUnreachable>
+  /** What the node kept under a key; ends when no job runs any more. */
+  readonly recover: (
+    recoverKey: string,
+    terminatePending: boolean
+  ) => Stream.Stream<KeptEvent, NothingKept | NodeUnreachable>
+  /** Has the node remove what it kept under a key. */
+  readonly forget: (recoverKey: string) => Effect.Effect<void, NothingKept | NodeUnreachable>
   /** Gives the node back; ends the lease's computations. */
   readonly release: (leaseId: string) => Effect.Effect<void, NodeUnreachable>
 }

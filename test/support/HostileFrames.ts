@@ -36,6 +36,8 @@ export const validFrames: Effect.Effect<ReadonlyArray<Uint8Array>> = Effect.gen(
     CancelJobs: { leaseId, computationId: "c", jobIds: [1, 2, 3] },
     CloseComputation: { leaseId, computationId: "c" },
     ShutDown: { leaseId },
+    Recover: { recoverKey: leaseId, terminatePending: false },
+    Forget: { recoverKey: leaseId },
     ReleaseLease: { leaseId }
   }
   return [...NodeRpcs.requests.values()].map((rpc, index) =>

@@ -58,19 +58,30 @@ export const make = (address: string, ipAddr: string, info: NodeInfo, rpc: NodeR
       Effect.catchIf(isRpcError, (error) => lost(explain(error))),
       Effect.catchCauseIf(Cause.hasInterruptsOnly, () => lost("the connection was closed"))
     )
+  /** The same for what the node tells. */
+  const heard = <A, E>(
+    stream: Stream.Stream<A, E | RpcClientError.RpcClientError>
+  ): Stream.Stream<A, Exclude<E, RpcClientError.RpcClientError> | NodeUnreachable> =>
+    stream.pipe(
+      Stream.catchIf(isRpcError, (error) => Stream.fromEffect(lost(explain(error)))),
+      Stream.catchCauseIf(Cause.hasInterruptsOnly, () => Stream.fromEffect(lost("the connection was closed")))
+    )
   let sent = 0
   return {
     info,
     ipAddr,
-    acquire: (client, sessionId, pulseMillis) =>
-      call(rpc.AcquireLease({ ...client, sessionId, ...(pulseMillis === undefined ? {} : { pulseMillis }) })),
+    acquire: (client, sessionId, pulseMillis, recoverKey) =>
+      call(rpc.AcquireLease({
+        ...client,
+        sessionId,
+        ...(pulseMillis === undefined ? {} : { pulseMillis }),
+        ...(recoverKey === undefined ? {} : { recoverKey })
+      })),
     resume: (leaseId) => call(rpc.ResumeLease({ leaseId })),
     pulse: (leaseId) => call(rpc.Pulse({ leaseId })),
-    events: (leaseId, received) =>
-      rpc.Events({ leaseId, received }).pipe(
-        Stream.catchTag("RpcClientError", (error) => Stream.fromEffect(lost(explain(error)))),
-        Stream.catchCauseIf(Cause.hasInterruptsOnly, () => Stream.fromEffect(lost("the connection was closed")))
-      ),
+    events: (leaseId, received) => heard(rpc.Events({ leaseId, received })),
+    recover: (recoverKey, terminatePending) => heard(rpc.Recover({ recoverKey, terminatePending })),
+    forget: (recoverKey) => call(rpc.Forget({ recoverKey })),
     openComputation: (leaseId, computation, terms) =>
       call(Effect.asVoid(rpc.OpenComputation({ leaseId, computation, ...terms }))),
     setCpus: (leaseId, computationId, cpus) => call(rpc.SetCpus({ leaseId, computationId, cpus })),

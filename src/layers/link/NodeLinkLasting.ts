@@ -210,8 +210,8 @@ const connect = Effect.fnUntraced(function*(link: NodeLink["Service"], address: 
   return {
     info,
     ipAddr,
-    acquire: (client, sessionId, pulseMillis) =>
-      Effect.tap(first.connection.acquire(client, sessionId, pulseMillis), (acquired) => {
+    acquire: (...args) =>
+      Effect.tap(first.connection.acquire(...args), (acquired) => {
         lease = acquired
         return keep(acquired)
       }),
@@ -228,6 +228,8 @@ const connect = Effect.fnUntraced(function*(link: NodeLink["Service"], address: 
     cancelJobs: (id, ...rest) => use(id, (connection) => connection.cancelJobs(id, ...rest)),
     closeComputation: (id, ...rest) => use(id, (connection) => connection.closeComputation(id, ...rest)),
     shutDown: (id) => use(id, (connection) => connection.shutDown(id)),
+    recover: (...args) => first.connection.recover(...args),
+    forget: (...args) => first.connection.forget(...args),
     release: (id) => use(id, (connection) => connection.release(id))
   } satisfies NodeConnection
 })

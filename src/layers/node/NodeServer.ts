@@ -16,6 +16,7 @@ import {
   ComputationRefused,
   MalformedMessage,
   NodeBusy,
+  NothingKept,
   NotLeased,
   ShutdownRefused,
   VersionMismatch
@@ -320,6 +321,8 @@ const makeHandlers = (options: {
       if (!options.clientShutdown) return Effect.fail(new ShutdownRefused({ node: name }))
       return NodeTenants.shutDown(state, session.clientName)
     },
+    Recover: () => Stream.fail(new NothingKept({ node: name, reason: "it has no client's results" })),
+    Forget: () => Effect.fail(new NothingKept({ node: name, reason: "it has no client's results" })),
     ReleaseLease: ({ leaseId }, { client }) =>
       Effect.suspend(() => {
         const tenant = tenantWith(leaseId, client)
