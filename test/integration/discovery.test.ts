@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import * as Built from "../support/Built.ts"
 import { untilIdle } from "../support/Leftovers.ts"
 import * as TwoNetworks from "../support/TwoNetworks.ts"
 
@@ -27,7 +28,7 @@ describe.skipIf(missing !== undefined)(`networks${missing === undefined ? "" : `
   const node = (host: string, name: string, ...args: ReadonlyArray<string>) => {
     const directory = join(home, name)
     fs.mkdirSync(directory, { recursive: true })
-    return networks.run(host, "src/programs/dispynode.ts", [
+    return networks.run(host, Built.program("dispynode"), [
       "--daemon",
       "--insecure",
       "--cpus",
@@ -41,7 +42,7 @@ describe.skipIf(missing !== undefined)(`networks${missing === undefined ? "" : `
   }
 
   const relay = (host: string, ...args: ReadonlyArray<string>) =>
-    networks.run(host, "src/programs/dispynetrelay.ts", ["--insecure", ...args])
+    networks.run(host, Built.program("dispynetrelay"), ["--insecure", ...args])
 
   const look = (host: string, options: object, count: number) =>
     networks.run(host, "test/fixtures/integration/finder.ts", [JSON.stringify(options), String(count)])

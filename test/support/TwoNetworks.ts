@@ -4,9 +4,10 @@
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import * as fs from "node:fs"
+import { resolve } from "node:path"
 import { fileURLToPath } from "node:url"
 
-const source = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
+const source = (path: string): string => resolve(fileURLToPath(new URL("../../", import.meta.url)), path)
 
 /** Names of namespaces and interfaces are of this test process. */
 const prefix = `dd${process.pid}`

@@ -3,11 +3,12 @@ import * as fs from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { Outcome, Request } from "../../fixtures/networks/client.ts"
+import * as Built from "../Built.ts"
 import type * as Namespace from "./Namespace.ts"
 import * as Packets from "./Packets.ts"
 import * as Sockets from "./Sockets.ts"
 
-const dispynode = fileURLToPath(new URL("../../../src/programs/dispynode.ts", import.meta.url))
+const dispynode = Built.program("dispynode")
 const clientProgram = fileURLToPath(new URL("../../fixtures/networks/client.ts", import.meta.url))
 
 /** A device of a host, in one of its networks. */
