@@ -6,7 +6,7 @@
 import { Clock, Effect, Layer, Queue, Result, type Scope } from "effect"
 import * as Datagram from "../../domain/discovery/Datagram.ts"
 import * as Inbox from "../../domain/discovery/Inbox.ts"
-import * as RateLimit from "../../domain/discovery/RateLimit.ts"
+import * as RateLimit from "../../domain/RateLimit.ts"
 import * as Routes from "../../domain/discovery/Routes.ts"
 import { packageVersion } from "../../domain/Version.ts"
 import { NodeConfig } from "../../services/NodeConfig.ts"

@@ -2,10 +2,11 @@
  * The node's end of connections: who is let in, by the first byte and then by TLS. Nothing but TLS is read of a client
  * before it has shown that it knows the secret, or has a certificate that is accepted.
  */
-import { Effect } from "effect"
+import { Clock, Effect } from "effect"
 import type * as net from "node:net"
 import * as tls from "node:tls"
 import type { Certificate, Credentials, Secret } from "../../domain/security/Credentials.ts"
+import * as Guesses from "../../domain/security/Guesses.ts"
 import * as Refusal from "../../domain/security/Refusal.ts"
 import * as TlsClient from "./TlsClient.ts"
 
@@ -86,10 +87,13 @@ interface Handshake {
 
 const keyOf = ({ remoteAddress, remotePort }: net.Socket): string => `${remoteAddress} ${remotePort}`
 
+const addressOf = ({ remoteAddress }: net.Socket): string => remoteAddress ?? ""
+
 const codeOf = (error: unknown): string =>
   typeof error === "object" && error !== null && "code" in error ? String(error.code) : String(error)
 
-const secureDoor = (credentials: Secret | Certificate): Door => {
+const secureDoor = (credentials: Secret | Certificate, maxFailures: number): Door => {
+  const guesses = Guesses.make(maxFailures)
   // It listens nowhere: connections are handed to it.
   const server = tls.createServer(credentials._tag === "Secret" ? forSecret(credentials) : forCertificate(credentials))
   const handshakes = new Map<string, Handshake>()
@@ -97,6 +101,7 @@ const secureDoor = (credentials: Secret | Certificate): Door => {
     const handshake = handshakes.get(keyOf(secured))
     if (handshake === undefined) return secured.destroy()
     if (credentials._tag === "Secret" || secured.authorized) {
+      Guesses.succeed(guesses, addressOf(secured))
       secured.pause()
       return handshake.settle(secured)
     }
@@ -130,12 +135,18 @@ const secureDoor = (credentials: Secret | Certificate): Door => {
   return (socket) =>
     Effect.flatMap(firstByte(socket), (byte) => {
       if (byte === undefined) return Effect.succeed(undefined)
-      if (byte === Refusal.tlsByte) return shake(socket)
+      if (byte === Refusal.tlsByte) {
+        return Effect.flatMap(Clock.currentTimeMillis, (now) => {
+          if (Guesses.begin(guesses, addressOf(socket), now)) return shake(socket)
+          turnAway(socket, Refusal.tooManyFailures)
+          return Effect.succeed(refused(`more than ${maxFailures} failed handshakes a minute`))
+        })
+      }
       turnAway(socket, Refusal.encode(Refusal.needsCredentials(credentials)))
       return Effect.succeed(refused(`a client with neither a secret nor a certificate`))
     })
 }
 
-/** The door of a node with these credentials. */
-export const make = (credentials: Credentials): Door =>
-  credentials._tag === "None" ? plainDoor : secureDoor(credentials)
+/** The door of a node with these credentials, where so many handshakes of an address may fail a minute. */
+export const make = (credentials: Credentials, maxFailures: number): Door =>
+  credentials._tag === "None" ? plainDoor : secureDoor(credentials, maxFailures)

@@ -1,8 +1,8 @@
 /**
  * How often something is done for each of many askers, and for all of them
  * together: token buckets in bounded memory. For answers to pings, whose sources
- * may be forged, and for log entries about what strangers send. Time is an input,
- * in milliseconds of any clock.
+ * may be forged, for log entries about what strangers send, and for guesses of a
+ * secret. Time is an input, in milliseconds of any clock.
  */
 
 /** How often. */
@@ -56,4 +56,11 @@ export const take = (limit: RateLimit, asker: string, now: number): boolean => {
   bucket.tokens--
   limit.total.tokens--
   return true
+}
+
+/** Takes back a `take` that turned out not to count. */
+export const giveBack = (limit: RateLimit, asker: string): void => {
+  const bucket = limit.buckets.get(asker)
+  if (bucket !== undefined) bucket.tokens = Math.min(limit.each.burst, bucket.tokens + 1)
+  limit.total.tokens = Math.min(limit.all.burst, limit.total.tokens + 1)
 }
