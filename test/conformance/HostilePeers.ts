@@ -23,7 +23,7 @@ import * as Credentials from "../../src/services/Credentials.ts"
 import { NodeLink } from "../../src/services/NodeLink.ts"
 import * as Beacons from "../support/Beacons.ts"
 import * as HostileFrames from "../support/HostileFrames.ts"
-import { listening, portOf } from "../support/ListeningNode.ts"
+import { aListeningNode } from "../support/ListeningNode.ts"
 
 const { inParallel, makeRandom, mutate } = HostileFrames
 
@@ -93,7 +93,7 @@ const quiet = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
 const controlFrames = (count: number): void => {
   it.live("before Hello, also those that only nodes send", () =>
     Effect.gen(function*() {
-      const port = portOf(yield* listening())
+      const { port } = yield* aListeningNode()
       const valid = [...yield* HostileFrames.validFrames, ...yield* HostileFrames.framesOfNode(port)]
       const slowest = yield* attackMany(count, valid, async (bytes) => attack(await connectTo(port), [bytes]))
       expect(slowest).toBeLessThan(patience)
@@ -102,7 +102,7 @@ const controlFrames = (count: number): void => {
 
   it.live("after Hello, and with a lease, in any order", () =>
     Effect.gen(function*() {
-      const port = portOf(yield* listening())
+      const { port } = yield* aListeningNode()
       const [hello, acquire] = yield* HostileFrames.validFrames
       const connection = yield* (yield* NodeLink).connect(tcp(port)).pipe(Effect.provide(NodeLinkSocket.layer))
       const leaseId = yield* connection.acquire(lease, "1")
@@ -117,7 +117,7 @@ const controlFrames = (count: number): void => {
 
   it.live("on bulk connections, before and after the greeting", () =>
     Effect.gen(function*() {
-      const port = portOf(yield* listening())
+      const { port } = yield* aListeningNode()
       const connection = yield* (yield* NodeLink).connect(tcp(port))
       const leaseId = yield* connection.acquire(lease, "1")
       const greeting = BulkFrames.greeting(leaseId)
@@ -129,11 +129,11 @@ const controlFrames = (count: number): void => {
 }
 
 const securedFrames = (count: number): void => {
-  const node = listening({ maxFailures: 1_000_000 }, secret)
+  const node = aListeningNode({ maxFailures: 1_000_000 }, secret)
 
   it.live("in place of a handshake, and after its beginning", () =>
     Effect.gen(function*() {
-      const port = portOf(yield* node)
+      const { port } = yield* node
       const first = yield* Effect.promise(HostileFrames.clientHello)
       const slowest = yield* attackMany(count, [first], async (bytes, n) => {
         const socket = await connectTo(port)
@@ -145,7 +145,7 @@ const securedFrames = (count: number): void => {
 
   it.live("inside of TLS", () =>
     Effect.gen(function*() {
-      const port = portOf(yield* node)
+      const { port } = yield* node
       const valid = yield* HostileFrames.validFrames
       const slowest = yield* attackMany(count, valid, async (bytes, n) =>
         attack(await secured(port), n % 2 === 0 ? [bytes] : [valid[0]!, bytes]))
@@ -235,7 +235,7 @@ const aHostileNode = Effect.fnUntraced(function*(answer: () => ReadonlyArray<Uin
 const clientTests = (count: number): void => {
   it.live("in place of a node's greeting: the client gives the node up, and says why", () =>
     Effect.gen(function*() {
-      const valid = yield* HostileFrames.framesOfNode(portOf(yield* listening()))
+      const valid = yield* HostileFrames.framesOfNode((yield* aListeningNode()).port)
       const random = makeRandom(77)
       let n = 0
       const port = yield* aHostileNode(() => [mutate(valid, random, n++)])
@@ -256,7 +256,7 @@ const clientTests = (count: number): void => {
     Effect.promise(async () => {
       const random = makeRandom(78)
       const outcomes = { failed: 0, right: 0 }
-      await inParallel(count, 100, async (n) => {
+      await inParallel(count, Math.min(count, 1000), async (n) => {
         const valid = HostileFrames.bulkAnswers(1, n % 2 === 0)
         const client = BulkClient.make("lease", () => {
           const [toNode, toClient] = [new PassThrough(), new PassThrough()]
