@@ -213,46 +213,51 @@ export const suite = (subject: Subject): void => {
           concurrency: 50,
           discard: true
         })
-        expect([directory, values].map((one) => fs.readdirSync(one).toSorted())).toEqual(before)
+        expect([directory, values].map((one) =>
+          fs.readdirSync(one).toSorted()
+        )).toEqual(before)
         expect(fs.readFileSync(path.join(directory, "out"), "utf8")).toBe("mine")
       }))
 
-    claim("writes through no link, device, pipe or directory that a job has put at a name, nor into one above it", (made) =>
-      Effect.gen(function*() {
-        const { offer, open, put, transfer } = yield* client(made)
-        yield* open(NodeClients.aComputation("c"))
-        const { directory } = made.opened("c")
-        const outside = path.join(made.directory, "outside")
-        fs.mkdirSync(outside)
-        fs.writeFileSync(path.join(outside, "x"), "mine")
-        fs.linkSync(path.join(outside, "x"), path.join(directory, "hard"))
-        fs.symlinkSync("/dev/null", path.join(directory, "device"))
-        execFileSync("mkfifo", [path.join(directory, "pipe")])
-        fs.mkdirSync(path.join(directory, "folder"))
-        const bytes = Buffer.from("theirs")
-        const exits = yield* Effect.forEach(["hard", "device", "pipe", "folder"], (name) =>
-          Effect.exit(transfer.put({
-            computationId: "c",
-            target: { _tag: "File", path: name, mode: 0o644, modifiedMillis: 0 },
-            content: { _tag: "Bytes", bytes },
-            what: name
-          })))
-        expect(exits.map(({ _tag }) => _tag)).toEqual(["Success", "Success", "Success", "Failure"])
-        for (const name of ["hard", "device", "pipe"]) {
-          expect(fs.lstatSync(path.join(directory, name)).isFile()).toBe(true)
-          expect(fs.readFileSync(path.join(directory, name), "utf8")).toBe("theirs")
-        }
-        // A shared directory of jobs, where one has put a link in place of a parent while a file was on its way.
-        const entry = anEntry("sub/x", bytes)
-        const shared = withFiles("d", [], { destPath: "shared" })
-        yield* open(shared)
-        const second = withFiles("e", [entry], { destPath: "shared" })
-        yield* offer(second)
-        fs.symlinkSync(outside, path.join(made.opened("d").directory, "sub"))
-        expect((yield* Effect.exit(put("e", "sub/x", bytes)))._tag).toBe("Failure")
-        expect(fs.readdirSync(outside)).toEqual(["x"])
-        expect(fs.readFileSync(path.join(outside, "x"), "utf8")).toBe("mine")
-      }))
+    claim(
+      "writes through no link, device, pipe or directory that a job has put at a name, nor into one above it",
+      (made) =>
+        Effect.gen(function*() {
+          const { offer, open, put, transfer } = yield* client(made)
+          yield* open(NodeClients.aComputation("c"))
+          const { directory } = made.opened("c")
+          const outside = path.join(made.directory, "outside")
+          fs.mkdirSync(outside)
+          fs.writeFileSync(path.join(outside, "x"), "mine")
+          fs.linkSync(path.join(outside, "x"), path.join(directory, "hard"))
+          fs.symlinkSync("/dev/null", path.join(directory, "device"))
+          execFileSync("mkfifo", [path.join(directory, "pipe")])
+          fs.mkdirSync(path.join(directory, "folder"))
+          const bytes = Buffer.from("theirs")
+          const exits = yield* Effect.forEach(["hard", "device", "pipe", "folder"], (name) =>
+            Effect.exit(transfer.put({
+              computationId: "c",
+              target: { _tag: "File", path: name, mode: 0o644, modifiedMillis: 0 },
+              content: { _tag: "Bytes", bytes },
+              what: name
+            })))
+          expect(exits.map(({ _tag }) => _tag)).toEqual(["Success", "Success", "Success", "Failure"])
+          for (const name of ["hard", "device", "pipe"]) {
+            expect(fs.lstatSync(path.join(directory, name)).isFile()).toBe(true)
+            expect(fs.readFileSync(path.join(directory, name), "utf8")).toBe("theirs")
+          }
+          // A shared directory of jobs, where one has put a link in place of a parent while a file was on its way.
+          const entry = anEntry("sub/x", bytes)
+          const shared = withFiles("d", [], { destPath: "shared" })
+          yield* open(shared)
+          const second = withFiles("e", [entry], { destPath: "shared" })
+          yield* offer(second)
+          fs.symlinkSync(outside, path.join(made.opened("d").directory, "sub"))
+          expect((yield* Effect.exit(put("e", "sub/x", bytes)))._tag).toBe("Failure")
+          expect(fs.readdirSync(outside)).toEqual(["x"])
+          expect(fs.readFileSync(path.join(outside, "x"), "utf8")).toBe("mine")
+        })
+    )
 
     claim("follows no link that a job has put into its directory", (made) =>
       Effect.gen(function*() {

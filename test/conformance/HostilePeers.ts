@@ -167,10 +167,14 @@ const hostileDatagrams = (count: number): ReadonlyArray<Uint8Array> => {
 
 /** Sends datagrams as fast as the other side reads them: it shares this process. */
 const sendAll = (socket: UdpSocket, datagrams: ReadonlyArray<Uint8Array>, to: { host: string; port: number }) =>
-  Effect.forEach(datagrams, (bytes) =>
-    Effect.callback<void>((resume) =>
-      socket.send(bytes, to.port, to.host, () => setImmediate(() => resume(Effect.void)))
-    ), { discard: true })
+  Effect.forEach(
+    datagrams,
+    (bytes) =>
+      Effect.callback<void>((resume) =>
+        socket.send(bytes, to.port, to.host, () => setImmediate(() => resume(Effect.void)))
+      ),
+    { discard: true }
+  )
 
 const datagramTests = (count: number): void => {
   const key = secret.datagramKey
@@ -262,7 +266,9 @@ const clientTests = (count: number): void => {
           const [toNode, toClient] = [new PassThrough(), new PassThrough()]
           toNode.resume()
           toNode.once("data", () => {
-            for (const bytes of n % 4 === 0 ? valid.toReversed() : valid) toClient.write(mutate([bytes], random, n + random(4)))
+            for (const bytes of n % 4 === 0 ? valid.toReversed() : valid) {
+              toClient.write(mutate([bytes], random, n + random(4)))
+            }
             toClient.end()
           })
           const stream = Object.assign(toClient, {
@@ -273,7 +279,12 @@ const clientTests = (count: number): void => {
           return Promise.resolve(BulkPeer.wireOf(stream))
         })
         const controller = new AbortController()
-        const request = { computationId: "c", source: { _tag: "JobFile", fileId: 1 }, sizeBytes: 4, what: "it" } as const
+        const request = {
+          computationId: "c",
+          source: { _tag: "JobFile", fileId: 1 },
+          sizeBytes: 4,
+          what: "it"
+        } as const
         try {
           const bytes = await BulkClient.get(client, request, (size) => {
             expect(size).toBe(4)
@@ -300,4 +311,3 @@ export const suite = (count: number): void => {
     clientTests(count)
   })
 }
-

@@ -110,21 +110,31 @@ export const suite = (count: number): void => {
       }).pipe(quiet, Effect.scoped))
 
   describe("nobody is let in", () => {
-    none("who sends again what a client sent, or a part of it", (port) =>
-      Effect.scoped(Effect.map(recorded(port), ({ fromClient }) => async (n) => {
-        const bytes = n % 2 === 0 ? fromClient : fromClient.subarray(0, n * 31 % fromClient.length)
-        return !isNoSession(recordTypes(await answerTo(port, bytes)))
-      })))
+    none(
+      "who sends again what a client sent, or a part of it",
+      (port) =>
+        Effect.scoped(Effect.map(recorded(port), ({ fromClient }) => async (n) => {
+          const bytes = n % 2 === 0 ? fromClient : fromClient.subarray(0, n * 31 % fromClient.length)
+          return !isNoSession(recordTypes(await answerTo(port, bytes)))
+        }))
+    )
 
-    none("who sends a node what it said itself", (port) =>
-      Effect.scoped(Effect.map(recorded(port), ({ fromClient, fromNode }) => {
-        const ofClient = fromClient.subarray(0, 5 + fromClient.readUInt16BE(3))
-        return async (n) =>
-          !isNoSession(recordTypes(await answerTo(port, n % 2 === 0 ? fromNode : Buffer.concat([ofClient, fromNode]))))
-      })))
+    none(
+      "who sends a node what it said itself",
+      (port) =>
+        Effect.scoped(Effect.map(recorded(port), ({ fromClient, fromNode }) => {
+          const ofClient = fromClient.subarray(0, 5 + fromClient.readUInt16BE(3))
+          return async (n) =>
+            !isNoSession(
+              recordTypes(await answerTo(port, n % 2 === 0 ? fromNode : Buffer.concat([ofClient, fromNode])))
+            )
+        }))
+    )
 
-    none("who asks for less than there is: old versions, no forward secrecy, no encryption, another name, half a key", (port) =>
-      Effect.succeed((n) => tries(port, weaker[n % weaker.length]!)))
+    none(
+      "who asks for less than there is: old versions, no forward secrecy, no encryption, another name, half a key",
+      (port) => Effect.succeed((n) => tries(port, weaker[n % weaker.length]!))
+    )
 
     it.live("who sends a client what it said itself, or what a node said to it before", () =>
       Effect.gen(function*() {

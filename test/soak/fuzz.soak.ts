@@ -121,11 +121,27 @@ const targets = Effect.gen(function*() {
       if (!(error instanceof Values.InvalidValue)) throw error
     }
   }
-  const some = [1, "text", [1, 2.5, null], { a: 1, b: { c: [true] } }, new Map([[1, new Set([2n])]]), new Error("x"),
-    new Uint8Array(9), /a/g, new Date(0), [, 1], Object(1), new ArrayBuffer(4, { maxByteLength: 8 })]
+  const some = [
+    1,
+    "text",
+    [1, 2.5, null],
+    { a: 1, b: { c: [true] } },
+    new Map([[1, new Set([2n])]]),
+    new Error("x"),
+    new Uint8Array(9),
+    /a/g,
+    new Date(0),
+    [, 1],
+    Object(1),
+    new ArrayBuffer(4, { maxByteLength: 8 })
+  ]
   return [
     { name: "control", seeds: frames, run: control },
-    { name: "datagram", seeds: [...HostileFrames.datagrams(undefined), ...HostileFrames.datagrams(mac)], run: datagram },
+    {
+      name: "datagram",
+      seeds: [...HostileFrames.datagrams(undefined), ...HostileFrames.datagrams(mac)],
+      run: datagram
+    },
     { name: "entries", seeds: [aReply(1), aReply(2, 1, 3, Values.encode("x"))], run: entries },
     { name: "slot", seeds: [SlotFrames.encodeFrame(SlotFrames.FromSlot.reply, aReply(1))], run: slot },
     { name: "bulk", seeds: [...HostileFrames.bulkFrames, BulkFrames.greeting("lease")], run: bulk },
@@ -142,74 +158,80 @@ const corpusLimit = 5000
 /** How often a piece of code ran, roughly. */
 const bucketOf = (count: number): number => Math.floor(Math.log2(count / batchSize + 1) * 2)
 
-it.live(`no decoder throws, hangs, or grows, whatever comes (seed ${seed}, ${seconds} s)`, () =>
-  Effect.gen(function*() {
-    process.stdout.write(`FUZZ_SEED=${seed}\n`)
-    const random = HostileFrames.makeRandom(seed)
-    const all = yield* targets
-    const session = new Session()
-    session.connect()
-    yield* Effect.addFinalizer(() => Effect.sync(() => session.disconnect()))
-    yield* Effect.promise(() => session.post("Profiler.enable"))
-    yield* Effect.promise(() => session.post("Profiler.startPreciseCoverage", { callCount: true, detailed: true }))
-    const covered = new Set<string>()
-    const look = async (): Promise<boolean> => {
-      const { result } = await session.post("Profiler.takePreciseCoverage")
-      const before = covered.size
-      for (const { functions, url } of result) {
-        if (!/\/src\/(domain|layers|slot)\//.test(url) && !url.includes("SchemaBinary")) continue
-        for (const { ranges } of functions) {
-          for (const { count, endOffset, startOffset } of ranges) {
-            if (count > 0) covered.add(`${url} ${startOffset} ${endOffset} ${bucketOf(count)}`)
+it.live(
+  `no decoder throws, hangs, or grows, whatever comes (seed ${seed}, ${seconds} s)`,
+  () =>
+    Effect.gen(function*() {
+      process.stdout.write(`FUZZ_SEED=${seed}\n`)
+      const random = HostileFrames.makeRandom(seed)
+      const all = yield* targets
+      const session = new Session()
+      session.connect()
+      yield* Effect.addFinalizer(() => Effect.sync(() => session.disconnect()))
+      yield* Effect.promise(() => session.post("Profiler.enable"))
+      yield* Effect.promise(() => session.post("Profiler.startPreciseCoverage", { callCount: true, detailed: true }))
+      const covered = new Set<string>()
+      const look = async (): Promise<boolean> => {
+        const { result } = await session.post("Profiler.takePreciseCoverage")
+        const before = covered.size
+        for (const { functions, url } of result) {
+          if (!/\/src\/(domain|layers|slot)\//.test(url) && !url.includes("SchemaBinary")) continue
+          for (const { ranges } of functions) {
+            for (const { count, endOffset, startOffset } of ranges) {
+              if (count > 0) covered.add(`${url} ${startOffset} ${endOffset} ${bucketOf(count)}`)
+            }
           }
         }
+        return covered.size > before
       }
-      return covered.size > before
-    }
-    const corpora = all.map(({ seeds }) => [...seeds])
-    const pristine = Reflect.ownKeys(Object.prototype).length
-    let inputs = 0
-    let slowest = 0
-    const change = (corpus: ReadonlyArray<Uint8Array>): Uint8Array => {
-      let bytes = HostileFrames.mutate(corpus, random, random(1000))
-      for (let more = random(3); more > 0 && bytes.length > 1; more--) {
-        bytes = HostileFrames.mutate([bytes, corpus[random(corpus.length)]!], random, 1 + random(1000))
+      const corpora = all.map(({ seeds }) => [...seeds])
+      const pristine = Reflect.ownKeys(Object.prototype).length
+      let inputs = 0
+      let slowest = 0
+      const change = (corpus: ReadonlyArray<Uint8Array>): Uint8Array => {
+        let bytes = HostileFrames.mutate(corpus, random, random(1000))
+        for (let more = random(3); more > 0 && bytes.length > 1; more--) {
+          bytes = HostileFrames.mutate([bytes, corpus[random(corpus.length)]!], random, 1 + random(1000))
+        }
+        return bytes.length > 65_536 ? bytes.subarray(0, 65_536) : bytes
       }
-      return bytes.length > 65_536 ? bytes.subarray(0, 65_536) : bytes
-    }
-    const tryOne = ({ name, run }: Target, bytes: Uint8Array): void => {
-      const start = performance.now()
-      try {
-        run(bytes)
-      } catch (error) {
-        throw new Error(`${name} threw for ${Buffer.from(bytes).toString("hex")}`, { cause: error })
+      const tryOne = ({ name, run }: Target, bytes: Uint8Array): void => {
+        const start = performance.now()
+        try {
+          run(bytes)
+        } catch (error) {
+          throw new Error(`${name} threw for ${Buffer.from(bytes).toString("hex")}`, { cause: error })
+        }
+        slowest = Math.max(slowest, performance.now() - start)
+        inputs++
       }
-      slowest = Math.max(slowest, performance.now() - start)
-      inputs++
-    }
-    const until = performance.now() + seconds * 1000
-    let early = 0
-    for (let round = 0; performance.now() < until; round++) {
-      const target = all[round % all.length]!
-      const corpus = corpora[round % all.length]!
-      const batch = Array.from({ length: batchSize }, () => change(corpus))
-      for (const bytes of batch) tryOne(target, bytes)
-      if (yield* Effect.promise(look)) {
-        // Which of them it was is not known: a tenth is kept, and what matters comes back.
-        const kept = batch.filter((_, n) => n % 10 === round % 10)
-        corpus.push(...kept.map((bytes) => bytes.slice()))
-        if (corpus.length > corpusLimit) corpus.splice(target.seeds.length, corpus.length - corpusLimit)
+      const until = performance.now() + seconds * 1000
+      let early = 0
+      for (let round = 0; performance.now() < until; round++) {
+        const target = all[round % all.length]!
+        const corpus = corpora[round % all.length]!
+        const batch = Array.from({ length: batchSize }, () => change(corpus))
+        for (const bytes of batch) tryOne(target, bytes)
+        if (yield* Effect.promise(look)) {
+          // Which of them it was is not known: a tenth is kept, and what matters comes back.
+          const kept = batch.filter((_, n) => n % 10 === round % 10)
+          corpus.push(...kept.map((bytes) => bytes.slice()))
+          if (corpus.length > corpusLimit) corpus.splice(target.seeds.length, corpus.length - corpusLimit)
+        }
+        if (early === 0 && performance.now() > until - seconds * 500) early = process.memoryUsage.rss()
+        // Streams that were closed are gone with the turn.
+        yield* Effect.promise(() => new Promise<void>((resolve) => void setImmediate(resolve)))
       }
-      if (early === 0 && performance.now() > until - seconds * 500) early = process.memoryUsage.rss()
-      // Streams that were closed are gone with the turn.
-      yield* Effect.promise(() => new Promise<void>((resolve) => void setImmediate(resolve)))
-    }
-    const grownMiB = (process.memoryUsage.rss() - early) / 1024 ** 2
-    process.stdout.write(
-      `${inputs} inputs, ${covered.size} pieces of code, corpora of ${corpora.map(({ length }) => length).join(", ")};` +
-        ` slowest ${slowest.toFixed(0)} ms; RSS grew by ${grownMiB.toFixed(0)} MiB in the second half\n`
-    )
-    expect(Reflect.ownKeys(Object.prototype).length).toBe(pristine)
-    expect(slowest).toBeLessThan(1000)
-    expect(grownMiB).toBeLessThan(64)
-  }).pipe(Effect.scoped), (seconds + 120) * 1000)
+      const grownMiB = (process.memoryUsage.rss() - early) / 1024 ** 2
+      process.stdout.write(
+        `${inputs} inputs, ${covered.size} pieces of code, corpora of ${
+          corpora.map(({ length }) => length).join(", ")
+        };` +
+          ` slowest ${slowest.toFixed(0)} ms; RSS grew by ${grownMiB.toFixed(0)} MiB in the second half\n`
+      )
+      expect(Reflect.ownKeys(Object.prototype).length).toBe(pristine)
+      expect(slowest).toBeLessThan(1000)
+      expect(grownMiB).toBeLessThan(64)
+    }).pipe(Effect.scoped),
+  (seconds + 120) * 1000
+)

@@ -232,7 +232,11 @@ export const make = Effect.fnUntraced(function*(
       directory: options.filesDirectory,
       maxFileBytes: options.maxFileBytes,
       onFile: (record, file, sizeBytes) => {
-        tellOfFile(options.onFile, { job: nameOf(record as ClusterJob), path: join(options.filesDirectory, file), sizeBytes })
+        tellOfFile(options.onFile, {
+          job: nameOf(record as ClusterJob),
+          path: join(options.filesDirectory, file),
+          sizeBytes
+        })
       }
     },
     setupArgs: packed.setupArgs,

@@ -15,8 +15,18 @@ import * as Values from "../../../src/slot/Values.ts"
 
 /** Objects, as JSON, with each name in each place: 200 of them. */
 const polluted: ReadonlyArray<string> = (() => {
-  const names = ["__proto__", "constructor", "prototype", "toString", "hasOwnProperty", "__defineGetter__", "valueOf",
-    "__lookupSetter__", "then", "toJSON"]
+  const names = [
+    "__proto__",
+    "constructor",
+    "prototype",
+    "toString",
+    "hasOwnProperty",
+    "__defineGetter__",
+    "valueOf",
+    "__lookupSetter__",
+    "then",
+    "toJSON"
+  ]
   const values = [`{"polluted":1}`, `{"prototype":{"polluted":1}}`, `["polluted"]`, `"polluted"`, "null"]
   const places = [
     (name: string, value: string) => `{${JSON.stringify(name)}:${value}}`,
@@ -55,7 +65,9 @@ describe(`names of prototypes, ${polluted.length} times each`, () => {
     const nonce = "0".repeat(32)
     const valid = { nonce, sentAtMillis: 1, message: { _tag: "Ping", answerAt: [] } }
     for (const json of polluted) {
-      for (const text of [json, beside(json, valid), JSON.stringify({ ...valid, message: JSON.parse(json) as unknown })]) {
+      for (
+        const text of [json, beside(json, valid), JSON.stringify({ ...valid, message: JSON.parse(json) as unknown })]
+      ) {
         const bytes = Buffer.concat([Buffer.from("dispy\u0001\0", "latin1"), Buffer.alloc(32), Buffer.from(text)])
         const read = Datagram.decode(bytes, undefined)
         if (Result.isFailure(read)) expect(read.failure).toBe("junk")
@@ -101,8 +113,10 @@ describe(`names of prototypes, ${polluted.length} times each`, () => {
       for (const json of polluted) {
         fs.writeFileSync(file, json)
         const read = Settings.read(file)
-        const merged = Result.flatMap(read, (config) =>
-          Settings.merge(NodeOptions.table, { flags: {}, environment: {}, prefix: "", file: config }))
+        const merged = Result.flatMap(
+          read,
+          (config) => Settings.merge(NodeOptions.table, { flags: {}, environment: {}, prefix: "", file: config })
+        )
         expect(Result.isFailure(merged) && merged.failure).toMatch(/there is no option/)
       }
     } finally {
