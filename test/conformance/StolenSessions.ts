@@ -93,8 +93,7 @@ const quiet = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
 /** Registers the suite with so many tries of each kind. */
 export const suite = (count: number): void => {
   const node = aListeningNode({ maxFailures: 1_000_000 }, secret)
-  /** Done with nodes that refuse at the first byte and with those that have to look. */
-  const none = (title: string, run: (port: number) => Effect.Effect<(n: number) => Promise<boolean>, unknown, never>) =>
+  const none = (title: string, run: (port: number) => Effect.Effect<(n: number) => Promise<boolean>, unknown>) =>
     it.live(`${title}, ${count} times`, () =>
       Effect.gen(function*() {
         const { port } = yield* node

@@ -130,8 +130,7 @@ const targets = Effect.gen(function*() {
     new Error("x"),
     new Uint8Array(9),
     /a/g,
-    new Date(0),
-    [, 1],
+    [undefined, 1n],
     Object(1),
     new ArrayBuffer(4, { maxByteLength: 8 })
   ]

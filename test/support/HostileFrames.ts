@@ -170,19 +170,7 @@ export const mutate = (valid: ReadonlyArray<Uint8Array>, random: (below: number)
 
 /** The `n`th of many hostile messages; every third begins with a proper Hello. */
 export const hostileBytes = (valid: ReadonlyArray<Uint8Array>, random: (below: number) => number, n: number) => {
-  const frame = valid[random(valid.length)]!.slice()
-  const mutate = (): Uint8Array => {
-    switch (n % 4) {
-      case 0:
-        return Uint8Array.from({ length: 1 + random(300) }, () => random(256))
-      case 1:
-        return frame.subarray(0, 1 + random(frame.length - 1))
-      default:
-        for (let flips = 1 + random(4); flips > 0; flips--) frame[random(frame.length)]! ^= 1 << random(8)
-        return frame
-    }
-  }
-  const bytes = mutate()
+  const bytes = mutate(valid, random, n)
   return n % 3 === 0 ? new Uint8Array(Buffer.concat([valid[0]!, bytes])) : bytes
 }
 
