@@ -58,9 +58,10 @@ export const take = (limit: RateLimit, asker: string, now: number): boolean => {
   return true
 }
 
-/** Takes back a `take` that turned out not to count. */
-export const giveBack = (limit: RateLimit, asker: string): void => {
+/** Whether a `take` would do now; takes nothing. */
+export const isLeft = (limit: RateLimit, asker: string, now: number): boolean => {
   const bucket = limit.buckets.get(asker)
-  if (bucket !== undefined) bucket.tokens = Math.min(limit.each.burst, bucket.tokens + 1)
-  limit.total.tokens = Math.min(limit.all.burst, limit.total.tokens + 1)
+  if (bucket !== undefined) refill(bucket, limit.each, now)
+  refill(limit.total, limit.all, now)
+  return limit.total.tokens >= 1 && (bucket === undefined || bucket.tokens >= 1)
 }

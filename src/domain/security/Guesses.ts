@@ -1,11 +1,11 @@
 /**
  * How many handshakes of an address may fail, so that nobody tries one secret after
- * the other: so many at once, and so many a minute in the long run. A handshake
- * takes one of them when it begins and gives it back when it succeeds, whence those
- * that go on at the same time count too. Whoever used them up has the next one
- * within a minute divided by their number, so an address that honest clients share
- * with a guesser is never shut out for good. Time is an input, in milliseconds of
- * any clock; memory is bounded.
+ * the other: so many at once, and so many a minute in the long run. Only a handshake
+ * that went wrong counts: those that are held or broken off have told nothing. With
+ * the last one the others of the address that go on are to be ended, for each may be
+ * a guess. Whoever used them up has the next one within a minute divided by their
+ * number, so an address that honest clients share with a guesser is never shut out
+ * for good. Time is an input, in milliseconds of any clock; memory is bounded.
  */
 import * as IpAddress from "../IpAddress.ts"
 import * as RateLimit from "../RateLimit.ts"
@@ -28,9 +28,10 @@ export const guesserOf = (address: string): string => {
   return groups === undefined ? usual : groups.split(":").slice(0, 4).join(":")
 }
 
-/** Whether a handshake with the address may begin. */
-export const begin = ({ limit }: Guesses, address: string, now: number): boolean =>
-  RateLimit.take(limit, guesserOf(address), now)
+/** Whether a handshake with the guesser may begin. */
+export const mayBegin = ({ limit }: Guesses, guesser: string, now: number): boolean =>
+  RateLimit.isLeft(limit, guesser, now)
 
-/** A handshake that began has succeeded: it was no guess. */
-export const succeed = ({ limit }: Guesses, address: string): void => RateLimit.giveBack(limit, guesserOf(address))
+/** A handshake has failed. False when it was the last that may: the guesser's others are to be ended. */
+export const failed = ({ limit }: Guesses, guesser: string, now: number): boolean =>
+  RateLimit.take(limit, guesser, now) && RateLimit.isLeft(limit, guesser, now)

@@ -81,13 +81,15 @@ type Outcome = net.Socket | Refused | undefined
 
 /** A handshake that goes on. */
 interface Handshake {
+  readonly guesser: string
+  readonly clock: Clock.Clock
   readonly settle: (outcome: Outcome) => void
+  /** Ends it from this side. */
+  readonly drop: () => void
   failure: Refused | undefined
 }
 
 const keyOf = ({ remoteAddress, remotePort }: net.Socket): string => `${remoteAddress} ${remotePort}`
-
-const addressOf = ({ remoteAddress }: net.Socket): string => remoteAddress ?? ""
 
 const codeOf = (error: unknown): string =>
   typeof error === "object" && error !== null && "code" in error ? String(error.code) : String(error)
@@ -97,22 +99,29 @@ const secureDoor = (credentials: Secret | Certificate, maxFailures: number): Doo
   // It listens nowhere: connections are handed to it.
   const server = tls.createServer(credentials._tag === "Secret" ? forSecret(credentials) : forCertificate(credentials))
   const handshakes = new Map<string, Handshake>()
+  const fail = (failed: Handshake): void => {
+    if (Guesses.failed(guesses, failed.guesser, failed.clock.currentTimeMillisUnsafe())) return
+    for (const one of handshakes.values()) if (one !== failed && one.guesser === failed.guesser) one.drop()
+  }
   server.on("secureConnection", (secured) => {
     const handshake = handshakes.get(keyOf(secured))
     if (handshake === undefined) return secured.destroy()
     if (credentials._tag === "Secret" || secured.authorized) {
-      Guesses.succeed(guesses, addressOf(secured))
       secured.pause()
       return handshake.settle(secured)
     }
+    fail(handshake)
     turnAway(secured, Refusal.encode(Refusal.unauthorized(codeOf(secured.authorizationError))))
     handshake.settle(refused("a client whose certificate is not accepted"))
   })
   server.on("tlsClientError", (error, secured) => {
     const handshake = handshakes.get(keyOf(secured))
-    if (handshake !== undefined) handshake.failure = refused(Refusal.explainToNode(error))
+    if (handshake === undefined) return
+    handshake.failure = refused(Refusal.explainToNode(error))
+    // Whoever only hangs up has been told nothing.
+    if (codeOf(error).startsWith("ERR_SSL_")) fail(handshake)
   })
-  const shake = (socket: net.Socket): Effect.Effect<Outcome> =>
+  const shake = (socket: net.Socket, guesser: string, clock: Clock.Clock): Effect.Effect<Outcome> =>
     Effect.callback<Outcome>((resume) => {
       const key = keyOf(socket)
       const end = (): void => {
@@ -120,6 +129,9 @@ const secureDoor = (credentials: Secret | Certificate, maxFailures: number): Doo
         socket.off("close", onClose)
       }
       const handshake: Handshake = {
+        guesser,
+        clock,
+        drop: () => socket.destroy(),
         failure: undefined,
         settle: (outcome) => {
           end()
@@ -136,8 +148,9 @@ const secureDoor = (credentials: Secret | Certificate, maxFailures: number): Doo
     Effect.flatMap(firstByte(socket), (byte) => {
       if (byte === undefined) return Effect.succeed(undefined)
       if (byte === Refusal.tlsByte) {
-        return Effect.flatMap(Clock.currentTimeMillis, (now) => {
-          if (Guesses.begin(guesses, addressOf(socket), now)) return shake(socket)
+        return Clock.clockWith((clock) => {
+          const guesser = Guesses.guesserOf(socket.remoteAddress ?? "")
+          if (Guesses.mayBegin(guesses, guesser, clock.currentTimeMillisUnsafe())) return shake(socket, guesser, clock)
           turnAway(socket, Refusal.tooManyFailures)
           return Effect.succeed(refused(`more than ${maxFailures} failed handshakes a minute`))
         })

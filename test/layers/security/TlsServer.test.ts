@@ -27,11 +27,21 @@ describe("a guesser", () => {
       expect(yield* guess(port, right)).toBe("let in")
     }).pipe(quiet, Effect.scoped))
 
-  it.effect("that breaks off its handshakes has used them up as well", () =>
+  it.effect("of many at a time has no more tries than one after the other", () =>
+    Effect.gen(function*() {
+      const { port } = yield* aListeningNode({ maxFailures: 5 }, right)
+      const said = yield* Effect.forEach(Array.from({ length: 60 }), () => guess(port, aSecret(2)), {
+        concurrency: "unbounded"
+      })
+      expect(said.filter((one) => /the secrets differ/.test(one)).length).toBeLessThanOrEqual(5)
+      expect(yield* guess(port, right)).toMatch(/too many handshakes/)
+    }).pipe(quiet, Effect.scoped))
+
+  it.effect("is nobody who breaks handshakes off or holds them: that tells nothing, and keeps no client out", () =>
     Effect.gen(function*() {
       const { port } = yield* aListeningNode({ maxFailures: 3 }, right)
-      for (let n = 0; n < 3; n++) yield* guess(port, "breaks off")
-      expect(yield* guess(port, right)).toMatch(/too many handshakes/)
+      for (let n = 0; n < 20; n++) yield* guess(port, "breaks off")
+      expect(yield* hello(port, right)).toBe("n1")
     }).pipe(quiet, Effect.scoped))
 
   it.effect("is no client with the secret, however often that comes", () =>
