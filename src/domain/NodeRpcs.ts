@@ -33,30 +33,32 @@ import {
   ShutdownRefused,
   VersionMismatch
 } from "./NodeError.ts"
-import { AvailInfo, NodeInfo } from "./NodeInfo.ts"
+import { AvailInfo, Cpus, NodeInfo } from "./NodeInfo.ts"
+
+const Whole = Schema.Number.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }))
 
 /** What a node tells its client without being asked. */
 export const NodeEvent = Schema.Union([
   /** Replies of a computation, in the layout of `wire/Entries.ts`. Sequence numbers count from 1 within a lease. */
   Schema.TaggedStruct("Replies", {
     computationId: Schema.String,
-    sequence: Schema.Number,
+    sequence: Whole,
     batch: Schema.Uint8Array
   }),
   /** The node's number of slots changed. */
-  Schema.TaggedStruct("CpusChanged", { cpus: Schema.Number }),
+  Schema.TaggedStruct("CpusChanged", { cpus: Cpus }),
   /** The node's availability, every pulse. */
   Schema.TaggedStruct("Pulse", { availInfo: AvailInfo }),
   /** A job sends a file, which the client fetches over a bulk connection and then answers. */
   Schema.TaggedStruct("JobFile", {
     computationId: Schema.String,
-    fileId: Schema.Number,
-    jobId: Schema.Number,
+    fileId: Whole,
+    jobId: Whole,
     /** Relative to the jobs' working directory, or the base name. */
     path: Schema.String,
-    sizeBytes: Schema.Number,
+    sizeBytes: Whole,
     /** Permission bits. */
-    mode: Schema.Number,
+    mode: Whole,
     modifiedMillis: Schema.Number
   }),
   /** The node is ending: it takes no more jobs and gives back those that did not start. */

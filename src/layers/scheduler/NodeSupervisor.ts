@@ -240,7 +240,9 @@ const take = (
     case "JobFile": {
       const request = env.engine.requests.get(event.computationId)
       const job = env.engine.state.computations.get(event.computationId)?.running.get(event.jobId)
-      if (request !== undefined) self.run(JobFiles.receive(node, request, job, event))
+      // Only of a job that it has: a node that lies about that gets nothing into the client's directory.
+      if (request === undefined || job?.nodeId !== node.id) env.engine.state.droppedReplies++
+      else self.run(JobFiles.receive(node, request, job, event))
       return Effect.void
     }
     case "Pulse":
