@@ -8,6 +8,7 @@ import { Clock, Effect, FiberSet, Layer, Queue, Result, type Scope, Stream } fro
 import * as Datagram from "../../domain/discovery/Datagram.ts"
 import * as Inbox from "../../domain/discovery/Inbox.ts"
 import * as PingSchedule from "../../domain/discovery/PingSchedule.ts"
+import * as Rounds from "../../domain/discovery/Rounds.ts"
 import * as Routes from "../../domain/discovery/Routes.ts"
 import * as Sightings from "../../domain/discovery/Sightings.ts"
 import * as IpAddress from "../../domain/IpAddress.ts"
@@ -53,7 +54,7 @@ interface Reader {
   /** "address port" of hosts that are listed and so are dialled anyway. */
   readonly listed: Set<string>
   readonly tell: (node: FoundNode) => void
-  hasFound: boolean
+  readonly rounds: Rounds.Rounds
 }
 
 const placeKey = (host: string, port: number): string => `${IpAddress.canonical(host)} ${port}`
@@ -75,7 +76,8 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
   const inbox = Inbox.make(Stamps.macOf(options.key))
   const sockets = yield* Sockets.make({ isBackground: options.isBackground ?? false })
   const readers = new Set<Reader>()
-  const asked = new Set<string>()
+  /** By nonce of the ping: how to note who answered. */
+  const asked = new Map<string, (incarnation: string) => void>()
   const lookedAt = { interfaces: new Set<string>(), ports: new Set<number>(), answers: 0 }
   let deaf: Sockets.Closed | undefined
 
@@ -84,7 +86,6 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
     for (const reader of readers) {
       const found = Sightings.see(reader.sightings, reader.targets, sighting, now)
       if (found === undefined) continue
-      reader.hasFound = true
       if (!reader.listed.has(placeKey(found.host, found.port))) reader.tell({ _tag: "Tcp", ...found })
     }
   }
@@ -92,14 +93,19 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
   const act = (message: Datagram.Message, source: string, now: number): void => {
     switch (message._tag) {
       case "Answer":
-        if (asked.has(message.inReplyTo)) see({ source, node: message.node }, now)
-        return
+        if (!asked.has(message.inReplyTo)) return
+        asked.get(message.inReplyTo)?.(message.node.incarnation)
+        return see({ source, node: message.node }, now)
       case "Announcement":
         return see({ source, node: message.node }, now)
       case "RelayedNode":
+        if (message.inReplyTo !== undefined) asked.get(message.inReplyTo)?.(message.node.incarnation)
         return see({ source: message.host, node: message.node }, now)
       case "Goodbye":
-        for (const { sightings } of readers) Sightings.forget(sightings, message.incarnation)
+        for (const { rounds, sightings } of readers) {
+          Sightings.forget(sightings, message.incarnation)
+          Rounds.forget(rounds, message.incarnation)
+        }
         return
       case "Ping":
       case "RelayedPing":
@@ -148,15 +154,16 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
     return routes
   })
 
-  const ping = Effect.fnUntraced(function*(reader: Reader, ports: ReadonlyArray<number>) {
+  const ping = Effect.fnUntraced(function*(reader: Reader, ports: ReadonlyArray<number>, answers: number) {
     const everybody = yield* prepare(ports)
     const single = reader.places.flatMap(({ host, port }) => Routes.toOne(hosts, host, port) ?? [])
-    const message = { _tag: "Ping", answerAt: yield* answerAt } as const
+    const message = { _tag: "Ping", answerAt: yield* answerAt, answers } as const
+    const round = Rounds.begin(reader.rounds, yield* Clock.currentTimeMillis)
     // One of its own on each way: a node that hears several of them answers each, and is known by all its addresses.
     yield* Effect.forEach([...everybody, ...single], (route) =>
       Effect.flatMap(Stamps.next, (stamp) => {
-        asked.add(stamp.nonce)
-        if (asked.size > askedCapacity) asked.delete(asked.values().next().value!)
+        asked.set(stamp.nonce, (incarnation) => Rounds.hear(reader.rounds, round, incarnation))
+        if (asked.size > askedCapacity) asked.delete(asked.keys().next().value!)
         return sockets.send(route, 0, Datagram.encode(message, stamp, inbox.mac))
       }), { concurrency: "unbounded", discard: true })
   })
@@ -180,13 +187,14 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
 
   const pingOften = Effect.fnUntraced(function*(reader: Reader, ports: ReadonlyArray<number>) {
     const startedAt = yield* Clock.currentTimeMillis
-    let gapMillis = 0
+    let [gapMillis, answers] = [0, 1]
     while (true) {
-      yield* ping(reader, ports)
-      const elapsedMillis = (yield* Clock.currentTimeMillis) - startedAt
-      const next = PingSchedule.next({ elapsedMillis, gapMillis, hasFound: reader.hasFound }, pingIntervalMillis)
+      yield* ping(reader, ports, answers)
+      const now = yield* Clock.currentTimeMillis
+      const [isLossy, nodes] = [Rounds.isLossy(reader.rounds, now), reader.rounds.answered.size]
+      const next = PingSchedule.next({ elapsedMillis: now - startedAt, gapMillis, isLossy, nodes }, pingIntervalMillis)
       if (next === undefined) return
-      gapMillis = next.gapMillis
+      ;({ answers, gapMillis } = next)
       yield* Effect.sleep(next.afterMillis)
       if (gapMillis === PingSchedule.lastGapMillis) yield* resolve(reader)
     }
@@ -202,7 +210,7 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
           sightings: Sightings.make(),
           listed: new Set(),
           tell: (node) => Queue.offerUnsafe(queue, node),
-          hasFound: false
+          rounds: Rounds.make()
         }
         // This machine's own is dialled in any case: that needs no datagrams, which a firewall may drop.
         for (const port of ports) reader.tell({ _tag: "Tcp", host: "127.0.0.1", port })
