@@ -34,7 +34,10 @@ export const make = (): Rounds => ({ answered: new Set(), recent: [] })
 export const begin = (state: Rounds, now: number): Round => {
   const round: Round = { at: now, heard: new Set() }
   // The last one is kept however old it is.
-  state.recent = [...state.recent.filter(({ at }, i) => i + 1 === state.recent.length || now - at <= recentMillis), round]
+  state.recent = [
+    ...state.recent.filter(({ at }, i) => i + 1 === state.recent.length || now - at <= recentMillis),
+    round
+  ]
   return round
 }
 

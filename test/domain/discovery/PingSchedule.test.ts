@@ -132,14 +132,17 @@ describe("pings", () => {
   })
 
   it("ask all nodes together for 600 answers a second at most once they have answered, whatever gets lost", () => {
-    fc.assert(fc.property(fc.nat(), fc.nat({ max: 300 }), fc.nat({ max: 99 }), (seed, nodes, percent) => {
-      const loss = percent / 100
-      const { found, pings } = simulate({ nodes, pingLoss: loss, answerLoss: loss }, seed, undefined, 20_000)
-      expect(pings.length).toBeLessThanOrEqual(5 + 225 + 6)
-      const known = (at: number) => found.filter((one) => one <= at).length
-      pings.slice(1).forEach((at, i) => {
-        expect(at - pings[i]!).toBeGreaterThanOrEqual(Math.min(500, 5 * known(pings[i]! - 1)))
-      })
-    }), { numRuns: 30 })
+    fc.assert(
+      fc.property(fc.nat(), fc.nat({ max: 300 }), fc.nat({ max: 99 }), (seed, nodes, percent) => {
+        const loss = percent / 100
+        const { found, pings } = simulate({ nodes, pingLoss: loss, answerLoss: loss }, seed, undefined, 20_000)
+        expect(pings.length).toBeLessThanOrEqual(5 + 225 + 6)
+        const known = (at: number) => found.filter((one) => one <= at).length
+        pings.slice(1).forEach((at, i) => {
+          expect(at - pings[i]!).toBeGreaterThanOrEqual(Math.min(500, 5 * known(pings[i]! - 1)))
+        })
+      }),
+      { numRuns: 30 }
+    )
   })
 })

@@ -33,6 +33,8 @@ export interface Node {
 export interface Impairment {
   /** Of those that the host receives, so many are lost. */
   readonly lossPercent?: number
+  /** Of the datagrams of UDP that it receives, so many are lost. */
+  readonly udpLossPercent?: number
   /** Of those that the host sends, so many wait in a queue of 256 kbit/s, and others overtake them. */
   readonly latePercent?: number
   /** Each packet that the host receives comes so many times more. */
@@ -184,9 +186,11 @@ export const make = (
     capture: () => Packets.capture(namespace),
     listening: () => Sockets.listeningOf(namespace.pid),
 
-    impair: async ({ copies = 0, latePercent = 0, lossPercent = 0 }) => {
-      if (lossPercent > 0) {
-        await rule(`-t mangle -A INPUT -i ${wildDevices} ${atRandom(lossPercent)} -j DROP`)
+    impair: async ({ copies = 0, latePercent = 0, lossPercent = 0, udpLossPercent = 0 }) => {
+      // Before copies are made: what is lost has none.
+      if (lossPercent > 0) await rule(`-t raw -A PREROUTING -i ${wildDevices} ${atRandom(lossPercent)} -j DROP`)
+      if (udpLossPercent > 0) {
+        await rule(`-t raw -A PREROUTING -i ${wildDevices} -p udp ${atRandom(udpLossPercent)} -j DROP`)
       }
       if (latePercent > 0) {
         await namespace.must("tc", ["-batch", "-"], links.map(({ device }) => lateQueue(device)).join(""))
