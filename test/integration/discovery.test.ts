@@ -116,6 +116,19 @@ describe.skipIf(missing !== undefined)(`networks${missing === undefined ? "" : `
     }
   })
 
+  it("a relay that is listed is missed by nobody, a host where nothing runs is", async () => {
+    const client = networks.host(1, 2)
+    const there = networks.host(2, 5)
+    networks.host(2, 6)
+    await node(networks.host(2, 11), "a", "--ip-addr", "10.77.2.11")
+    await relay(there, "--ip-addr", "10.77.2.5")
+    networks.name(client, "gateway.example", ["10.77.2.5"])
+    const looking = await look(client, { nodes: ["10.77.2.5", "gateway.example", "10.77.2.6", "10.77.2.*"] }, 2)
+    // Dialled after the relay, and refused as fast.
+    await expect.poll(looking.log, { timeout: 10_000 }).toContain("going on without node 10.77.2.6:51348")
+    expect(looking.log().match(/going on without/g)).toHaveLength(1)
+  })
+
   it("a node tells a client on another network of itself, and a relay of those that it has", async () => {
     const client = networks.host(1, 2)
     const looking = await look(client, { nodes: "10.77.2.*" }, 2)

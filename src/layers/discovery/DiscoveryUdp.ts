@@ -13,7 +13,7 @@ import * as Routes from "../../domain/discovery/Routes.ts"
 import * as Sightings from "../../domain/discovery/Sightings.ts"
 import * as IpAddress from "../../domain/IpAddress.ts"
 import type { NodeTarget } from "../../domain/NodeList.ts"
-import { Discovery, type FoundNode } from "../../services/Discovery.ts"
+import { Discovery, type FoundNode, type FoundRelay } from "../../services/Discovery.ts"
 import * as Interfaces from "./Interfaces.ts"
 import * as Names from "./Names.ts"
 import * as Sockets from "./Sockets.ts"
@@ -48,12 +48,14 @@ const askedCapacity = 4096
 interface Reader {
   /** A pattern without a port is for the usual one. */
   readonly targets: ReadonlyArray<NodeTarget>
-  /** Hosts that are listed, where they were found. */
-  places: ReadonlyArray<Datagram.Place>
+  /** Hosts that are listed: where they were found, and the entry. */
+  places: ReadonlyArray<Datagram.Place & { readonly entry: Datagram.Place }>
   readonly sightings: Sightings.Sightings
   /** "address port" of hosts that are listed and so are dialled anyway. */
   readonly listed: Set<string>
-  readonly tell: (node: FoundNode) => void
+  /** Those of them that are known to be relays. */
+  readonly relays: Set<string>
+  readonly tell: (found: FoundNode | FoundRelay) => void
   readonly rounds: Rounds.Rounds
 }
 
@@ -90,7 +92,18 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
     }
   }
 
-  const act = (message: Datagram.Message, source: string, now: number): void => {
+  const seeRelay = (place: string): void => {
+    for (const { places, relays, tell } of readers) {
+      if (relays.has(place)) continue
+      for (const { entry, host, port } of places) {
+        if (placeKey(host, port) !== place) continue
+        relays.add(place)
+        tell({ _tag: "Relay", ...entry })
+      }
+    }
+  }
+
+  const act = (message: Datagram.Message, source: string, port: number, now: number): void => {
     switch (message._tag) {
       case "Answer":
         if (!asked.has(message.inReplyTo)) return
@@ -99,7 +112,10 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
       case "Announcement":
         return see({ source, node: message.node }, now)
       case "RelayedNode":
-        if (message.inReplyTo !== undefined) asked.get(message.inReplyTo)?.(message.node.incarnation)
+        if (message.inReplyTo !== undefined && asked.has(message.inReplyTo)) {
+          asked.get(message.inReplyTo)?.(message.node.incarnation)
+          seeRelay(placeKey(source, port))
+        }
         return see({ source: message.host, node: message.node }, now)
       case "Goodbye":
         for (const { rounds, sightings } of readers) {
@@ -115,10 +131,10 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
   }
 
   const listen = Effect.gen(function*() {
-    const { bytes, host } = yield* Queue.take(sockets.packets)
+    const { bytes, host, port } = yield* Queue.take(sockets.packets)
     const now = yield* Clock.currentTimeMillis
     const received = Inbox.take(inbox, bytes, host, now, (nonce) => asked.has(nonce))
-    if (Result.isSuccess(received)) return act(received.success.message, host, now)
+    if (Result.isSuccess(received)) return act(received.success.message, host, port, now)
     yield* Effect.logDebug("datagram not heeded").pipe(Effect.annotateLogs({ host, reason: received.failure }))
   })
   yield* listen.pipe(Effect.forever, Effect.forkScoped)
@@ -170,18 +186,21 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
 
   /** Addresses of the hosts that are listed; those of a name with several are nodes of their own. */
   const resolve = Effect.fnUntraced(function*(reader: Reader) {
-    const places: Array<Datagram.Place> = []
+    const places: Array<Reader["places"][number]> = []
+    const list = (host: string, entry: Datagram.Place): void => {
+      places.push({ host, port: entry.port, entry: { host: entry.host, port: entry.port } })
+      reader.listed.add(placeKey(host, entry.port))
+    }
     for (const target of reader.targets) {
-      if (target._tag === "Tcp" && Routes.familyOf(target.host) !== undefined) places.push(target)
+      if (target._tag === "Tcp" && Routes.familyOf(target.host) !== undefined) list(target.host, target)
     }
     for (const { host, port } of namesIn(reader.targets)) {
       const addresses = yield* lookup(host)
       for (const address of addresses) {
-        places.push({ host: address, port })
+        list(address, { host, port })
         if (addresses.length > 1) reader.tell({ _tag: "Tcp", host: address, port, listedAs: host })
       }
     }
-    for (const { host, port } of places) reader.listed.add(placeKey(host, port))
     reader.places = places
   })
 
@@ -201,7 +220,7 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
   })
 
   const found: Discovery["Service"]["found"] = (targets) =>
-    Stream.callback<FoundNode>((queue) =>
+    Stream.callback<FoundNode | FoundRelay>((queue) =>
       Effect.gen(function*() {
         const ports = new Set(targets.flatMap((target) => target._tag === "Pattern" ? target.port ?? nodePort : []))
         const reader: Reader = {
@@ -209,6 +228,7 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
           places: [],
           sightings: Sightings.make(),
           listed: new Set(),
+          relays: new Set(),
           tell: (node) => Queue.offerUnsafe(queue, node),
           rounds: Rounds.make()
         }

@@ -35,6 +35,8 @@ export interface Impairment {
   readonly lossPercent?: number
   /** Of the datagrams of UDP that it receives, so many are lost. */
   readonly udpLossPercent?: number
+  /** IPv4 addresses of hosts from which none is lost. */
+  readonly neverFrom?: ReadonlyArray<string>
   /** Of those that the host sends, so many wait in a queue of 256 kbit/s, and others overtake them. */
   readonly latePercent?: number
   /** Each packet that the host receives comes so many times more. */
@@ -186,7 +188,10 @@ export const make = (
     capture: () => Packets.capture(namespace),
     listening: () => Sockets.listeningOf(namespace.pid),
 
-    impair: async ({ copies = 0, latePercent = 0, lossPercent = 0, udpLossPercent = 0 }) => {
+    impair: async ({ copies = 0, latePercent = 0, lossPercent = 0, neverFrom = [], udpLossPercent = 0 }) => {
+      for (const address of neverFrom) {
+        await namespace.must("iptables", `-w -t raw -A PREROUTING -s ${address} -j ACCEPT`.split(" "))
+      }
       // Before copies are made: what is lost has none.
       if (lossPercent > 0) await rule(`-t raw -A PREROUTING -i ${wildDevices} ${atRandom(lossPercent)} -j DROP`)
       if (udpLossPercent > 0) {
