@@ -43,6 +43,17 @@ const filesIn = (directory: string): ReadonlyArray<string> =>
 
 const numbersIn = (file: string): ReadonlyArray<number> => fs.readFileSync(file, "utf8").trim().split("\n").map(Number)
 
+/** What the slots of the client program left: how often each job was run, and on which machines. */
+export const tracesIn = (directory: string, jobs: number): Pick<Many, "runs" | "machines"> => {
+  const runs = Array.from({ length: jobs }, () => 0)
+  const machines = new Set<string>()
+  for (const name of fs.readdirSync(directory)) {
+    machines.add(name.split("-")[0]!)
+    for (const id of numbersIn(join(directory, name))) runs[id]!++
+  }
+  return { runs, machines }
+}
+
 /** Memory of a process, of shared pages its part. */
 const pssMiB = (pid: number): number =>
   Number(/^Pss:\s+(\d+) kB$/m.exec(fs.readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"))?.[1]) / 1024
@@ -72,19 +83,12 @@ export const run = async (networks: Networks, { jobs, nodes: count, secret }: Ma
   const daemonMiB = Leftovers.running().flatMap(({ command, pid }) =>
     command.startsWith(process.execPath) && command.includes("programs/dispynode") ? [pssMiB(pid)] : []
   )
-  const runs = Array.from({ length: jobs }, () => 0)
-  const machines = new Set<string>()
-  for (const name of fs.readdirSync(directory)) {
-    machines.add(name.split("-")[0]!)
-    for (const id of numbersIn(join(directory, name))) runs[id]!++
-  }
   const machinesOf = fs.readdirSync(dirname(host.directory)).filter((name) => name.startsWith("node"))
   const statuses = await Promise.all(nodes.map((node) => node.stop()))
   return {
     ...JSON.parse(ended.stdout) as Outcome,
     log: ended.stderr,
-    runs,
-    machines,
+    ...tracesIn(directory, jobs),
     daemonMiB,
     logs: nodes.map((node) => node.log()),
     statuses,
