@@ -7,12 +7,18 @@ import type { Family, Networks } from "./networks/Topology.ts"
 
 const finder = fileURLToPath(new URL("../fixtures/integration/finder.ts", import.meta.url))
 
+/** Status of `timeout` when it has ended its program. */
+const outOfTime = 124
+
 /** The network. */
 export interface LossyNetwork {
   readonly nodes: ReadonlyArray<Node>
   /** A host where no program runs and which nothing befalls. */
   readonly stranger: Host
-  /** Runs a client until it has found and connected to all nodes; how long that took, and what it logged. */
+  /**
+   * Runs a client until it has found and connected to all nodes, or for 20 seconds; how long that took, infinitely long
+   * when it did not, and what it logged.
+   */
   readonly find: () => Promise<{ readonly millis: number; readonly log: string }>
 }
 
@@ -35,7 +41,9 @@ export const make = async (
     stranger,
     find: async () => {
       const options = JSON.stringify({ nodes: "*", secretFile })
-      const { status, stderr, stdout } = await client.run(process.execPath, [finder, options, String(count)])
+      const args = ["20", process.execPath, finder, options, String(count)]
+      const { status, stderr, stdout } = await client.run("timeout", args)
+      if (status === outOfTime) return { millis: Infinity, log: stderr }
       if (status !== 0) throw new Error(`the client ended with ${status}: ${stderr}${stdout}`)
       return { millis: (JSON.parse(stdout.split("\n")[1]!) as { readonly millis: number }).millis, log: stderr }
     }
