@@ -4,10 +4,10 @@
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import * as fs from "node:fs"
-import { resolve } from "node:path"
+import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 
-const source = (path: string): string => resolve(fileURLToPath(new URL("../../", import.meta.url)), path)
+const source = (file: string): string => path.resolve(fileURLToPath(new URL("../../", import.meta.url)), file)
 
 /** Names of namespaces and interfaces are of this test process. */
 const prefix = `dd${process.pid}`
