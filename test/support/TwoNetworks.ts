@@ -104,8 +104,8 @@ export const make = (): TwoNetworks => {
     )
   }
 
-  const run: TwoNetworks["run"] = async (where, path, args) => {
-    const child = spawn("ip", ["netns", "exec", where, process.execPath, source(path), ...args], {
+  const run: TwoNetworks["run"] = async (where, file, args) => {
+    const child = spawn("ip", ["netns", "exec", where, process.execPath, source(file), ...args], {
       stdio: ["ignore", "pipe", "pipe"]
     })
     const ended = new Promise<void>((resolve) => child.once("close", () => resolve()))
@@ -119,7 +119,7 @@ export const make = (): TwoNetworks => {
         written += text
         if (written.includes("\n")) resolve(written.split("\n")[0]!)
       })
-      void ended.then(() => reject(new Error(`${path} ended before it wrote a line: ${logged}`)))
+      void ended.then(() => reject(new Error(`${file} ended before it wrote a line: ${logged}`)))
     })
     return {
       firstLine,
