@@ -107,6 +107,7 @@ const doubtful = "a client that does not accept this node's certificate"
 /** Codes of errors that Node's TLS reports to a node. */
 const nodeReasons: Readonly<Record<string, string>> = {
   DECRYPTION_FAILED_OR_BAD_RECORD_MAC: otherKey,
+  CIPHER_OPERATION_FAILED: otherKey,
   PSK_IDENTITY_NOT_FOUND: otherKey,
   NO_SHARED_CIPHER: otherKind,
   UNSUPPORTED_PROTOCOL: otherKind,
