@@ -160,8 +160,6 @@ export const sendJson = (peer: BulkPeer, type: number, value: object): void =>
 
 /** Bytes of data that may be sent now, in one piece; at least one once it is more than none. */
 export const room = (peer: BulkPeer): number => {
-  // What waits here would only be copied together by TLS.
-  if (peer.stream.writableNeedDrain) return 0
   const { window } = peer.shared
   const free = Window.room(window)
   const piece = Window.pieceBytes(window)

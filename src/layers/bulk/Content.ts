@@ -108,7 +108,8 @@ const sendPiece = async (peer: BulkPeer.BulkPeer, piece: Piece, sending: Sending
       if (at === 0) piece.done()
       return
     }
-    const room = BulkPeer.room(peer)
+    // Frames that wait for the one before would be copied together by TLS; that is better for small contents only.
+    const room = frame !== undefined && peer.stream.writableNeedDrain ? 0 : BulkPeer.room(peer)
     if (room === 0) {
       await BulkPeer.whenRoom(peer)
       continue
