@@ -78,6 +78,7 @@ const weaker: ReadonlyArray<tls.ConnectionOptions> = [
   { ciphers: "PSK-AES256-GCM-SHA384:@SECLEVEL=0", maxVersion: "TLSv1.2" },
   { ciphers: "PSK-CHACHA20-POLY1305:@SECLEVEL=0", maxVersion: "TLSv1.2" },
   { ciphers: "ECDHE-PSK-AES128-CBC-SHA:@SECLEVEL=0", maxVersion: "TLSv1.2" },
+  { ciphers: "DHE-PSK-AES128-CBC-SHA:DHE-PSK-AES256-CBC-SHA384:@SECLEVEL=0", maxVersion: "TLSv1.2" },
   { ciphers: "ECDHE-PSK-NULL-SHA:PSK-NULL-SHA:@SECLEVEL=0", maxVersion: "TLSv1.2" },
   { ciphers: "AECDH-AES128-SHA:ADH-AES128-SHA:@SECLEVEL=0", maxVersion: "TLSv1.2" },
   { ciphers: "ALL:@SECLEVEL=0", minVersion: "TLSv1", maxVersion: "TLSv1" },

@@ -8,13 +8,12 @@ import * as SecretCiphers from "./SecretCiphers.ts"
 /** Who all programs with the secret are, in TLS. */
 export const identity = "dispy"
 
-/** The version of TLS for a secret. */
-export const secretVersion = { minVersion: "TLSv1.2", maxVersion: "TLSv1.2" } as const
+/** TLS for a secret. */
+export const secretOptions = { ciphers: SecretCiphers.control, minVersion: "TLSv1.2", maxVersion: "TLSv1.2" } as const
 
 const forSecret = ({ tlsKey }: Secret, isBulk: boolean): tls.ConnectionOptions => ({
-  ...secretVersion,
-  ciphers: isBulk ? SecretCiphers.bulk() : SecretCiphers.control,
-  minDHSize: SecretCiphers.leastBits,
+  ...secretOptions,
+  ...(isBulk ? { ciphers: SecretCiphers.bulk(), minDHSize: SecretCiphers.leastBits } : {}),
   pskCallback: () => ({ psk: tlsKey, identity }),
   // There is no certificate whose name could be checked.
   checkServerIdentity: () => undefined

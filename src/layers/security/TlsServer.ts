@@ -23,7 +23,7 @@ export type Door = (socket: net.Socket) => Effect.Effect<net.Socket | Refused | 
 const refused = (what: string): Refused => ({ _tag: "Refused", what })
 
 const forSecret = ({ tlsKey }: Secret): tls.TlsOptions => ({
-  ...TlsClient.secretVersion,
+  ...TlsClient.secretOptions,
   ciphers: SecretCiphers.bulk(),
   dhparam: "auto",
   pskCallback: (_socket, identity) => identity === TlsClient.identity ? Buffer.from(tlsKey) : null
