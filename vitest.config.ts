@@ -18,6 +18,7 @@ const shared = {
 
 export default defineConfig({
   test: {
+    globalSetup: ["test/support/Built.ts"],
     projects: [
       {
         test: {

@@ -16,6 +16,9 @@ export const AvailInfo = Schema.Struct({
 /** What a node has to spare, in dispy's units (its `DispyNodeAvailInfo`). */
 export type AvailInfo = typeof AvailInfo.Type
 
+/** A number of slots; a node that says more is none to rely on. */
+export const Cpus = Schema.Number.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: 100_000 }))
+
 /** A node's greeting. */
 export const NodeInfo = Schema.Struct({
   /** Name given by `--name`, else the host's name. */
@@ -25,7 +28,7 @@ export const NodeInfo = Schema.Struct({
   /** Version of the package. */
   version: Schema.String,
   /** Slots it offers. */
-  cpus: Schema.Number,
+  cpus: Cpus,
   /** Like "linux-x64 6.1.0 node-24.21.0"; for `allocate`. */
   platform: Schema.String,
   availInfo: AvailInfo

@@ -10,7 +10,7 @@
  * client                                    node
  *   Hello {protocol, version}        ──▶      NodeInfo | VersionMismatch
  *   AcquireLease {clientId, …}       ──▶      Lease | NodeBusy
- *     or ResumeLease {leaseId}       ──▶      (the connection takes the place of one that broke) | NotLeased
+ *     or ResumeLease {leaseId, …}    ──▶      (the connection takes the place of one that broke) | NotLeased
  *   Events {leaseId, received}       ══▶      stream of NodeEvent
  *   Pulse                            ──▶      (every pulse)
  *   OfferFiles {files}               ──▶      those missing, which then go over a bulk connection
@@ -40,30 +40,32 @@ import {
   ShutdownRefused,
   VersionMismatch
 } from "./NodeError.ts"
-import { AvailInfo, NodeInfo } from "./NodeInfo.ts"
+import { AvailInfo, Cpus, NodeInfo } from "./NodeInfo.ts"
+
+const Whole = Schema.Number.check(Schema.isInt(), Schema.isBetween({ minimum: 0, maximum: Number.MAX_SAFE_INTEGER }))
 
 /** What a node tells its client without being asked. */
 export const NodeEvent = Schema.Union([
   /** Replies of a computation, in the layout of `wire/Entries.ts`. Sequence numbers count from 1 within a lease. */
   Schema.TaggedStruct("Replies", {
     computationId: Schema.String,
-    sequence: Schema.Number,
+    sequence: Whole,
     batch: Schema.Uint8Array
   }),
   /** The node's number of slots changed. */
-  Schema.TaggedStruct("CpusChanged", { cpus: Schema.Number }),
+  Schema.TaggedStruct("CpusChanged", { cpus: Cpus }),
   /** The node's availability, every pulse. */
   Schema.TaggedStruct("Pulse", { availInfo: AvailInfo }),
   /** A job sends a file, which the client fetches over a bulk connection and then answers. */
   Schema.TaggedStruct("JobFile", {
     computationId: Schema.String,
-    fileId: Schema.Number,
-    jobId: Schema.Number,
+    fileId: Whole,
+    jobId: Whole,
     /** Relative to the jobs' working directory, or the base name. */
     path: Schema.String,
-    sizeBytes: Schema.Number,
+    sizeBytes: Whole,
     /** Permission bits. */
-    mode: Schema.Number,
+    mode: Whole,
     modifiedMillis: Schema.Number
   }),
   /** The node is ending: it takes no more jobs and gives back those that did not start. */
@@ -107,7 +109,11 @@ export class AcquireLease extends Rpc.make("AcquireLease", {
 
 /** Goes on with a lease over a new connection; whoever used it before has it no more. */
 export class ResumeLease extends Rpc.make("ResumeLease", {
-  payload: { leaseId: Schema.String },
+  payload: {
+    leaseId: Schema.String,
+    /** That acquired it. */
+    clientId: Schema.String
+  },
   error: NotLeased
 }) {}
 
@@ -301,8 +307,8 @@ export class NodeRpcs extends RpcGroup.make(
   CancelJobs,
   NodeJobs,
   CloseComputation,
-  ReleaseLease,
-  ShutDown,
   Recover,
-  Forget
+  Forget,
+  ReleaseLease,
+  ShutDown
 ) {}

@@ -37,6 +37,8 @@ export interface NodeSettings {
   readonly maxConnections: number
   /** Connections beside those that have not introduced themselves; with another one the oldest is closed. Default 128. */
   readonly maxStrangers: number
+  /** Handshakes of one address that may fail per minute; more are refused before they begin. Default 60. */
+  readonly maxFailures: number
 }
 
 export class NodeConfig extends Context.Service<NodeConfig, NodeSettings>()("dispy/services/NodeConfig") {}
@@ -59,7 +61,8 @@ export const defaults: NodeSettings = {
   forceCleanup: false,
   clientShutdown: false,
   maxConnections: 256,
-  maxStrangers: 128
+  maxStrangers: 128,
+  maxFailures: 60
 }
 
 /** The defaults with these settings in their place. */

@@ -58,7 +58,7 @@ export interface NodeConnection {
     recoverKey?: string
   ) => Effect.Effect<Lease, NodeBusy | NodeUnreachable>
   /** Goes on with a lease that was acquired over another connection, which loses it. */
-  readonly resume: (leaseId: string) => Effect.Effect<void, NotLeased | NodeUnreachable>
+  readonly resume: (leaseId: string, clientId: string) => Effect.Effect<void, NotLeased | NodeUnreachable>
   /** Tells the node that the client is there. */
   readonly pulse: (leaseId: string) => Effect.Effect<void, NotLeased | NodeUnreachable>
   /** Everything the node tells under the lease, of replies those after batch `received` (0 for all); ends only by failing. */

@@ -16,7 +16,7 @@ export interface JobFilesRequest {
   /** Largest file that is taken; 0 for any. */
   readonly maxFileBytes: number
   /** A file has arrived, at `path` below the directory. Must not throw. */
-  readonly onFile: (jobNumber: number, job: JobRecord | undefined, path: string, sizeBytes: number) => void
+  readonly onFile: (job: JobRecord, path: string, sizeBytes: number) => void
 }
 
 /** A computation and who hears of its jobs. The callbacks come from the scheduler's own loop and must not throw. */

@@ -1,6 +1,7 @@
 /** What every way of moving files between a client and a node does: the suite that all implementations pass. */
 import { describe, expect, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, type Layer, type Scope } from "effect"
+import { execFileSync } from "node:child_process"
 import { createHash, randomBytes } from "node:crypto"
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -184,6 +185,79 @@ export const suite = (subject: Subject): void => {
         expect(fs.readdirSync(path.dirname(made.home)).toSorted()).toEqual(before)
         expect(fs.readdirSync(made.opened("c").directory)).toEqual([])
       }))
+
+    claim("gives nothing of a computation to another lease, a thousand times", (made) =>
+      Effect.gen(function*() {
+        const { open } = yield* client(made)
+        const other = yield* client(made)
+        yield* open(NodeClients.aComputation("c"))
+        const { directory, sendFile, values } = made.opened("c")
+        fs.writeFileSync(path.join(directory, "out"), "mine")
+        fs.writeFileSync(path.join(values, resultName({ jobId: 1, attempt: 1 })), "mine")
+        const { signal } = new AbortController()
+        const out = { file: path.join(directory, "out"), path: "out", sizeBytes: 4, mode: 0o644, modifiedMillis: 0 }
+        sendFile({ ...out, fileId: 1, jobId: 1, signal })
+        const before = [directory, values].map((one) => fs.readdirSync(one).toSorted())
+        const { getBytes, put } = other.transfer
+        const content = { _tag: "Bytes", bytes: Buffer.from("evil") } as const
+        const file = { _tag: "File", path: "out", mode: 0o644, modifiedMillis: 0 } as const
+        const what = { computationId: "c", what: "it" }
+        const tries: ReadonlyArray<Effect.Effect<unknown, { readonly _tag: string }>> = [
+          getBytes({ ...what, source: { _tag: "Result", jobId: 1, attempt: 1 }, sizeBytes: 4 }),
+          getBytes({ ...what, source: { _tag: "JobFile", fileId: 1 }, sizeBytes: 4 }),
+          put({ ...what, target: { _tag: "Arguments", jobId: 1, attempt: 1 }, content }),
+          put({ ...what, target: file, content })
+        ]
+        yield* Effect.forEach(Array.from({ length: 1000 }), (_, n) =>
+          Effect.map(Effect.flip(tries[n % tries.length]!), ({ _tag }) => expect(_tag).toBe("TransferFailed")), {
+          concurrency: 50,
+          discard: true
+        })
+        expect([directory, values].map((one) =>
+          fs.readdirSync(one).toSorted()
+        )).toEqual(before)
+        expect(fs.readFileSync(path.join(directory, "out"), "utf8")).toBe("mine")
+      }))
+
+    claim(
+      "writes through no link, device, pipe or directory that a job has put at a name, nor into one above it",
+      (made) =>
+        Effect.gen(function*() {
+          const { offer, open, put, transfer } = yield* client(made)
+          yield* open(NodeClients.aComputation("c"))
+          const { directory } = made.opened("c")
+          const outside = path.join(made.directory, "outside")
+          fs.mkdirSync(outside)
+          fs.writeFileSync(path.join(outside, "x"), "mine")
+          fs.linkSync(path.join(outside, "x"), path.join(directory, "hard"))
+          fs.symlinkSync("/dev/null", path.join(directory, "device"))
+          execFileSync("mkfifo", [path.join(directory, "pipe")])
+          fs.mkdirSync(path.join(directory, "folder"))
+          const bytes = Buffer.from("theirs")
+          const exits = yield* Effect.forEach(["hard", "device", "pipe", "folder"], (name) =>
+            Effect.exit(transfer.put({
+              computationId: "c",
+              target: { _tag: "File", path: name, mode: 0o644, modifiedMillis: 0 },
+              content: { _tag: "Bytes", bytes },
+              what: name
+            })))
+          expect(exits.map(({ _tag }) => _tag)).toEqual(["Success", "Success", "Success", "Failure"])
+          for (const name of ["hard", "device", "pipe"]) {
+            expect(fs.lstatSync(path.join(directory, name)).isFile()).toBe(true)
+            expect(fs.readFileSync(path.join(directory, name), "utf8")).toBe("theirs")
+          }
+          // A shared directory of jobs, where one has put a link in place of a parent while a file was on its way.
+          const entry = anEntry("sub/x", bytes)
+          const shared = withFiles("d", [], { destPath: "shared" })
+          yield* open(shared)
+          const second = withFiles("e", [entry], { destPath: "shared" })
+          yield* offer(second)
+          fs.symlinkSync(outside, path.join(made.opened("d").directory, "sub"))
+          expect((yield* Effect.exit(put("e", "sub/x", bytes)))._tag).toBe("Failure")
+          expect(fs.readdirSync(outside)).toEqual(["x"])
+          expect(fs.readFileSync(path.join(outside, "x"), "utf8")).toBe("mine")
+        })
+    )
 
     claim("follows no link that a job has put into its directory", (made) =>
       Effect.gen(function*() {

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import * as Built from "../support/Built.ts"
 import { untilIdle } from "../support/Leftovers.ts"
 import * as TwoNetworks from "../support/TwoNetworks.ts"
 
@@ -27,7 +28,7 @@ describe.skipIf(missing !== undefined)(`networks${missing === undefined ? "" : `
   const node = (host: string, name: string, ...args: ReadonlyArray<string>) => {
     const directory = join(home, name)
     fs.mkdirSync(directory, { recursive: true })
-    return networks.run(host, "src/programs/dispynode.ts", [
+    return networks.run(host, Built.program("dispynode"), [
       "--daemon",
       "--insecure",
       "--cpus",
@@ -41,7 +42,7 @@ describe.skipIf(missing !== undefined)(`networks${missing === undefined ? "" : `
   }
 
   const relay = (host: string, ...args: ReadonlyArray<string>) =>
-    networks.run(host, "src/programs/dispynetrelay.ts", ["--insecure", ...args])
+    networks.run(host, Built.program("dispynetrelay"), ["--insecure", ...args])
 
   const look = (host: string, options: object, count: number) =>
     networks.run(host, "test/fixtures/integration/finder.ts", [JSON.stringify(options), String(count)])
@@ -113,6 +114,19 @@ describe.skipIf(missing !== undefined)(`networks${missing === undefined ? "" : `
       ])
       await running.stop()
     }
+  })
+
+  it("a relay that is listed is missed by nobody, a host where nothing runs is", async () => {
+    const client = networks.host(1, 2)
+    const there = networks.host(2, 5)
+    networks.host(2, 6)
+    await node(networks.host(2, 11), "a", "--ip-addr", "10.77.2.11")
+    await relay(there, "--ip-addr", "10.77.2.5")
+    networks.name(client, "gateway.example", ["10.77.2.5"])
+    const looking = await look(client, { nodes: ["10.77.2.5", "gateway.example", "10.77.2.6", "10.77.9.*"] }, 1)
+    // Dialled after the relay, and refused as fast.
+    await expect.poll(looking.log, { timeout: 10_000 }).toContain("going on without node 10.77.2.6:51348")
+    expect(looking.log().match(/going on without/g)).toHaveLength(1)
   })
 
   it("a node tells a client on another network of itself, and a relay of those that it has", async () => {

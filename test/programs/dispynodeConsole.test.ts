@@ -6,8 +6,8 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { createInterface } from "node:readline"
-import { fileURLToPath } from "node:url"
 import { Outcome } from "../../src/domain/wire/Entries.ts"
+import * as Built from "../support/Built.ts"
 import * as DaemonClient from "../support/DaemonClient.ts"
 import * as DaemonProcess from "../support/DaemonProcess.ts"
 
@@ -123,7 +123,7 @@ describe("the console", () => {
 })
 
 describe("on a terminal", () => {
-  const program = fileURLToPath(new URL("../../src/programs/dispynode.ts", import.meta.url))
+  const program = Built.program("dispynode")
 
   /** Runs a line of shell on a terminal of its own; gives what is on its screen, bit by bit. */
   const onTerminal = Effect.fnUntraced(function*(line: string) {
@@ -194,7 +194,7 @@ describe("on a terminal", () => {
       yield* type("jobs\n")
       yield* shows(/Running/)
       yield* type("fg\n")
-      yield* shows(/fg\r?\n[^]*dispynode\.ts/)
+      yield* shows(/fg\r?\n[^]*dispynode\.js/)
       yield* type("status\n")
       yield* shows(/Serving 1 cpu/)
       yield* type("quit\n")

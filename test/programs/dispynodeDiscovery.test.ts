@@ -4,14 +4,14 @@ import { Effect, Stream } from "effect"
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { fileURLToPath } from "node:url"
 import * as Datagram from "../../src/domain/discovery/Datagram.ts"
 import * as Stamps from "../../src/layers/discovery/Stamps.ts"
 import * as Beacons from "../support/Beacons.ts"
+import * as Built from "../support/Built.ts"
 import * as DaemonProcess from "../support/DaemonProcess.ts"
 import * as UdpSockets from "../support/UdpSockets.ts"
 
-const relayProgram = fileURLToPath(new URL("../../src/programs/dispynetrelay.ts", import.meta.url))
+const relayProgram = Built.program("dispynetrelay")
 
 const relay = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> = {}) => {
   const { status, stderr, stdout } = spawnSync(process.execPath, [relayProgram, ...args], {

@@ -126,6 +126,7 @@ export const next = (
   count: number
 ): Effect.Effect<ReadonlyArray<FoundNode>> =>
   discovery.found(targets).pipe(
+    Stream.filter((one) => one._tag === "Tcp"),
     Stream.filter(({ host, listedAs }) => host !== "127.0.0.1" || listedAs !== undefined),
     Stream.take(count),
     Stream.runCollect

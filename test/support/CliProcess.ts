@@ -1,8 +1,8 @@
 /** Runs `dispy` as a process of its own. */
 import { type ChildProcess, execFile } from "node:child_process"
-import { fileURLToPath } from "node:url"
+import * as Built from "./Built.ts"
 
-const program = fileURLToPath(new URL("../../src/programs/dispy.ts", import.meta.url))
+const program = Built.program("dispy")
 
 /** How it ended. */
 export interface Ran {

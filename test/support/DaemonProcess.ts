@@ -5,9 +5,9 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { createInterface } from "node:readline"
-import { fileURLToPath } from "node:url"
+import * as Built from "./Built.ts"
 
-const program = fileURLToPath(new URL("../../src/programs/dispynode.ts", import.meta.url))
+const program = Built.program("dispynode")
 
 /** How a program ended. */
 export interface Ended {

@@ -1,8 +1,8 @@
 /** Real `dispynode` processes for tests. */
 import { spawn } from "node:child_process"
-import { fileURLToPath } from "node:url"
+import * as Built from "./Built.ts"
 
-const program = fileURLToPath(new URL("../../src/programs/dispynode.ts", import.meta.url))
+const program = Built.program("dispynode")
 
 /** A daemon that is ready. */
 export interface Daemon {

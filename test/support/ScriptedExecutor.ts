@@ -17,7 +17,7 @@ export const aReply = (
   jobId: number,
   outcome: Outcome = Outcome.succeeded,
   attempt = 1,
-  result = noBytes
+  result: Uint8Array = noBytes
 ): Uint8Array =>
   encodeReply({
     jobId,
@@ -32,7 +32,7 @@ export const aReply = (
   })
 
 /** A computation as the executor has it. */
-interface ScriptedComputation {
+export interface ScriptedComputation {
   /** What the node asked for. */
   readonly request: ExecutorRequest
   /** Jobs without a reply, in order. */

@@ -4,9 +4,10 @@
  */
 import { type ChildProcess, execFileSync, spawn } from "node:child_process"
 import * as fs from "node:fs"
+import * as path from "node:path"
 import { fileURLToPath } from "node:url"
 
-const source = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
+const source = (file: string): string => path.resolve(fileURLToPath(new URL("../../", import.meta.url)), file)
 
 /** Names of namespaces and interfaces are of this test process. */
 const prefix = `dd${process.pid}`
@@ -103,8 +104,8 @@ export const make = (): TwoNetworks => {
     )
   }
 
-  const run: TwoNetworks["run"] = async (where, path, args) => {
-    const child = spawn("ip", ["netns", "exec", where, process.execPath, source(path), ...args], {
+  const run: TwoNetworks["run"] = async (where, file, args) => {
+    const child = spawn("ip", ["netns", "exec", where, process.execPath, source(file), ...args], {
       stdio: ["ignore", "pipe", "pipe"]
     })
     const ended = new Promise<void>((resolve) => child.once("close", () => resolve()))
@@ -118,7 +119,7 @@ export const make = (): TwoNetworks => {
         written += text
         if (written.includes("\n")) resolve(written.split("\n")[0]!)
       })
-      void ended.then(() => reject(new Error(`${path} ended before it wrote a line: ${logged}`)))
+      void ended.then(() => reject(new Error(`${file} ended before it wrote a line: ${logged}`)))
     })
     return {
       firstLine,

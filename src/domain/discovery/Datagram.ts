@@ -12,8 +12,8 @@
  *                  ◀──      Goodbye (end)                                            ◀──    Answer
  *                                                                 ◀──    RelayedNode
  * ```
- * A ping is as long as the longest datagram, so that no answer is longer than what
- * asked for it: pings with a forged source amplify nothing.
+ * A ping is as long as the longest datagram, and all answers to one that is not
+ * signed are together no longer than it: pings with a forged source amplify nothing.
  */
 import { Option, Result, Schema } from "effect"
 
@@ -54,6 +54,9 @@ const Port = Schema.Number.check(Schema.isInt(), Schema.isBetween({ minimum: 1, 
 /** Longest name of a node that a datagram carries, in bytes of JSON; longer ones are cut. */
 const maxNameBytes = 100
 
+/** Answers to one ping that may be asked for, at most. */
+export const maxAnswers = 3
+
 /** Addresses that a datagram carries, at most. */
 export const maxAddresses = 3
 
@@ -64,6 +67,9 @@ export const Place = Schema.Struct({ host: Host, port: Port })
 
 /** Where somebody is. */
 export type Place = typeof Place.Type
+
+/** How often to answer, where datagrams get lost; once unless it is said. */
+const Answers = Schema.Number.check(Schema.isInt(), Schema.isBetween({ minimum: 1, maximum: maxAnswers }))
 
 /** A node as it tells of itself. */
 export const NodeBeacon = Schema.Struct({
@@ -86,7 +92,8 @@ export const Message = Schema.Union([
   /** Of a client or scheduler: who is there? */
   Schema.TaggedStruct("Ping", {
     /** Where nodes that a relay asks are to answer; empty for where the ping comes from. */
-    answerAt: Schema.Array(Place).check(Schema.isMaxLength(maxAddresses))
+    answerAt: Schema.Array(Place).check(Schema.isMaxLength(maxAddresses)),
+    answers: Schema.optionalKey(Answers)
   }),
   /** Of a node to the client that pinged. */
   Schema.TaggedStruct("Answer", { inReplyTo: Nonce, node: NodeBeacon }),
@@ -97,7 +104,8 @@ export const Message = Schema.Union([
   /** Of a relay to the nodes of its network: somebody else asked. */
   Schema.TaggedStruct("RelayedPing", {
     inReplyTo: Nonce,
-    answerAt: Schema.Array(Place).check(Schema.isMaxLength(maxAddresses))
+    answerAt: Schema.Array(Place).check(Schema.isMaxLength(maxAddresses)),
+    answers: Schema.optionalKey(Answers)
   }),
   /** Of a relay: a node of its network is at this host. */
   Schema.TaggedStruct("RelayedNode", { inReplyTo: Schema.optionalKey(Nonce), host: Host, node: NodeBeacon })
@@ -159,6 +167,28 @@ export const encode = (message: Message, { nonce, sentAtMillis }: Stamp, mac: Ma
   bytes.fill(0x20, bodyAt + json.length)
   if (mac !== undefined) bytes.set(mac(signedBytes(bytes)), headBytes)
   return bytes
+}
+
+/**
+ * Which answers to a ping are sent: those of these lengths, one after the other and all of them so many times, as long
+ * as they are together no longer than `room`. The index of each, in rounds.
+ */
+export const answersIn = (
+  lengths: ReadonlyArray<number>,
+  times: number,
+  room: number
+): ReadonlyArray<ReadonlyArray<number>> => {
+  const rounds: Array<ReadonlyArray<number>> = []
+  let left = room
+  for (let time = 0; time < times; time++) {
+    const round: Array<number> = []
+    for (const [index, length] of lengths.entries()) {
+      left -= length
+      if (left >= 0) round.push(index)
+    }
+    if (round.length > 0) rounds.push(round)
+  }
+  return rounds
 }
 
 /** Why a datagram is not heeded. */

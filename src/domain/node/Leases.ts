@@ -83,8 +83,15 @@ export const acquire = (leases: Leases, request: Acquisition): readonly [Leases,
 }
 
 /** Another connection takes over a lease that is held; undefined for one that is not. */
-export const resume = (leases: Leases, leaseId: string, connection: number): Leases | undefined =>
-  leases._tag === "Held" && leases.holder.leaseId === leaseId
+export const resume = (
+  leases: Leases,
+  { clientId, connection, leaseId }: {
+    readonly leaseId: string
+    readonly clientId: string
+    readonly connection: number
+  }
+): Leases | undefined =>
+  leases._tag === "Held" && leases.holder.leaseId === leaseId && leases.holder.clientId === clientId
     ? { ...leases, connections: new Set([connection]), countdown: undefined }
     : undefined
 

@@ -77,7 +77,7 @@ export interface SchedulerState {
   readonly nodes: Map<string, NodeState>
   readonly computations: Map<string, ComputationState>
   nextSequence: number
-  /** Replies that belonged to no running attempt and were dropped. */
+  /** Replies and files that belonged to no running attempt of their node, and were dropped. */
   droppedReplies: number
 }
 

@@ -20,6 +20,9 @@ export const refusalByte = 0x15
 /** The TLS alert `insufficient_security`: this node has no credentials. Sent in clear to whoever begins with TLS. */
 export const noTls: Uint8Array = Uint8Array.of(refusalByte, 3, 3, 0, 2, 2, 71)
 
+/** The TLS alert `access_denied`: too many handshakes of the client's address have failed. Sent in clear before one. */
+export const tooManyFailures: Uint8Array = Uint8Array.of(refusalByte, 3, 3, 0, 2, 2, 49)
+
 const maxSentenceBytes = 500
 
 /** A refusal that says why, in ASCII; at most 500 characters of it. */
@@ -56,6 +59,7 @@ const noDispy = "what listens there speaks no TLS: is it dispynode, of this vers
 const clientReasons: Readonly<Record<string, string>> = {
   ALERT_INSUFFICIENT_SECURITY:
     "it has neither a secret nor a certificate: start it with --secret-file or --certfile, or give this client neither",
+  ALERT_ACCESS_DENIED: "too many handshakes from this address have failed; it takes one again in a few seconds",
   ALERT_BAD_RECORD_MAC: otherSecret,
   ALERT_DECRYPT_ERROR: otherSecret,
   DECRYPTION_FAILED_OR_BAD_RECORD_MAC: otherSecret,
@@ -103,6 +107,7 @@ const doubtful = "a client that does not accept this node's certificate"
 /** Codes of errors that Node's TLS reports to a node. */
 const nodeReasons: Readonly<Record<string, string>> = {
   DECRYPTION_FAILED_OR_BAD_RECORD_MAC: otherKey,
+  CIPHER_OPERATION_FAILED: otherKey,
   PSK_IDENTITY_NOT_FOUND: otherKey,
   NO_SHARED_CIPHER: otherKind,
   UNSUPPORTED_PROTOCOL: otherKind,

@@ -65,7 +65,7 @@ export const make = (now: number): Window => ({
 export const room = (window: Window): number => Math.max(0, window.size - window.inFlight)
 
 /** Largest piece to send at once: small enough that acknowledgements keep coming. */
-export const pieceBytes = (window: Window): number => Math.max(minBytes / 4, Math.min(256 * 1024, window.size / 16)) | 0
+export const pieceBytes = (window: Window): number => Math.max(minBytes / 4, Math.min(512 * 1024, window.size / 16)) | 0
 
 /** Bytes were sent. */
 export const sent = (window: Window, bytes: number): void => {

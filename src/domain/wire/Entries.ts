@@ -245,6 +245,11 @@ export const countJobs = (bytes: Uint8Array): number => {
   return count
 }
 
+/** Latest time that a `Date` can be, and more than any duration. */
+const mostTime = 8.64e15
+
+const isTime = (value: number): boolean => value >= 0 && value <= mostTime
+
 /**
  * Checks a batch of reply entries from a peer: returns the number of replies, or
  * -1 when the bytes are not a whole number of well-formed entries.
@@ -258,6 +263,7 @@ export const countReplies = (bytes: Uint8Array): number => {
     const size = entrySize(view, offset)
     if (size < replyHeaderBytes || size > bytes.length - offset) return -1
     if (view.getUint8(offset + 10) > lastOutcome) return -1
+    if (!isTime(view.getFloat64(offset + 12, true)) || !isTime(view.getFloat64(offset + 20, true))) return -1
     if (view.getUint32(offset + 28, true) + view.getUint32(offset + 32, true) > size - replyHeaderBytes) return -1
     offset += size
     count++

@@ -9,6 +9,15 @@ const maxSpare = 32
 /** A buffer with whatever is in it. */
 export const acquire = (): Buffer => spare.pop() ?? Buffer.allocUnsafeSlow(bufferBytes)
 
+/**
+ * Frees bytes that came from elsewhere and that nobody else has, now and not when the collector comes: what is
+ * received next then goes into memory that is still in the cache of the processor.
+ */
+export const discard = ({ buffer, length }: Buffer<ArrayBuffer>): void => {
+  // Small ones may share their memory with others.
+  if (length === buffer.byteLength) buffer.transfer(0)
+}
+
 /** Nobody reads or writes the buffer any more. */
 export const release = (buffer: Buffer): void => {
   if (buffer.length === bufferBytes && spare.length < maxSpare) spare.push(buffer)

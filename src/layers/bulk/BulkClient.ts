@@ -414,12 +414,13 @@ export const get = async (
   const id = ++client.lastId
   const lane = laneFor(client, request.sizeBytes)
   let sink: Sink.Sink | undefined
-  let size = -1
   const tryOnce = async (): Promise<Uint8Array> => {
     const peer = await connect(client, lane)
     const onHead = (sizeBytes: number): Sink.Sink => {
-      if (size >= 0 && size !== sizeBytes) throw new Error("it changed while it was fetched")
-      size = sizeBytes
+      // Room is made, and limits hold, for what was announced before.
+      if (sizeBytes !== request.sizeBytes) {
+        throw new Error(`it has ${sizeBytes} bytes now, and not the ${request.sizeBytes} that were announced`)
+      }
       sink ??= makeSink(sizeBytes, flowOf(lane))
       return sink
     }

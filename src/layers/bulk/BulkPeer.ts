@@ -7,6 +7,7 @@ import type { Duplex } from "node:stream"
 import * as BulkFrames from "../../domain/transfer/BulkFrames.ts"
 import * as Window from "../../domain/transfer/Window.ts"
 import * as Bytes from "../../domain/wire/Bytes.ts"
+import * as Buffers from "./Buffers.ts"
 
 /** A window for all connections that share a way, and who waits for room in it. */
 export interface SharedWindow {
@@ -21,8 +22,15 @@ export interface Wire {
   readonly listen: (take: (bytes: Uint8Array) => void) => void
 }
 
-/** Any stream. */
-export const wireOf = (stream: Duplex): Wire => ({ stream, listen: (take) => stream.on("data", take) })
+/** Any stream whose pieces nobody else has: their memory is freed when they are taken. */
+export const wireOf = (stream: Duplex): Wire => ({
+  stream,
+  listen: (take) =>
+    stream.on("data", (bytes: Buffer<ArrayBuffer>) => {
+      take(bytes)
+      Buffers.discard(bytes)
+    })
+})
 
 /** What the owner of an end does with what comes in. */
 export interface PeerHandlers {
@@ -94,6 +102,7 @@ export const make = (
   }
   const own = handlers(peer)
   listen((bytes) => feed(peer, bytes))
+  stream.on("drain", () => wake(shared))
   stream.on("error", (error) => close(peer, error.message))
   stream.on("end", () => close(peer, "the other side ended the connection"))
   stream.on("close", () => close(peer, "the connection was closed"))
@@ -126,10 +135,14 @@ const cork = (peer: BulkPeer): void => {
   })
 }
 
+const putHeader = (frame: Buffer, type: number, size: number): void => {
+  frame[0] = type
+  frame.writeUInt32LE(size, 1)
+}
+
 const headerOf = (type: number, size: number): Buffer => {
   const header = Buffer.allocUnsafe(BulkFrames.headerBytes)
-  header[0] = type
-  header.writeUInt32LE(size, 1)
+  putHeader(header, type, size)
   return header
 }
 
@@ -161,12 +174,26 @@ export const whenRoom = (peer: BulkPeer): Promise<void> =>
     else peer.shared.waiters.push(resolve)
   })
 
+const count = (peer: BulkPeer, size: number): void => {
+  peer.sent += size
+  peer.records.push({ end: peer.sent, at: now() })
+  Window.sent(peer.shared.window, size)
+}
+
+/** Sends a piece of data that has room for its header before it: in one write, which TLS need not copy together. */
+export const sendFrame = (peer: BulkPeer, frame: Buffer, done: () => void): void => {
+  if (peer.closed !== undefined) return done()
+  const size = frame.length - BulkFrames.headerBytes
+  count(peer, size)
+  putHeader(frame, BulkFrames.Frame.data, size)
+  cork(peer)
+  peer.stream.write(frame, done)
+}
+
 /** Sends a piece of data, for which there is room. `done` is called when the bytes may be reused. */
 export const sendData = (peer: BulkPeer, bytes: Uint8Array, done: () => void): void => {
   if (peer.closed !== undefined) return done()
-  peer.sent += bytes.length
-  peer.records.push({ end: peer.sent, at: now() })
-  Window.sent(peer.shared.window, bytes.length)
+  count(peer, bytes.length)
   cork(peer)
   peer.stream.write(headerOf(BulkFrames.Frame.data, bytes.length))
   peer.stream.write(bytes, done)

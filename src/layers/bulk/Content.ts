@@ -23,6 +23,8 @@ export const sizeOf = (content: Content): number => content._tag === "Bytes" ? c
 
 interface Piece {
   readonly bytes: Uint8Array
+  /** The same with room for a header before it; undefined where there is none. */
+  readonly frame: Buffer | undefined
   readonly done: () => void
 }
 
@@ -32,6 +34,7 @@ interface Reader {
   readonly close: () => Promise<void>
 }
 
+const { headerBytes } = BulkFrames
 const nothing = (): void => {}
 
 const bytesReader = (bytes: Uint8Array): Reader => {
@@ -41,7 +44,7 @@ const bytesReader = (bytes: Uint8Array): Reader => {
       if (at >= bytes.length) return Promise.resolve(undefined)
       const piece = bytes.subarray(at, at + Buffers.bufferBytes)
       at += piece.length
-      return Promise.resolve({ bytes: piece, done: nothing })
+      return Promise.resolve({ bytes: piece, frame: undefined, done: nothing })
     },
     close: () => Promise.resolve()
   }
@@ -60,11 +63,12 @@ const fileReader = async (path: string, sizeBytes: number): Promise<Reader> => {
   const readNext = async (): Promise<Piece | undefined> => {
     if (at >= sizeBytes) return undefined
     const buffer = Buffers.acquire()
-    const wanted = Math.min(Buffers.bufferBytes, sizeBytes - at)
-    const { bytesRead } = await read(handle.fd, buffer, 0, wanted, at)
+    const wanted = Math.min(Buffers.bufferBytes - headerBytes, sizeBytes - at)
+    const { bytesRead } = await read(handle.fd, buffer, headerBytes, wanted, at)
     if (bytesRead === 0) throw new ContentError(`${path} became shorter while it was sent`)
     at += bytesRead
-    return { bytes: buffer.subarray(0, bytesRead), done: () => Buffers.release(buffer) }
+    const frame = buffer.subarray(0, headerBytes + bytesRead)
+    return { bytes: frame.subarray(headerBytes), frame, done: () => Buffers.release(buffer) }
   }
   let ahead: Promise<Piece | undefined> | undefined
   const readAhead = (): Promise<Piece | undefined> => {
@@ -97,17 +101,24 @@ export interface Sending {
 }
 
 const sendPiece = async (peer: BulkPeer.BulkPeer, piece: Piece, sending: Sending, before: number): Promise<void> => {
-  const { bytes } = piece
+  const { bytes, frame } = piece
   for (let at = 0; at < bytes.length;) {
-    if (peer.closed !== undefined || sending.isStopped) return piece.done()
-    const room = BulkPeer.room(peer)
+    if (peer.closed !== undefined || sending.isStopped) {
+      // A part that is on its way still needs the memory.
+      if (at === 0) piece.done()
+      return
+    }
+    // Frames that wait for the one before would be copied together by TLS; that is better for small contents only.
+    const room = frame !== undefined && peer.stream.writableNeedDrain ? 0 : BulkPeer.room(peer)
     if (room === 0) {
       await BulkPeer.whenRoom(peer)
       continue
     }
     const part = bytes.subarray(at, at + room)
+    const done = at + part.length === bytes.length ? piece.done : nothing
+    if (at === 0 && frame !== undefined) BulkPeer.sendFrame(peer, frame.subarray(0, headerBytes + part.length), done)
+    else BulkPeer.sendData(peer, part, done)
     at += part.length
-    BulkPeer.sendData(peer, part, at === bytes.length ? piece.done : nothing)
     sending.onProgress(before + at)
   }
 }
@@ -125,8 +136,9 @@ const sendAll = async (
     hash.update(piece.bytes)
     const { bytes } = piece
     const skipped = Math.max(0, Math.min(bytes.length, offset - at))
+    const rest = { bytes: bytes.subarray(skipped), frame: piece.frame?.subarray(skipped), done: piece.done }
     if (skipped === bytes.length) piece.done()
-    else await sendPiece(peer, { bytes: bytes.subarray(skipped), done: piece.done }, sending, at + skipped)
+    else await sendPiece(peer, rest, sending, at + skipped)
     at += bytes.length
     if (peer.closed !== undefined || sending.isStopped) return
   }

@@ -31,13 +31,11 @@ const dial = (
     }
     const { ready, socket } = address._tag === "Unix"
       ? { ready: "connect", socket: net.connect({ path: address.path, onread }) }
-      : TlsClient.dial(credentials, {
-        host: address.host,
-        port: address.port,
-        noDelay: true,
-        keepAlive: true,
-        onread
-      })
+      : TlsClient.dial(
+        credentials,
+        { host: address.host, port: address.port, noDelay: true, keepAlive: true, onread },
+        true
+      )
     if (isBackground) socket.unref()
     const onError = (error: Error): void => {
       clearTimeout(timer)

@@ -8,11 +8,12 @@ import { Clock, Effect, FiberSet, Layer, Queue, Result, type Scope, Stream } fro
 import * as Datagram from "../../domain/discovery/Datagram.ts"
 import * as Inbox from "../../domain/discovery/Inbox.ts"
 import * as PingSchedule from "../../domain/discovery/PingSchedule.ts"
+import * as Rounds from "../../domain/discovery/Rounds.ts"
 import * as Routes from "../../domain/discovery/Routes.ts"
 import * as Sightings from "../../domain/discovery/Sightings.ts"
 import * as IpAddress from "../../domain/IpAddress.ts"
 import type { NodeTarget } from "../../domain/NodeList.ts"
-import { Discovery, type FoundNode } from "../../services/Discovery.ts"
+import { Discovery, type FoundNode, type FoundRelay } from "../../services/Discovery.ts"
 import * as Interfaces from "./Interfaces.ts"
 import * as Names from "./Names.ts"
 import * as Sockets from "./Sockets.ts"
@@ -47,13 +48,15 @@ const askedCapacity = 4096
 interface Reader {
   /** A pattern without a port is for the usual one. */
   readonly targets: ReadonlyArray<NodeTarget>
-  /** Hosts that are listed, where they were found. */
-  places: ReadonlyArray<Datagram.Place>
+  /** Hosts that are listed: where they were found, and the entry. */
+  places: ReadonlyArray<Datagram.Place & { readonly entry: Datagram.Place }>
   readonly sightings: Sightings.Sightings
   /** "address port" of hosts that are listed and so are dialled anyway. */
   readonly listed: Set<string>
-  readonly tell: (node: FoundNode) => void
-  hasFound: boolean
+  /** Those of them that are known to be relays. */
+  readonly relays: Set<string>
+  readonly tell: (found: FoundNode | FoundRelay) => void
+  readonly rounds: Rounds.Rounds
 }
 
 const placeKey = (host: string, port: number): string => `${IpAddress.canonical(host)} ${port}`
@@ -75,7 +78,8 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
   const inbox = Inbox.make(Stamps.macOf(options.key))
   const sockets = yield* Sockets.make({ isBackground: options.isBackground ?? false })
   const readers = new Set<Reader>()
-  const asked = new Set<string>()
+  /** By nonce of the ping: how to note who answered. */
+  const asked = new Map<string, (incarnation: string) => void>()
   const lookedAt = { interfaces: new Set<string>(), ports: new Set<number>(), answers: 0 }
   let deaf: Sockets.Closed | undefined
 
@@ -84,22 +88,40 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
     for (const reader of readers) {
       const found = Sightings.see(reader.sightings, reader.targets, sighting, now)
       if (found === undefined) continue
-      reader.hasFound = true
       if (!reader.listed.has(placeKey(found.host, found.port))) reader.tell({ _tag: "Tcp", ...found })
     }
   }
 
-  const act = (message: Datagram.Message, source: string, now: number): void => {
+  const seeRelay = (place: string): void => {
+    for (const { places, relays, tell } of readers) {
+      if (relays.has(place)) continue
+      for (const { entry, host, port } of places) {
+        if (placeKey(host, port) !== place) continue
+        relays.add(place)
+        tell({ _tag: "Relay", ...entry })
+      }
+    }
+  }
+
+  const act = (message: Datagram.Message, source: string, port: number, now: number): void => {
     switch (message._tag) {
       case "Answer":
-        if (asked.has(message.inReplyTo)) see({ source, node: message.node }, now)
-        return
+        if (!asked.has(message.inReplyTo)) return
+        asked.get(message.inReplyTo)?.(message.node.incarnation)
+        return see({ source, node: message.node }, now)
       case "Announcement":
         return see({ source, node: message.node }, now)
       case "RelayedNode":
+        if (message.inReplyTo !== undefined && asked.has(message.inReplyTo)) {
+          asked.get(message.inReplyTo)?.(message.node.incarnation)
+          seeRelay(placeKey(source, port))
+        }
         return see({ source: message.host, node: message.node }, now)
       case "Goodbye":
-        for (const { sightings } of readers) Sightings.forget(sightings, message.incarnation)
+        for (const { rounds, sightings } of readers) {
+          Sightings.forget(sightings, message.incarnation)
+          Rounds.forget(rounds, message.incarnation)
+        }
         return
       case "Ping":
       case "RelayedPing":
@@ -109,10 +131,10 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
   }
 
   const listen = Effect.gen(function*() {
-    const { bytes, host } = yield* Queue.take(sockets.packets)
+    const { bytes, host, port } = yield* Queue.take(sockets.packets)
     const now = yield* Clock.currentTimeMillis
     const received = Inbox.take(inbox, bytes, host, now, (nonce) => asked.has(nonce))
-    if (Result.isSuccess(received)) return act(received.success.message, host, now)
+    if (Result.isSuccess(received)) return act(received.success.message, host, port, now)
     yield* Effect.logDebug("datagram not heeded").pipe(Effect.annotateLogs({ host, reason: received.failure }))
   })
   yield* listen.pipe(Effect.forever, Effect.forkScoped)
@@ -148,52 +170,57 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
     return routes
   })
 
-  const ping = Effect.fnUntraced(function*(reader: Reader, ports: ReadonlyArray<number>) {
+  const ping = Effect.fnUntraced(function*(reader: Reader, ports: ReadonlyArray<number>, answers: number) {
     const everybody = yield* prepare(ports)
     const single = reader.places.flatMap(({ host, port }) => Routes.toOne(hosts, host, port) ?? [])
-    const message = { _tag: "Ping", answerAt: yield* answerAt } as const
+    const message = { _tag: "Ping", answerAt: yield* answerAt, answers } as const
+    const round = Rounds.begin(reader.rounds, yield* Clock.currentTimeMillis)
     // One of its own on each way: a node that hears several of them answers each, and is known by all its addresses.
     yield* Effect.forEach([...everybody, ...single], (route) =>
       Effect.flatMap(Stamps.next, (stamp) => {
-        asked.add(stamp.nonce)
-        if (asked.size > askedCapacity) asked.delete(asked.values().next().value!)
+        asked.set(stamp.nonce, (incarnation) => Rounds.hear(reader.rounds, round, incarnation))
+        if (asked.size > askedCapacity) asked.delete(asked.keys().next().value!)
         return sockets.send(route, 0, Datagram.encode(message, stamp, inbox.mac))
       }), { concurrency: "unbounded", discard: true })
   })
 
   /** Addresses of the hosts that are listed; those of a name with several are nodes of their own. */
   const resolve = Effect.fnUntraced(function*(reader: Reader) {
-    const places: Array<Datagram.Place> = []
+    const places: Array<Reader["places"][number]> = []
+    const list = (host: string, entry: Datagram.Place): void => {
+      places.push({ host, port: entry.port, entry: { host: entry.host, port: entry.port } })
+      reader.listed.add(placeKey(host, entry.port))
+    }
     for (const target of reader.targets) {
-      if (target._tag === "Tcp" && Routes.familyOf(target.host) !== undefined) places.push(target)
+      if (target._tag === "Tcp" && Routes.familyOf(target.host) !== undefined) list(target.host, target)
     }
     for (const { host, port } of namesIn(reader.targets)) {
       const addresses = yield* lookup(host)
       for (const address of addresses) {
-        places.push({ host: address, port })
+        list(address, { host, port })
         if (addresses.length > 1) reader.tell({ _tag: "Tcp", host: address, port, listedAs: host })
       }
     }
-    for (const { host, port } of places) reader.listed.add(placeKey(host, port))
     reader.places = places
   })
 
   const pingOften = Effect.fnUntraced(function*(reader: Reader, ports: ReadonlyArray<number>) {
     const startedAt = yield* Clock.currentTimeMillis
-    let gapMillis = 0
+    let [gapMillis, answers] = [0, 1]
     while (true) {
-      yield* ping(reader, ports)
-      const elapsedMillis = (yield* Clock.currentTimeMillis) - startedAt
-      const next = PingSchedule.next({ elapsedMillis, gapMillis, hasFound: reader.hasFound }, pingIntervalMillis)
+      yield* ping(reader, ports, answers)
+      const now = yield* Clock.currentTimeMillis
+      const [isLossy, nodes] = [Rounds.isLossy(reader.rounds, now), reader.rounds.answered.size]
+      const next = PingSchedule.next({ elapsedMillis: now - startedAt, gapMillis, isLossy, nodes }, pingIntervalMillis)
       if (next === undefined) return
-      gapMillis = next.gapMillis
+      ;({ answers, gapMillis } = next)
       yield* Effect.sleep(next.afterMillis)
       if (gapMillis === PingSchedule.lastGapMillis) yield* resolve(reader)
     }
   })
 
   const found: Discovery["Service"]["found"] = (targets) =>
-    Stream.callback<FoundNode>((queue) =>
+    Stream.callback<FoundNode | FoundRelay>((queue) =>
       Effect.gen(function*() {
         const ports = new Set(targets.flatMap((target) => target._tag === "Pattern" ? target.port ?? nodePort : []))
         const reader: Reader = {
@@ -201,8 +228,9 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
           places: [],
           sightings: Sightings.make(),
           listed: new Set(),
+          relays: new Set(),
           tell: (node) => Queue.offerUnsafe(queue, node),
-          hasFound: false
+          rounds: Rounds.make()
         }
         // This machine's own is dialled in any case: that needs no datagrams, which a firewall may drop.
         for (const port of ports) reader.tell({ _tag: "Tcp", host: "127.0.0.1", port })

@@ -1,7 +1,7 @@
 /** Tells the owner of a node or relay of datagrams that are not heeded: seldom, however many there are. */
 import { Effect } from "effect"
 import * as Inbox from "../../domain/discovery/Inbox.ts"
-import * as RateLimit from "../../domain/discovery/RateLimit.ts"
+import * as RateLimit from "../../domain/RateLimit.ts"
 
 /** Once in five minutes for each host and reason, and six entries a minute for all. */
 export const make = (): RateLimit.RateLimit =>

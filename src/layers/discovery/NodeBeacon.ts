@@ -3,11 +3,11 @@
  * port, announces it when it starts and says goodbye when it ends. It is heard and
  * seen on the networks of the addresses that the node listens on and nowhere else.
  */
-import { Clock, Effect, Layer, Queue, Result, type Scope } from "effect"
+import { Clock, Effect, Layer, Queue, Random, Result, type Scope } from "effect"
 import * as Datagram from "../../domain/discovery/Datagram.ts"
 import * as Inbox from "../../domain/discovery/Inbox.ts"
-import * as RateLimit from "../../domain/discovery/RateLimit.ts"
 import * as Routes from "../../domain/discovery/Routes.ts"
+import * as RateLimit from "../../domain/RateLimit.ts"
 import { packageVersion } from "../../domain/Version.ts"
 import { NodeConfig } from "../../services/NodeConfig.ts"
 import { NodeEndpoints } from "../../services/NodeEndpoints.ts"
@@ -43,8 +43,11 @@ const schedulersMillis = 10_000
 /** How often the interfaces are looked at: they come and go. */
 const lookMillis = 10_000
 
-/** Answers to each host, and to all: a client pings five times a second at most, and so does a relay for each of its. */
+/** Pings of each host that are answered, and of all. */
 const answerRate = [{ burst: 50, perSecond: 20 }, { burst: 500, perSecond: 200 }] as const
+
+/** Between answers to the same ping: what loses one datagram often loses those right behind it too. */
+const againMillis = { minimum: 10, maximum: 50 }
 
 /** The IP addresses that a node listens on, as discovery takes them. */
 const hostsOf = (endpoints: NodeEndpoints["Service"]): ReadonlyArray<string> => {
@@ -123,10 +126,27 @@ const serve = Effect.fnUntraced(function*(
     yield* send({ _tag: "Announcement", node }, routes, 0)
   })
 
-  const answer = Effect.fnUntraced(function*(inReplyTo: string, routes: ReadonlyArray<Routes.Route>, now: number) {
+  /** Answers on these ways, several times if that is wanted; without a secret with no more bytes than the ping has. */
+  const answer = Effect.fnUntraced(function*(
+    inReplyTo: string,
+    routes: ReadonlyArray<Routes.Route>,
+    times: number,
+    pingBytes: number,
+    now: number
+  ) {
     const allowed = routes.filter(({ host }) => RateLimit.take(answers, host, now))
-    if (allowed.length > 0) yield* send({ _tag: "Answer", inReplyTo, node }, allowed, port)
-  })
+    const datagrams = yield* Effect.forEach(allowed, (route) =>
+      Effect.map(Stamps.next, (stamp) => ({
+        route,
+        bytes: Datagram.encode({ _tag: "Answer", inReplyTo, node }, stamp, inbox.mac)
+      })))
+    const lengths = datagrams.map(({ bytes }) => bytes.length)
+    const rounds = Datagram.answersIn(lengths, times, inbox.mac === undefined ? pingBytes : Infinity)
+    for (const [time, round] of rounds.entries()) {
+      if (time > 0) yield* Effect.sleep(yield* Random.nextBetween(againMillis.minimum, againMillis.maximum))
+      for (const index of round) yield* sockets.send(datagrams[index]!.route, port, datagrams[index]!.bytes)
+    }
+  }, (sending) => Effect.forkScoped(sending))
 
   const listen = Effect.gen(function*() {
     const { bytes, door, host, port: from } = yield* Queue.take(sockets.packets)
@@ -135,11 +155,12 @@ const serve = Effect.fnUntraced(function*(
     if (Result.isFailure(received)) return yield* DroppedLog.tell(log, received.failure, host, now)
     const { message, nonce } = received.success
     const back: Routes.Route = { from: door.answerFrom, host, port: from }
-    if (message._tag === "Ping") return yield* answer(nonce, [back], now)
-    if (message._tag !== "RelayedPing") return
+    if (message._tag !== "Ping" && message._tag !== "RelayedPing") return
+    const times = message.answers ?? 1
+    if (message._tag === "Ping") return yield* answer(nonce, [back], times, bytes.length, now)
     // A name is not looked up for strangers. To the relay as well: it may reach a client that is not reached from here.
     const direct = message.answerAt.flatMap((place) => Routes.toOne(hosts, place.host, place.port) ?? [])
-    yield* answer(message.inReplyTo, [...direct, back], now)
+    yield* answer(message.inReplyTo, [...direct, back], times, bytes.length, now)
   })
 
   const isIdle = Effect.map(owner.report, ({ clients, endingBecause }) => clients.length === 0 && endingBecause === "")

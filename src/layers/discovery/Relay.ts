@@ -8,9 +8,9 @@
 import { Clock, Effect, Layer, Queue, Result, type Scope } from "effect"
 import * as Datagram from "../../domain/discovery/Datagram.ts"
 import * as Inbox from "../../domain/discovery/Inbox.ts"
-import * as RateLimit from "../../domain/discovery/RateLimit.ts"
 import * as Routes from "../../domain/discovery/Routes.ts"
 import { CannotStart } from "../../domain/NodeError.ts"
+import * as RateLimit from "../../domain/RateLimit.ts"
 import * as DroppedLog from "./DroppedLog.ts"
 import * as Interfaces from "./Interfaces.ts"
 import * as Names from "./Names.ts"
@@ -123,14 +123,19 @@ const make = Effect.fnUntraced(function*(options: RelayOptions): Effect.fn.Retur
     ...[...clients.values()].filter(({ at }) => now - at <= clientMillis)
   ]
 
-  const passOn = Effect.fnUntraced(function*(client: Client, nonce: string, places: ReadonlyArray<Datagram.Place>) {
+  const passOn = Effect.fnUntraced(function*(
+    client: Client,
+    nonce: string,
+    { answerAt, answers = 1 }: Extract<Datagram.Message, { readonly _tag: "Ping" }>
+  ) {
     if (!RateLimit.take(pings, client.host, client.at)) return
     remember(asked, nonce, client)
     remember(clients, `${client.host} ${client.port}`, client)
     // A zone means something on this machine only; such a client hears of nodes through the relay.
     const direct = client.host.includes("%") ? [] : [{ host: client.host, port: client.port }]
     const { routes } = yield* open
-    yield* send({ _tag: "RelayedPing", inReplyTo: nonce, answerAt: places.length > 0 ? places : direct }, routes, 0)
+    const places = answerAt.length > 0 ? answerAt : direct
+    yield* send({ _tag: "RelayedPing", inReplyTo: nonce, answerAt: places, answers }, routes, 0)
   })
 
   const listen = Effect.gen(function*() {
@@ -143,7 +148,7 @@ const make = Effect.fnUntraced(function*(options: RelayOptions): Effect.fn.Retur
       case "Ping":
         // Those that this relay sent itself come back where it hears broadcasts.
         if (own.has(nonce) || door.port !== relayPort) return
-        return yield* passOn({ host, port, door: door.answerFrom, at: now }, nonce, message.answerAt)
+        return yield* passOn({ host, port, door: door.answerFrom, at: now }, nonce, message)
       case "Answer": {
         const client = asked.get(message.inReplyTo)
         if (client !== undefined) {

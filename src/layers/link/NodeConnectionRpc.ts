@@ -77,7 +77,7 @@ export const make = (address: string, ipAddr: string, info: NodeInfo, rpc: NodeR
         ...(pulseMillis === undefined ? {} : { pulseMillis }),
         ...(recoverKey === undefined ? {} : { recoverKey })
       })),
-    resume: (leaseId) => call(rpc.ResumeLease({ leaseId })),
+    resume: (leaseId, clientId) => call(rpc.ResumeLease({ leaseId, clientId })),
     pulse: (leaseId) => call(rpc.Pulse({ leaseId })),
     events: (leaseId, received) => heard(rpc.Events({ leaseId, received })),
     recover: (recoverKey, terminatePending) => heard(rpc.Recover({ recoverKey, terminatePending })),

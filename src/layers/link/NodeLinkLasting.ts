@@ -56,6 +56,7 @@ const connect = Effect.fnUntraced(function*(link: NodeLink["Service"], address: 
   const { info, ipAddr } = first.connection
   let live: Live | undefined = first
   let lease: Lease | undefined
+  let clientId = ""
   /** The connection that is being made again, and why it broke. */
   let broken = first
   let reason = ""
@@ -85,7 +86,7 @@ const connect = Effect.fnUntraced(function*(link: NodeLink["Service"], address: 
   const attempt = Effect.fnUntraced(function*({ leaseId }: Lease) {
     const next = yield* open(link, address, parent)
     return yield* next.connection.info.incarnation === info.incarnation
-      ? Effect.as(next.connection.resume(leaseId), next).pipe(
+      ? Effect.as(next.connection.resume(leaseId, clientId), next).pipe(
         Effect.onError(() => Scope.close(next.scope, Exit.void))
       )
       : Effect.andThen(
@@ -213,9 +214,10 @@ const connect = Effect.fnUntraced(function*(link: NodeLink["Service"], address: 
     acquire: (...args) =>
       Effect.tap(first.connection.acquire(...args), (acquired) => {
         lease = acquired
+        clientId = args[0].clientId
         return keep(acquired)
       }),
-    resume: (id) => use(id, (connection) => connection.resume(id)),
+    resume: (id, ...rest) => use(id, (connection) => connection.resume(id, ...rest)),
     pulse: (id) => use(id, (connection) => connection.pulse(id)),
     events,
     openComputation: (id, ...rest) => use(id, (connection) => connection.openComputation(id, ...rest)),

@@ -127,7 +127,8 @@ const make = Effect.gen(function*() {
     : [yield* openPath(config.socketPath)]
   // Only its own client reaches the socket of an embedded node.
   const credentials = config.socketPath === undefined ? yield* Credentials : none
-  const protocol = yield* NodeConnections.make(servers, config, yield* BulkDoor, TlsServer.make(credentials))
+  const door = TlsServer.make(credentials, config.maxFailures)
+  const protocol = yield* NodeConnections.make(servers, config, yield* BulkDoor, door)
   yield* RpcServer.make(NodeRpcs, { disableTracing: true, onDisconnect: lifecycle.disconnected }).pipe(
     Effect.provideService(RpcServer.Protocol, protocol),
     Effect.forkScoped

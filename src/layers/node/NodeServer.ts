@@ -126,9 +126,9 @@ const makeAcquire = (
 
 /** Gives a lease to the connection of a client that is back. */
 const makeResume = (state: NodeTenants.NodeTenants, name: string) =>
-  Effect.fnUntraced(function*({ leaseId }: { readonly leaseId: string }, connection: number) {
+  Effect.fnUntraced(function*(request: { readonly leaseId: string; readonly clientId: string }, connection: number) {
     for (const tenant of state.greeted.has(connection) ? state.tenants.values() : []) {
-      const leases = Leases.resume(tenant.leases, leaseId, connection)
+      const leases = Leases.resume(tenant.leases, { ...request, connection })
       if (leases === undefined) continue
       tenant.leases = leases
       tenant.session!.missedPulses = 0

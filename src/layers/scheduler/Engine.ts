@@ -124,6 +124,9 @@ export const make = Effect.gen(function*() {
     running: (computationId, nodeId, number, attempt) => {
       const job = state.computations.get(computationId)?.running.get(number)
       return job?.nodeId === nodeId && job.attempt === attempt ? job : undefined
+    },
+    dropped: () => {
+      state.droppedReplies++
     }
   })
 

@@ -25,11 +25,11 @@ const refusalOf = ({ path, sizeBytes }: Offered, wanted: JobFilesRequest | undef
 const fetch = (
   node: ConnectedNode,
   computationId: string,
-  job: JobRecord | undefined,
+  job: JobRecord,
   offered: Offered,
   { directory, onFile }: JobFilesRequest
 ) => {
-  const { fileId, jobId, mode, modifiedMillis, path, sizeBytes } = offered
+  const { fileId, mode, modifiedMillis, path, sizeBytes } = offered
   const what = `file ${path}`
   const failed = (error: unknown) => new TransferFailed({ what, node: node.address, reason: messageOf(error) })
   const attempt = <A>(run: () => A) => Effect.try({ try: run, catch: failed })
@@ -43,7 +43,7 @@ const fetch = (
     )
     yield* node.transfer.getFile({ computationId, source: { _tag: "JobFile", fileId }, sizeBytes, what }, partial)
     yield* attempt(() => FileTree.place(directory, path, partial, { mode, modifiedMillis }))
-    onFile(jobId, job, path, sizeBytes)
+    onFile(job, path, sizeBytes)
   }).pipe(Effect.scoped)
 }
 
@@ -51,7 +51,7 @@ const fetch = (
 export const receive = (
   node: ConnectedNode,
   request: SchedulerRequest,
-  job: JobRecord | undefined,
+  job: JobRecord,
   offered: Offered
 ): Effect.Effect<void> => {
   const { computation, jobFiles } = request

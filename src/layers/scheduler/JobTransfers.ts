@@ -31,6 +31,8 @@ export interface Surroundings {
   readonly send: (node: ConnectedNode, computationId: string, batch: Uint8Array) => void
   /** The job as the scheduler has it with a node; undefined when it has not. */
   readonly running: (computationId: string, nodeId: string, number: number, attempt: number) => JobRecord | undefined
+  /** Counts a reply that is not taken. */
+  readonly dropped: () => void
 }
 
 /** A job of which something is on its way. */
@@ -196,11 +198,16 @@ const fetchResult = (
     })
     : Effect.fail(tooLarge(sizeBytes))
   const taken = Effect.map(fetched as Effect.Effect<Uint8Array, Error>, (bytes) => {
+    // The node may have said something else meanwhile.
+    if (self.surroundings.running(computationId, node.id, jobId, attempt) === undefined) return
     self.results.set(keyOf(computationId, jobId, attempt), bytes)
     self.surroundings.post(replied(moving, replyFor(moving, reply.outcome)))
   })
   start(self, moving, taken, isThere)
 }
+
+const isFetching = (self: JobTransfers, computationId: string, { attempt, jobId }: Entries.ReplyFields): boolean =>
+  self.moving.get(keyOf(computationId, jobId, attempt))?.reply !== undefined
 
 /**
  * Takes the replies out of a batch whose results are to be fetched, and returns the others: the batch itself when there
@@ -220,8 +227,10 @@ export const take = (
     const reply = Entries.readReply(batch, view, offset)
     const isHeld = (reply.flags & Entries.ReplyFlags.largeResult) !== 0 &&
       self.surroundings.running(computationId, node.id, reply.jobId, reply.attempt) !== undefined
-    if (isHeld) fetchResult(self, node, computationId, reply, isThere)
-    else others.push(reply)
+    if (!isHeld) others.push(reply)
+    // A result is fetched once, however often the node tells of it.
+    else if (isFetching(self, computationId, reply)) self.surroundings.dropped()
+    else fetchResult(self, node, computationId, reply, isThere)
   }
   return Entries.encodeReplies(others)
 }

@@ -46,6 +46,8 @@ export interface Member {
   readonly address: string
   /** Somebody asked for this very node: its absence is worth a warning. */
   isListed: boolean
+  /** Listed beside patterns, so that it may be a relay, which tells of itself a little later than dialling it fails. */
+  mayBeRelay: boolean
   /** The name in a list that has its address among others; empty for none. */
   listedAs: string
   /** `idle`: answered, and no computation wants it; it is not leased then. */
@@ -80,6 +82,7 @@ export const make = (target: NodeAddress.NodeEntry, isListed: boolean): Member =
   target,
   address: target._tag === "Local" ? "local" : NodeAddress.format(target),
   isListed,
+  mayBeRelay: false,
   listedAs: "",
   state: "connecting",
   reason: "",

@@ -33,6 +33,9 @@ export interface Environment extends Seater.Environment {
   readonly rolls: Map<string, Member.Roll>
 }
 
+/** How long a relay may take to tell of itself. */
+const relayMillis = 1000
+
 /** Keeps the node in use until interrupted. */
 export const supervise = (self: Member.Member, env: Environment): Effect.Effect<never> =>
   session(self, env).pipe(
@@ -57,9 +60,16 @@ const report = (
     self.state = state
     self.reason = reason
     env.changed.openUnsafe()
-    // Nobody misses a node that was only looked for.
-    const isMissed = state === "busy" || (state === "missing" && self.isListed)
-    return isNews && isMissed ? Effect.logWarning(`going on without node ${self.address}: ${reason}`) : Effect.void
+    if (!isNews || (state !== "busy" && state !== "missing")) return Effect.void
+    // Nobody misses a node that was only looked for, or turns out to be a relay.
+    const warning = Effect.suspend(() =>
+      state === "busy" || self.isListed
+        ? Effect.logWarning(`going on without node ${self.address}: ${reason}`)
+        : Effect.void
+    )
+    return state === "missing" && self.mayBeRelay && self.info === undefined
+      ? Effect.delay(warning, relayMillis)
+      : warning
   })
 
 /** The part of an error's message that does not name the node again. */
@@ -241,7 +251,9 @@ const take = (
     case "JobFile": {
       const request = env.engine.requests.get(event.computationId)
       const job = env.engine.state.computations.get(event.computationId)?.running.get(event.jobId)
-      if (request !== undefined) self.run(JobFiles.receive(node, request, job, event))
+      // Only of a job that it has: a node that lies about that gets nothing into the client's directory.
+      if (request === undefined || job?.nodeId !== node.id) env.engine.state.droppedReplies++
+      else self.run(JobFiles.receive(node, request, job, event))
       return Effect.void
     }
     case "Pulse":

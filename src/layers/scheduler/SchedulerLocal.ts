@@ -7,7 +7,7 @@ import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
 import * as NodeList from "../../domain/NodeList.ts"
 import * as JobQueue from "../../domain/scheduler/JobQueue.ts"
 import { ClusterConfig } from "../../services/ClusterConfig.ts"
-import { Discovery } from "../../services/Discovery.ts"
+import { Discovery, type FoundRelay } from "../../services/Discovery.ts"
 import { FileTransfer } from "../../services/FileTransfer.ts"
 import { NodeLauncher } from "../../services/NodeLauncher.ts"
 import { NodeLink } from "../../services/NodeLink.ts"
@@ -80,11 +80,12 @@ const make = Effect.gen(function*() {
   const add = (
     target: Exclude<NodeList.NodeTarget, { readonly _tag: "Pattern" }>,
     isListed: boolean,
-    listedAs = ""
+    { listedAs = "", mayBeRelay = false } = {}
   ): void => {
     const known = members.get(NodeList.format(target))
     if (known !== undefined) {
       known.isListed ||= isListed
+      known.mayBeRelay ||= mayBeRelay
       if (known.listedAs !== "" || listedAs === "") return
       // A name means it now, and so may computations that have no use for its address.
       known.listedAs = listedAs
@@ -93,13 +94,23 @@ const make = Effect.gen(function*() {
     }
     const member = Member.make(target, isListed)
     member.listedAs = listedAs
+    member.mayBeRelay = mayBeRelay
     members.set(member.address, member)
     run(NodeSupervisor.supervise(member, env))
   }
 
+  /** Nobody misses a node where a relay is; one that is there all the same is used. */
+  const noteRelay = ({ host, port }: FoundRelay): void => {
+    const member = members.get(NodeList.format({ _tag: "Tcp", host, port }))
+    if (member === undefined || member.node !== undefined) return
+    member.isListed = false
+    env.changed.openUnsafe()
+  }
+
   const look = (targets: ReadonlyArray<NodeList.NodeTarget>): Effect.Effect<void> =>
     Effect.sync(() => {
-      for (const target of targets) if (target._tag !== "Pattern") add(target, true)
+      const mayBeRelay = targets.some(({ _tag }) => _tag === "Pattern")
+      for (const target of targets) if (target._tag !== "Pattern") add(target, true, { mayBeRelay })
       if (!targets.some(isForMany)) return
       // Asked again, discovery starts anew: it pings often at first.
       const key = targets.map(NodeList.format).toSorted().join(" ")
@@ -107,8 +118,12 @@ const make = Effect.gen(function*() {
       looking.set(
         key,
         run(
-          Stream.runForEach(discovery.found(targets), ({ listedAs, ...found }) =>
-            Effect.sync(() => add(found, false, listedAs)))
+          Stream.runForEach(discovery.found(targets), (found) =>
+            Effect.sync(() => {
+              if (found._tag === "Relay") return noteRelay(found)
+              const { listedAs = "", ...node } = found
+              add(node, false, { listedAs })
+            }))
         )
       )
     })

@@ -3,22 +3,17 @@ import * as net from "node:net"
 import * as tls from "node:tls"
 import type { Certificate, Credentials, Secret } from "../../domain/security/Credentials.ts"
 import * as Refusal from "../../domain/security/Refusal.ts"
+import * as SecretCiphers from "./SecretCiphers.ts"
 
 /** Who all programs with the secret are, in TLS. */
 export const identity = "dispy"
 
-/**
- * The pre-shared key in every connection, with keys of its own for each (forward secrecy); of TLS 1.2, since Node's TLS
- * 1.3 takes no external keys. ChaCha20 needs no support by the processor.
- */
-export const secretOptions = {
-  ciphers: "ECDHE-PSK-CHACHA20-POLY1305",
-  minVersion: "TLSv1.2",
-  maxVersion: "TLSv1.2"
-} as const
+/** TLS for a secret. */
+export const secretOptions = { ciphers: SecretCiphers.control, minVersion: "TLSv1.2", maxVersion: "TLSv1.2" } as const
 
-const forSecret = ({ tlsKey }: Secret): tls.ConnectionOptions => ({
+const forSecret = ({ tlsKey }: Secret, isBulk: boolean): tls.ConnectionOptions => ({
   ...secretOptions,
+  ...(isBulk ? { ciphers: SecretCiphers.bulk(), minDHSize: SecretCiphers.leastBits } : {}),
   pskCallback: () => ({ psk: tlsKey, identity }),
   // There is no certificate whose name could be checked.
   checkServerIdentity: () => undefined
@@ -44,14 +39,14 @@ export interface Dialling {
   readonly ready: "connect" | "secureConnect"
 }
 
-/** Connects. */
-export const dial = (credentials: Credentials, options: Dialled): Dialling =>
+/** Connects; with `isBulk` for a lot of data. */
+export const dial = (credentials: Credentials, options: Dialled, isBulk = false): Dialling =>
   credentials._tag === "None"
     ? { socket: net.connect(options), ready: "connect" }
     : {
       socket: tls.connect({
         ...options,
-        ...(credentials._tag === "Secret" ? forSecret(credentials) : forCertificate(credentials, options.host))
+        ...(credentials._tag === "Secret" ? forSecret(credentials, isBulk) : forCertificate(credentials, options.host))
       } as tls.ConnectionOptions),
       ready: "secureConnect"
     }

@@ -2,11 +2,13 @@
  * The node's end of connections: who is let in, by the first byte and then by TLS. Nothing but TLS is read of a client
  * before it has shown that it knows the secret, or has a certificate that is accepted.
  */
-import { Effect } from "effect"
+import { Clock, Effect } from "effect"
 import type * as net from "node:net"
 import * as tls from "node:tls"
 import type { Certificate, Credentials, Secret } from "../../domain/security/Credentials.ts"
+import * as Guesses from "../../domain/security/Guesses.ts"
 import * as Refusal from "../../domain/security/Refusal.ts"
+import * as SecretCiphers from "./SecretCiphers.ts"
 import * as TlsClient from "./TlsClient.ts"
 
 /** A client that is not let in: who it is, as far as is known. */
@@ -22,6 +24,8 @@ const refused = (what: string): Refused => ({ _tag: "Refused", what })
 
 const forSecret = ({ tlsKey }: Secret): tls.TlsOptions => ({
   ...TlsClient.secretOptions,
+  ciphers: SecretCiphers.bulk(),
+  dhparam: "auto",
   pskCallback: (_socket, identity) => identity === TlsClient.identity ? Buffer.from(tlsKey) : null
 })
 
@@ -80,7 +84,11 @@ type Outcome = net.Socket | Refused | undefined
 
 /** A handshake that goes on. */
 interface Handshake {
+  readonly guesser: string
+  readonly clock: Clock.Clock
   readonly settle: (outcome: Outcome) => void
+  /** Ends it from this side. */
+  readonly drop: () => void
   failure: Refused | undefined
 }
 
@@ -89,10 +97,18 @@ const keyOf = ({ remoteAddress, remotePort }: net.Socket): string => `${remoteAd
 const codeOf = (error: unknown): string =>
   typeof error === "object" && error !== null && "code" in error ? String(error.code) : String(error)
 
-const secureDoor = (credentials: Secret | Certificate): Door => {
+const secureDoor = (credentials: Secret | Certificate, maxFailures: number): Door => {
+  const guesses = Guesses.make(maxFailures)
   // It listens nowhere: connections are handed to it.
   const server = tls.createServer(credentials._tag === "Secret" ? forSecret(credentials) : forCertificate(credentials))
   const handshakes = new Map<string, Handshake>()
+  const fail = (failed: Handshake): void => {
+    if (Guesses.failed(guesses, failed.guesser, failed.clock.currentTimeMillisUnsafe())) return
+    for (const one of handshakes.values()) if (one !== failed && one.guesser === failed.guesser) one.drop()
+  }
+  // No session is ever kept. But who asks for them has Node read at least 16 KiB at once, and not 1 KiB every other time:
+  // its first buffer is as large as what comes first, which is small since somebody looked at it before, and it stays.
+  server.on("resumeSession", (_id, done) => done(null, null))
   server.on("secureConnection", (secured) => {
     const handshake = handshakes.get(keyOf(secured))
     if (handshake === undefined) return secured.destroy()
@@ -100,14 +116,18 @@ const secureDoor = (credentials: Secret | Certificate): Door => {
       secured.pause()
       return handshake.settle(secured)
     }
+    fail(handshake)
     turnAway(secured, Refusal.encode(Refusal.unauthorized(codeOf(secured.authorizationError))))
     handshake.settle(refused("a client whose certificate is not accepted"))
   })
   server.on("tlsClientError", (error, secured) => {
     const handshake = handshakes.get(keyOf(secured))
-    if (handshake !== undefined) handshake.failure = refused(Refusal.explainToNode(error))
+    if (handshake === undefined) return
+    handshake.failure = refused(Refusal.explainToNode(error))
+    // Whoever only hangs up has been told nothing.
+    if (codeOf(error).startsWith("ERR_SSL_")) fail(handshake)
   })
-  const shake = (socket: net.Socket): Effect.Effect<Outcome> =>
+  const shake = (socket: net.Socket, guesser: string, clock: Clock.Clock): Effect.Effect<Outcome> =>
     Effect.callback<Outcome>((resume) => {
       const key = keyOf(socket)
       const end = (): void => {
@@ -115,6 +135,9 @@ const secureDoor = (credentials: Secret | Certificate): Door => {
         socket.off("close", onClose)
       }
       const handshake: Handshake = {
+        guesser,
+        clock,
+        drop: () => socket.destroy(),
         failure: undefined,
         settle: (outcome) => {
           end()
@@ -130,12 +153,19 @@ const secureDoor = (credentials: Secret | Certificate): Door => {
   return (socket) =>
     Effect.flatMap(firstByte(socket), (byte) => {
       if (byte === undefined) return Effect.succeed(undefined)
-      if (byte === Refusal.tlsByte) return shake(socket)
+      if (byte === Refusal.tlsByte) {
+        return Clock.clockWith((clock) => {
+          const guesser = Guesses.guesserOf(socket.remoteAddress ?? "")
+          if (Guesses.mayBegin(guesses, guesser, clock.currentTimeMillisUnsafe())) return shake(socket, guesser, clock)
+          turnAway(socket, Refusal.tooManyFailures)
+          return Effect.succeed(refused(`more than ${maxFailures} failed handshakes a minute`))
+        })
+      }
       turnAway(socket, Refusal.encode(Refusal.needsCredentials(credentials)))
       return Effect.succeed(refused(`a client with neither a secret nor a certificate`))
     })
 }
 
-/** The door of a node with these credentials. */
-export const make = (credentials: Credentials): Door =>
-  credentials._tag === "None" ? plainDoor : secureDoor(credentials)
+/** The door of a node with these credentials, where so many handshakes of an address may fail a minute. */
+export const make = (credentials: Credentials, maxFailures: number): Door =>
+  credentials._tag === "None" ? plainDoor : secureDoor(credentials, maxFailures)

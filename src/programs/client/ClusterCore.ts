@@ -231,9 +231,12 @@ export const make = Effect.fnUntraced(function*(
     jobFiles: {
       directory: options.filesDirectory,
       maxFileBytes: options.maxFileBytes,
-      onFile: (number, record, file, sizeBytes) => {
-        const job = record === undefined ? number : nameOf(record as ClusterJob)
-        tellOfFile(options.onFile, { job, path: join(options.filesDirectory, file), sizeBytes })
+      onFile: (record, file, sizeBytes) => {
+        tellOfFile(options.onFile, {
+          job: nameOf(record as ClusterJob),
+          path: join(options.filesDirectory, file),
+          sizeBytes
+        })
       }
     },
     setupArgs: packed.setupArgs,

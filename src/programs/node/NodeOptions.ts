@@ -126,6 +126,36 @@ export const table = {
     byDefault: 5,
     least: 0.1
   }),
+  "max-connections": Setting.whole({
+    metavar: "N",
+    about: "Connections of clients at the same time; a client has up to four for each of its clusters",
+    group: network,
+    byDefault: NodeConfig.defaults.maxConnections,
+    what: "a number of connections",
+    least: 1,
+    most: 100_000,
+    hint: "1 to 100000"
+  }),
+  "max-strangers": Setting.whole({
+    metavar: "N",
+    about: "Connections that have not introduced themselves; with one more the oldest of them is closed",
+    group: network,
+    byDefault: NodeConfig.defaults.maxStrangers,
+    what: "a number of connections",
+    least: 1,
+    most: 100_000,
+    hint: "1 to 100000"
+  }),
+  "max-failures": Setting.whole({
+    metavar: "N",
+    about: "Handshakes of one address that may fail per minute, wrong secrets say; more are refused unheard",
+    group: network,
+    byDefault: NodeConfig.defaults.maxFailures,
+    what: "a number of handshakes",
+    least: 1,
+    most: 1_000_000,
+    hint: "1 to 1000000"
+  }),
   serve: Setting.whole({
     metavar: "N",
     about: "End after so many computations; -1 for any number, 0 to end at once (with --clean)",

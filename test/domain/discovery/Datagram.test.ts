@@ -23,12 +23,14 @@ const node: fc.Arbitrary<Datagram.NodeBeacon> = fc.record({
   version: fc.constantFrom("0.1.0", "v".repeat(24))
 })
 const answerAt = fc.array(fc.record({ host, port }), { maxLength: Datagram.maxAddresses })
+const answers = fc.integer({ min: 1, max: Datagram.maxAnswers })
 const message: fc.Arbitrary<Datagram.Message> = fc.oneof(
   fc.record({ _tag: fc.constant("Ping" as const), answerAt }),
+  fc.record({ _tag: fc.constant("Ping" as const), answerAt, answers }),
   fc.record({ _tag: fc.constant("Answer" as const), inReplyTo: nonce, node }),
   fc.record({ _tag: fc.constant("Announcement" as const), node }),
   fc.record({ _tag: fc.constant("Goodbye" as const), incarnation: fc.uuid() }),
-  fc.record({ _tag: fc.constant("RelayedPing" as const), inReplyTo: nonce, answerAt }),
+  fc.record({ _tag: fc.constant("RelayedPing" as const), inReplyTo: nonce, answerAt, answers }),
   fc.record({ _tag: fc.constant("RelayedNode" as const), inReplyTo: nonce, host, node })
 )
 const stamp = fc.record({ nonce, sentAtMillis: fc.nat({ max: 2 ** 50 }) })
@@ -61,7 +63,7 @@ describe("datagrams", () => {
     for (
       const said of [
         { _tag: "RelayedNode", inReplyTo, host: place.host, node: largest },
-        { _tag: "RelayedPing", inReplyTo, answerAt: hosts }
+        { _tag: "RelayedPing", inReplyTo, answerAt: hosts, answers: Datagram.maxAnswers }
       ] as const
     ) expect(Datagram.encode(said, stamped, mac).length).toBeLessThanOrEqual(Datagram.maxBytes)
   })
@@ -98,6 +100,21 @@ describe("datagrams", () => {
     expect(Datagram.decode(new Uint8Array(65_536).fill(0x5b), undefined)).toEqual(Result.fail("junk"))
     const deep = Buffer.concat([Buffer.from("dispy\u0001\0"), Buffer.alloc(32), Buffer.from("[".repeat(900))])
     expect(Datagram.decode(deep, undefined)).toEqual(Result.fail("junk"))
+  })
+
+  it("are answered in rounds, with no more bytes than there is room for", () => {
+    const lengths = fc.array(fc.integer({ min: 100, max: 960 }), { maxLength: 4 })
+    fc.assert(fc.property(lengths, answers, fc.nat({ max: 2000 }), (all, times, room) => {
+      const rounds = Datagram.answersIn(all, times, room)
+      const sent = rounds.flat()
+      expect(sent.reduce((sum, index) => sum + all[index]!, 0)).toBeLessThanOrEqual(room)
+      const wanted = Array.from({ length: times }, () => all.keys().toArray()).flat()
+      expect(sent).toEqual(wanted.slice(0, sent.length))
+      const missed = wanted[sent.length]
+      if (missed === undefined) return
+      expect([...sent, missed].reduce((sum, index) => sum + all[index]!, 0)).toBeGreaterThan(room)
+    }))
+    expect(Datagram.answersIn([300, 200], 3, Infinity)).toEqual([[0, 1], [0, 1], [0, 1]])
   })
 
   it("of another version are told from junk", () => {

@@ -1,6 +1,4 @@
-import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import * as PingSchedule from "../../../src/domain/discovery/PingSchedule.ts"
 import * as Sightings from "../../../src/domain/discovery/Sightings.ts"
 
 const node = { name: "alpha", port: 51348, incarnation: "1", addresses: [], version: "0.1.0" }
@@ -65,41 +63,5 @@ describe("nodes that answer", () => {
     }
     expect(state.known.size).toBeLessThanOrEqual(Sightings.capacity)
     expect(state.unmatched.size).toBeLessThanOrEqual(8)
-  })
-})
-
-/** Times of the pings, in milliseconds. */
-const times = (foundAt: number, pingIntervalMillis: number | undefined, until: number): ReadonlyArray<number> => {
-  const all = [0]
-  let elapsedMillis = 0
-  let gapMillis = 0
-  while (elapsedMillis <= until) {
-    const next = PingSchedule.next({ elapsedMillis, gapMillis, hasFound: foundAt <= elapsedMillis }, pingIntervalMillis)
-    if (next === undefined) break
-    elapsedMillis += next.afterMillis
-    gapMillis = next.gapMillis
-    all.push(elapsedMillis)
-  }
-  return all
-}
-
-describe("pings", () => {
-  it("come at once, then 0.5, 1, 2, 4 and 8 seconds apart once something was found, and then no more", () => {
-    expect(times(0, undefined, Infinity)).toEqual([0, 500, 1500, 3500, 7500, 15_500])
-  })
-
-  it("come five times a second for ten seconds while nothing is found", () => {
-    const all = times(Infinity, undefined, Infinity)
-    expect(all.filter((time) => time <= 10_000)).toHaveLength(51)
-    expect(all.at(-1)).toBe(25_500)
-  })
-
-  it("go on at the ping interval, and are never further apart than it from the first on", () => {
-    fc.assert(fc.property(fc.integer({ min: 200, max: 100_000 }), fc.nat({ max: 20_000 }), (interval, foundAt) => {
-      const all = times(foundAt, interval, 400_000)
-      expect(all.at(-1)).toBeGreaterThan(400_000)
-      all.slice(1).forEach((time, i) => expect(time - all[i]!).toBeLessThanOrEqual(Math.max(interval, 8000)))
-      expect(all.at(-1)! - all.at(-2)!).toBe(interval)
-    }))
   })
 })

@@ -113,6 +113,34 @@ describe("outcomes", () => {
     expect(fleet.outcomes.get(job!)).toHaveLength(1)
   })
 
+  it("ignores and counts 100,000 lies of a node: of others' jobs, of jobs that there are not, of other attempts, twice", () => {
+    const fleet = opened()
+    fleet.join("honest", 2)
+    fleet.join("liar", 2)
+    const mine = jobs(1, 4)
+    fleet.send({ _tag: "Submitted", computationId: "c", jobs: mine })
+    const others = mine.filter(({ nodeId }) => nodeId === "honest")
+    const [own] = mine.filter(({ nodeId }) => nodeId === "liar")
+    expect(others.length).toBeGreaterThan(0)
+    const outcomes = Object.values(Outcome)
+    const lies = 100_000
+    for (let n = 0; n < lies; n++) {
+      const victim = n % 4 === 0
+        ? others[n % others.length]!
+        : n % 4 === 1
+        ? { number: 5 + n, attempt: 1 }
+        : { number: own!.number, attempt: own!.attempt + 1 + n % 1000 }
+      const batch = aReply(victim, outcomes[n % outcomes.length])
+      const computationId = n % 4 === 3 ? "none" : "c"
+      expect(fleet.send({ _tag: "Replied", nodeId: "liar", computationId, batch })).toEqual([])
+    }
+    expect(fleet.state.droppedReplies).toBe(lies)
+    expect(mine.map(({ status }) => status)).toEqual(["Running", "Running", "Running", "Running"])
+    while (fleet.answer("honest") || fleet.answer("liar"));
+    expect(mine.map((job) => fleet.outcomes.get(job))).toEqual(mine.map(() => ["reply 0"]))
+    expect(invariants(fleet.state)).toEqual([])
+  })
+
   it("passes on provisional results of the running attempt alone, and the job goes on", () => {
     const fleet = opened()
     fleet.join("a", 1)

@@ -1,6 +1,6 @@
 /** The node's side of the control protocol, over a scripted executor and without sockets. */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Fiber, Layer } from "effect"
+import { Effect, Fiber, Layer, Stream } from "effect"
 import { TestClock } from "effect/testing"
 import { protocolVersion } from "../../../src/domain/NodeInfo.ts"
 import { countReplies, noBytes, Outcome } from "../../../src/domain/wire/Entries.ts"
@@ -116,14 +116,14 @@ describe("the lease", () => {
     Effect.gen(function*() {
       const { client, connect, leaseId } = yield* aBusyNode()
       const again = yield* connect
-      yield* again.rpc.ResumeLease({ leaseId })
+      yield* again.rpc.ResumeLease({ leaseId, clientId: alice.clientId })
       yield* again.rpc.Pulse({ leaseId })
       expect(yield* Effect.flip(client.rpc.Pulse({ leaseId }))).toMatchObject({ _tag: "NotLeased" })
       // Its end costs nothing any more.
       yield* client.cut
       yield* TestClock.adjust("6 seconds")
       yield* again.rpc.Pulse({ leaseId })
-      const wrong = yield* Effect.flip(again.rpc.ResumeLease({ leaseId: "another" }))
+      const wrong = yield* Effect.flip(again.rpc.ResumeLease({ leaseId: "another", clientId: alice.clientId }))
       expect(wrong).toMatchObject({ _tag: "NotLeased", node: "n1" })
     }))
 
@@ -155,6 +155,56 @@ describe("the lease", () => {
         .toMatchObject({ _tag: "NotLeased" })
       yield* rpc.ReleaseLease({ leaseId })
       expect((yield* Effect.flip(rpc.AcquireLease(bob)))._tag).toBe("NodeBusy")
+    }))
+
+  it.effect("lets nobody else at jobs, results and files, whatever he asks for and however often", () =>
+    Effect.gen(function*() {
+      const { computation, connect, dispatch, events, leaseId } = yield* aBusyNode()
+      yield* dispatch(someJobs(1, 2))
+      const { rpc } = yield* connect
+      const c = { leaseId, computationId: "c" }
+      const requests: ReadonlyArray<Effect.Effect<unknown, { readonly _tag: string }>> = [
+        rpc.Dispatch({ ...c, sequence: 1, batch: someJobs(3), acknowledged: 9 }),
+        rpc.CancelJobs({ ...c, jobIds: [1, 2] }),
+        rpc.NodeJobs(c),
+        rpc.SetCpus({ ...c, cpus: 0 }),
+        rpc.CloseComputation(c),
+        rpc.OpenComputation({ leaseId, computation: aComputation("c") }),
+        rpc.OfferFiles({ ...c, computationName: "c", files: [] }),
+        rpc.AnswerJobFile({ ...c, fileId: 1, problem: "" }),
+        rpc.ShutDown({ leaseId }),
+        rpc.Pulse({ leaseId }),
+        rpc.ResumeLease({ leaseId, clientId: bob.clientId }),
+        Stream.runDrain(rpc.Events({ leaseId, received: 0 }))
+      ]
+      for (let n = 0; n < 1000; n++) {
+        const error = yield* Effect.flip(requests[n % requests.length]!)
+        expect(error._tag).toBe("NotLeased")
+        // It is not told that it failed, which is as good as a release that did nothing.
+        if (n % 100 === 0) yield* rpc.ReleaseLease({ leaseId })
+      }
+      expect(yield* Effect.flip(rpc.AcquireLease(bob))).toMatchObject({ _tag: "NodeBusy", holder: "alice@desk" })
+      expect([computation.jobs, computation.cpus, computation.isClosed]).toEqual([[1, 2], undefined, false])
+      computation.finish(1)
+      const replies = yield* events.next
+      expect(replies._tag === "Replies" && outcomesOf(replies.batch)).toEqual([[1, 0]])
+    }))
+
+  it.effect("gives a cluster of the client nothing of another one of the same client", () =>
+    Effect.gen(function*() {
+      const { computation, connect, dispatch } = yield* aBusyNode()
+      yield* dispatch(someJobs(1, 2))
+      const { rpc } = yield* connect
+      const { leaseId } = yield* rpc.AcquireLease({ ...alice, sessionId: "2" })
+      const c = { leaseId, computationId: "c" }
+      yield* rpc.CancelJobs({ ...c, jobIds: [1, 2] })
+      yield* rpc.SetCpus({ ...c, cpus: 0 })
+      yield* rpc.CloseComputation(c)
+      expect(yield* rpc.NodeJobs(c)).toEqual({ running: [], waiting: [] })
+      expect((yield* Effect.flip(rpc.Dispatch({ ...c, sequence: 1, batch: someJobs(3), acknowledged: 0 })))._tag).toBe(
+        "MalformedMessage"
+      )
+      expect([computation.jobs, computation.cpus, computation.isClosed]).toEqual([[1, 2], undefined, false])
     }))
 
   it.effect("is the same again for a client that comes back in time, whose jobs went on", () =>
@@ -274,7 +324,7 @@ describe("jobs", () => {
       yield* dispatch(someJobs(1))
       yield* client.cut
       const again = yield* connect
-      yield* again.rpc.ResumeLease({ leaseId })
+      yield* again.rpc.ResumeLease({ leaseId, clientId: alice.clientId })
       const batch = someJobs(1)
       yield* again.rpc.Dispatch({ leaseId, computationId: "c", sequence: 1, batch, acknowledged: 0 })
       yield* again.rpc.Dispatch({ leaseId, computationId: "c", sequence: 2, batch: someJobs(2), acknowledged: 0 })

@@ -3,11 +3,12 @@ import * as fs from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
 import type { Outcome, Request } from "../../fixtures/networks/client.ts"
+import * as Built from "../Built.ts"
 import type * as Namespace from "./Namespace.ts"
 import * as Packets from "./Packets.ts"
 import * as Sockets from "./Sockets.ts"
 
-const dispynode = fileURLToPath(new URL("../../../src/programs/dispynode.ts", import.meta.url))
+const dispynode = Built.program("dispynode")
 const clientProgram = fileURLToPath(new URL("../../fixtures/networks/client.ts", import.meta.url))
 
 /** A device of a host, in one of its networks. */
@@ -32,6 +33,10 @@ export interface Node {
 export interface Impairment {
   /** Of those that the host receives, so many are lost. */
   readonly lossPercent?: number
+  /** Of the datagrams of UDP that it receives, so many are lost. */
+  readonly udpLossPercent?: number
+  /** IPv4 addresses of hosts from which none is lost. */
+  readonly neverFrom?: ReadonlyArray<string>
   /** Of those that the host sends, so many wait in a queue of 256 kbit/s, and others overtake them. */
   readonly latePercent?: number
   /** Each packet that the host receives comes so many times more. */
@@ -183,9 +188,14 @@ export const make = (
     capture: () => Packets.capture(namespace),
     listening: () => Sockets.listeningOf(namespace.pid),
 
-    impair: async ({ copies = 0, latePercent = 0, lossPercent = 0 }) => {
-      if (lossPercent > 0) {
-        await rule(`-t mangle -A INPUT -i ${wildDevices} ${atRandom(lossPercent)} -j DROP`)
+    impair: async ({ copies = 0, latePercent = 0, lossPercent = 0, neverFrom = [], udpLossPercent = 0 }) => {
+      for (const address of neverFrom) {
+        await namespace.must("iptables", `-w -t raw -A PREROUTING -s ${address} -j ACCEPT`.split(" "))
+      }
+      // Before copies are made: what is lost has none.
+      if (lossPercent > 0) await rule(`-t raw -A PREROUTING -i ${wildDevices} ${atRandom(lossPercent)} -j DROP`)
+      if (udpLossPercent > 0) {
+        await rule(`-t raw -A PREROUTING -i ${wildDevices} -p udp ${atRandom(udpLossPercent)} -j DROP`)
       }
       if (latePercent > 0) {
         await namespace.must("tc", ["-batch", "-"], links.map(({ device }) => lateQueue(device)).join(""))

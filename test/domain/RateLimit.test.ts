@@ -1,6 +1,6 @@
 import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
-import * as RateLimit from "../../../src/domain/discovery/RateLimit.ts"
+import * as RateLimit from "../../src/domain/RateLimit.ts"
 
 describe("rate limits", () => {
   it("hold in any stretch of time, for each and for all, and give again what was not used", () => {

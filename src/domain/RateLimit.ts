@@ -1,8 +1,8 @@
 /**
  * How often something is done for each of many askers, and for all of them
  * together: token buckets in bounded memory. For answers to pings, whose sources
- * may be forged, and for log entries about what strangers send. Time is an input,
- * in milliseconds of any clock.
+ * may be forged, for log entries about what strangers send, and for guesses of a
+ * secret. Time is an input, in milliseconds of any clock.
  */
 
 /** How often. */
@@ -56,4 +56,12 @@ export const take = (limit: RateLimit, asker: string, now: number): boolean => {
   bucket.tokens--
   limit.total.tokens--
   return true
+}
+
+/** Whether a `take` would do now; takes nothing. */
+export const isLeft = (limit: RateLimit, asker: string, now: number): boolean => {
+  const bucket = limit.buckets.get(asker)
+  if (bucket !== undefined) refill(bucket, limit.each, now)
+  refill(limit.total, limit.all, now)
+  return limit.total.tokens >= 1 && (bucket === undefined || bucket.tokens >= 1)
 }
