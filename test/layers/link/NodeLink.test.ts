@@ -10,6 +10,7 @@ import * as ExecutorConfig from "../../../src/services/ExecutorConfig.ts"
 import { NodeEndpoints } from "../../../src/services/NodeEndpoints.ts"
 import type { NodeLink } from "../../../src/services/NodeLink.ts"
 import { suite } from "../../conformance/NodeLink.ts"
+import * as DialOut from "../../support/DialOut.ts"
 import * as NodeSettings from "../../support/NodeSettings.ts"
 
 const server = NodeServer.layer.pipe(
@@ -37,5 +38,14 @@ suite({
     const context = yield* Layer.build(NodeListener.layer.pipe(Layer.provide(server)))
     const { addresses } = yield* Effect.provideContext(NodeEndpoints, context)
     return { link: NodeLinkSocket.layer satisfies Layer.Layer<NodeLink>, address: addresses[0]! }
+  })
+})
+
+suite({
+  name: "TCP that the node dialled",
+  make: Effect.gen(function*() {
+    const context = yield* Layer.build(NodeListener.layer.pipe(Layer.provideMerge(server)))
+    const { address, parking } = yield* Effect.provideContext(DialOut.reached, context)
+    return { link: NodeLinkSocket.layer.pipe(Layer.provide(parking)), address }
   })
 })
