@@ -5,20 +5,38 @@ import { InvalidOption } from "./ClusterError.ts"
 /** Port of `dispynode` unless told otherwise. */
 export const defaultNodePort = 51348
 
-/** Where a node listens. */
+/** A node that dials out: it is reached by the connections that it parks with this client. */
+export interface ParkedAddress {
+  readonly _tag: "Parked"
+  /** Tells it from others that come from the same address, a NAT gateway's: its name, as far as that fits. */
+  readonly label: string
+  /** Address that its connections come from. */
+  readonly host: string
+  /** Port that it listens on where it is. */
+  readonly port: number
+  /** Of its several starts this one only; absent for any. */
+  readonly incarnation?: string
+}
+
+/** How a node is reached. */
 export type NodeAddress =
   | { readonly _tag: "Tcp"; readonly host: string; readonly port: number }
   /** A socket in the file system: the node embedded in this client. */
   | { readonly _tag: "Unix"; readonly path: string }
+  | ParkedAddress
 
 /** An entry of the `nodes` option: this machine, or a host. */
 export type NodeEntry = { readonly _tag: "Local" } | Extract<NodeAddress, { readonly _tag: "Tcp" }>
 
-/** The address as users write it. */
+/** The address as users write it; of a node that dials out with its label in front: "alpha@203.0.113.9:51348". */
 export const format = (address: NodeAddress): string => {
   if (address._tag === "Unix") return "local"
-  return address.host.includes(":") ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`
+  const label = address._tag === "Parked" ? `${address.label}@` : ""
+  return label + (address.host.includes(":") ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`)
 }
+
+/** The address without the label of a node that dials out. */
+export const withoutLabel = (address: string): string => address.slice(address.lastIndexOf("@") + 1)
 
 /** An entry of the `nodes` option that cannot be, and why. */
 export const invalid = (text: string, reason: string): Result.Result<never, InvalidOption> =>

@@ -97,13 +97,18 @@ const hostAndPort = (address: string): { readonly host: string; readonly port: n
 
 /** What can be said of where a node is: before it answered for the first time its own words are empty. */
 export interface NodePlace extends Pick<NodeOffer, "address" | "ipAddr" | "name"> {
-  /** Host of a list's entry whose name has several addresses, of which this node has one; absent for none. */
+  /**
+   * Host of a list's entry whose name has several addresses, of which this node has one, or an address that a node that
+   * dials out tells of itself; absent for none.
+   */
   readonly listedAs?: string
 }
 
+const placeOf = ({ address }: NodePlace) => hostAndPort(NodeAddress.withoutLabel(address))
+
 /** Everything that a node is called, in the forms that texts are compared in. */
 const namesOf = (node: NodePlace): ReadonlyArray<string> => {
-  const { host } = hostAndPort(node.address)
+  const { host } = placeOf(node)
   const texts = [host, node.ipAddr, node.name, node.listedAs ?? ""].filter((text) => text !== "")
   return texts.flatMap((text) => [text.toLowerCase(), ...IpAddress.forms(text)])
 }
@@ -129,7 +134,7 @@ export const matches = (target: NodeTarget, node: NodePlace): boolean => {
   if (target._tag === "Local" || node.address === "local") {
     return target._tag === "Local" ? node.address === "local" : target._tag === "Pattern" && target.text === "*"
   }
-  const { port } = hostAndPort(node.address)
+  const { port } = placeOf(node)
   if (target.port !== undefined && target.port !== port) return false
   const names = namesOf(node)
   return target._tag === "Tcp"
@@ -186,7 +191,7 @@ export const find = <A extends NodePlace>(word: string, nodes: ReadonlyArray<A>)
   const hasPort = /:\d+$/.test(word.trim()) && IpAddress.forms(word.trim()).length === 0
   const name = IpAddress.canonical(host)
   const found = nodes.filter((node) =>
-    node.address !== "local" && (!hasPort || hostAndPort(node.address).port === port) && namesOf(node).includes(name)
+    node.address !== "local" && (!hasPort || placeOf(node).port === port) && namesOf(node).includes(name)
   )
   const all = found.length > 0 || hasPort
     ? found

@@ -4,8 +4,8 @@ import type { NodeAddress } from "../domain/NodeAddress.ts"
 import type { NodeTarget } from "../domain/NodeList.ts"
 
 /** Where a node was found. */
-export type FoundNode = Extract<NodeAddress, { readonly _tag: "Tcp" }> & {
-  /** Host of the entry that it was found for, when that is a name of several addresses. */
+export type FoundNode = Extract<NodeAddress, { readonly _tag: "Tcp" | "Parked" }> & {
+  /** Host that it was found for, when it is not the address's: a name of several addresses, say. */
   readonly listedAs?: string
 }
 

@@ -139,6 +139,8 @@ describe("names of nodes", () => {
     aNode({ address: "render-8:51348", ipAddr: "fe80::8", name: "Render-8" }),
     aNode({ address: "10.0.0.9:51400", ipAddr: "10.0.0.9", name: "nine" }),
     aNode({ address: "10.0.0.9:51401", ipAddr: "10.0.0.9", name: "ten" }),
+    aNode({ address: "eleven@203.0.113.9:51348", ipAddr: "203.0.113.9", name: "eleven" }),
+    aNode({ address: "twelve@[fd00::9]:51348", ipAddr: "fd00::9", name: "twelve" }),
     aNode({ address: "local", ipAddr: "127.0.0.1", name: "desk" })
   ]
   const addressOf = (word: string) => {
@@ -155,6 +157,10 @@ describe("names of nodes", () => {
     ["FE80:0::8", "render-8:51348"],
     ["10.0.0.9:51401", "10.0.0.9:51401"],
     ["ten", "10.0.0.9:51401"],
+    ["eleven", "eleven@203.0.113.9:51348"],
+    ["eleven@203.0.113.9:51348", "eleven@203.0.113.9:51348"],
+    ["203.0.113.9:51348", "eleven@203.0.113.9:51348"],
+    ["fd00::9", "twelve@[fd00::9]:51348"],
     ["local", "local"],
     ["desk", "local"]
   ])("%s is %s", (word, address) => {

@@ -8,7 +8,7 @@ import { afterAll, expect, it, onTestFinished, vi } from "vitest"
 import type { Outcome } from "../fixtures/networks/client.ts"
 import { untilIdle } from "../support/Leftovers.ts"
 import * as Networks from "../support/Networks.ts"
-import type { Host } from "../support/networks/Host.ts"
+import type { Host, Node } from "../support/networks/Host.ts"
 import { carrying } from "../support/Processes.ts"
 
 const fixture = (name: string): string => fileURLToPath(new URL(`../fixtures/networks/${name}`, import.meta.url))
@@ -67,6 +67,58 @@ Networks.suite("in one network", [], (networks) => {
     expect(outcome.sentFiles).toEqual(sendFileTo)
     expect(await Promise.all(nodes.map((node) => node.stop()))).toEqual([0, 0])
     for (const node of nodes) expect(node.log()).toContain("insecure")
+  })
+})
+
+Networks.suite("a client with several addresses", [], (networks) => {
+  it("connects from those that it is to use, and from no other", async () => {
+    const { host, network } = networks()
+    const [front, back] = [await network("front", "both"), await network("back")]
+    const [client, alpha, beta] = [
+      await host("client", front, back),
+      await host("alpha", front),
+      await host("beta", back)
+    ]
+    const [second, third] = ["10.213.1.77", "fd00:213:1::77"]
+    await client.must("ip", ["address", "add", `${second}/24`, "dev", "eth0"])
+    await client.must("ip", ["address", "add", `${third}/64`, "dev", "eth0", "nodad"])
+    await client.untilUp()
+    const own = client.ipv4("back")
+    const args = ["--insecure", "--debug"]
+    const nodes = await Promise.all([alpha, beta].map((one) => one.node([...one.addressArgs, ...args])))
+    /** Where the connections of clients came from, all of them. */
+    const peersOf = (node: Node): ReadonlyArray<string> =>
+      [...new Set([...node.log().matchAll(/ peer=(\S+):\d+/g)].map(([, address = ""]) => address))].toSorted()
+
+    const options = { nodes: [alpha.ipv4(), beta.ipv4()], ipAddr: [own, second, third] }
+    const sendFileTo = [alpha.ipv4(), beta.ipv4()]
+    const outcome = await client.client({ options, nodeCount: 2, jobs: 2, sendFileTo })
+    expect(machinesOf(outcome, 2)).toEqual(["alpha", "beta"])
+    expect(outcome.sentFiles).toEqual(sendFileTo)
+    expect(nodes.map(peersOf)).toEqual([[second], [own]])
+
+    // A name has addresses of both kinds; each is reached from one of the same kind.
+    await client.know({ "alpha.example": [alpha.ipv6()] })
+    const named = { nodes: "alpha.example", ipAddr: [second, third] }
+    expect(machinesOf(await client.client({ options: named }), 1)).toEqual(["alpha"])
+    expect(peersOf(nodes[0]!)).toEqual([second, third])
+
+    // With a secret as well.
+    const secretFile = join(client.directory, "secret")
+    writeFileSync(secretFile, "correct horse battery staple", { mode: 0o600 })
+    expect(await nodes[0]!.stop()).toBe(0)
+    const secret = await alpha.node(["--debug", "--secret-file", secretFile])
+    const secured = { nodes: alpha.ipv4(), ipAddr: second, secretFile }
+    expect(machinesOf(await client.client({ options: secured }), 1)).toEqual(["alpha"])
+    expect(peersOf(secret).map((peer) => peer.replace("::ffff:", ""))).toEqual([second])
+  })
+
+  it("is told which of them is none of this machine's", async () => {
+    const { host, network } = networks()
+    const client = await host("client", await network("lan"))
+    await expect(client.client({ options: { nodes: "*", ipAddr: "10.213.1.99" } })).rejects.toThrow(
+      "\"10.213.1.99\" is not an address of this machine; those of interfaces that are up are 127.0.0.1, ::1"
+    )
   })
 })
 

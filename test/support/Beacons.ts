@@ -100,7 +100,10 @@ export const aBeacon = (
           name: place.name ?? "alpha",
           incarnation: place.incarnation ?? `${place.host.replaceAll(/\W/g, "-")}-${place.port}`
         }),
-        Layer.succeed(NodeEndpoints, { addresses: [{ _tag: "Tcp", host: place.host, port: place.port }] })
+        Layer.succeed(NodeEndpoints, {
+          addresses: [{ _tag: "Tcp", host: place.host, port: place.port }],
+          serve: () => Effect.void
+        })
       ])
     )
   ))

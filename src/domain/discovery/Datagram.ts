@@ -23,7 +23,7 @@ export const datagramVersion = 1
 /** Longest datagram in bytes: one packet on every link (IPv6 carries at least 1280). */
 export const maxBytes = 960
 
-/** UDP port of clients and schedulers, where announcements go; dispy's. */
+/** Port of clients and schedulers, where announcements go by UDP and nodes that dial out by TCP; dispy's. */
 export const clientPort = 51347
 
 /** Multicast group of IPv4, within the organisation (RFC 2365); dispy's. */
@@ -146,6 +146,13 @@ export const shortName = (name: string): string => {
   }
   return short
 }
+
+/** What a node tells of itself: its name and addresses as far as they fit. */
+export const nodeBeacon = (node: NodeBeacon): NodeBeacon => ({
+  ...node,
+  name: shortName(node.name),
+  addresses: node.addresses.slice(0, maxAddresses)
+})
 
 /** What is signed: everything but the signature. */
 const signedBytes = (bytes: Uint8Array): Uint8Array => {

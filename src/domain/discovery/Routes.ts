@@ -69,7 +69,8 @@ export const isLoopback = (address: string): boolean => {
 /** An address with the zone that link-local ones need. */
 const zoned = ({ address, name }: InterfaceAddress): string => isLinkLocal(address) ? `${address}%${name}` : address
 
-const isAny = (address: string): boolean => address === "0.0.0.0" || address === "::"
+/** Whether the address stands for all of its family. */
+export const isAny = (address: string): boolean => address === "0.0.0.0" || address === "::"
 
 /** Whether an interface's address is one of those asked for; a wildcard means all of its family. */
 const isAmong = (hosts: ReadonlyArray<string>, one: InterfaceAddress): boolean =>

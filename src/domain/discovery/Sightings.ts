@@ -39,6 +39,22 @@ export const movedMillis = 60_000
 /** Nothing was seen. */
 export const make = (): Sightings => ({ known: new Map(), unmatched: new Set() })
 
+/** The first host by which a target means the node. */
+const meantHost = (
+  targets: ReadonlyArray<NodeList.NodeTarget>,
+  hosts: ReadonlyArray<string>,
+  { name, port }: NodeBeacon
+): string | undefined =>
+  hosts.find((ipAddr) => {
+    const place = { address: NodeAddress.format({ _tag: "Tcp", host: ipAddr, port }), ipAddr, name }
+    return targets.some((target) => target._tag === "Pattern" && NodeList.matches(target, place))
+  })
+
+const unmatched = (state: Sightings, node: string): void => {
+  state.unmatched.add(node)
+  if (state.unmatched.size > unmatchedCapacity) state.unmatched.delete(state.unmatched.values().next().value!)
+}
+
 /** Where to dial the node; undefined when that is known, or no target means it. */
 export const see = (
   state: Sightings,
@@ -48,15 +64,11 @@ export const see = (
 ): { readonly host: string; readonly port: number } | undefined => {
   const { incarnation, name, port } = node
   const hosts = node.addresses.length > 0 ? node.addresses : [source]
-  const host = hosts.find((ipAddr) => {
-    const place = { address: NodeAddress.format({ _tag: "Tcp", host: ipAddr, port }), ipAddr, name }
-    return targets.some((target) => target._tag === "Pattern" && NodeList.matches(target, place))
-  })
+  const host = meantHost(targets, hosts, node)
   if (host === undefined) {
     if (state.known.has(incarnation)) return undefined
     const address = NodeAddress.format({ _tag: "Tcp", host: hosts[0]!, port })
-    state.unmatched.add(`${address} (${name})`)
-    if (state.unmatched.size > unmatchedCapacity) state.unmatched.delete(state.unmatched.values().next().value!)
+    unmatched(state, `${address} (${name})`)
     return undefined
   }
   const known = state.known.get(incarnation)
@@ -72,6 +84,20 @@ export const see = (
   state.known.set(incarnation, { host, port, at: now })
   if (state.known.size > capacity) state.known.delete(state.known.keys().next().value!)
   return { host, port }
+}
+
+/**
+ * A node that parks connections: the host that a target means it by, which it tells of itself or comes from; undefined
+ * when no target means it. It is told again whenever it has a connection parked, for it is used by those only.
+ */
+export const seeParked = (
+  state: Sightings,
+  targets: ReadonlyArray<NodeList.NodeTarget>,
+  { address, node }: { readonly address: NodeAddress.ParkedAddress; readonly node: NodeBeacon }
+): string | undefined => {
+  const host = meantHost(targets, [...node.addresses, address.host], node)
+  if (host === undefined) unmatched(state, NodeAddress.format(address))
+  return host
 }
 
 /** The node has ended. */

@@ -32,6 +32,13 @@ const port = (fact: PortFact): Finding => {
     return ok("ports", `${name} is ${holder.program}'s (pid ${holder.pid}), as it should be`)
   }
   const who = holder === undefined ? "a process of another user" : `${holder.program} (pid ${holder.pid})`
+  if (side === "client" && fact.transport === "tcp") {
+    return warning(
+      "ports",
+      `${name} is taken by ${who}, so that nodes that dial out do not reach ${use}`,
+      "end that program; all other nodes are found without this port"
+    )
+  }
   return side === "node"
     ? warning(
       "ports",

@@ -134,6 +134,8 @@ export type Authentication =
   | { readonly _tag: "FileMode"; readonly mode: number }
   /** Datagrams cause nothing but connections, which are authenticated. */
   | { readonly _tag: "Datagrams" }
+  /** Nodes that dial out park connections, in which the client authenticates them. */
+  | { readonly _tag: "Announcements" }
   | { readonly _tag: "Unknown"; readonly reason: string }
 
 /** A socket of a dispy process of this user that peers can reach. */

@@ -60,6 +60,8 @@ const socket = (fact: SocketFact, now: number): Finding => {
         )
     case "Datagrams":
       return ok("sockets", `${what}, for discovery: datagrams only cause connections, which are authenticated`)
+    case "Announcements":
+      return ok("sockets", `${what}, for nodes that dial out, which it authenticates as those that it dials`)
     case "Unknown":
       return warning(
         "sockets",

@@ -1,12 +1,13 @@
-/** Bulk connections over TCP, or over a socket in the file system for the node embedded in this client. */
-import { Effect, Layer } from "effect"
-import * as net from "node:net"
+/**
+ * Bulk connections over TCP, dialled or parked by the node, or over a socket in the file system for the node embedded in
+ * this client.
+ */
+import { Cause, Effect, Exit, FiberSet, Layer } from "effect"
+import type * as net from "node:net"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
-import type { Credentials } from "../../domain/security/Credentials.ts"
-import { Credentials as CredentialsService } from "../../services/Credentials.ts"
 import { FileTransfer } from "../../services/FileTransfer.ts"
-import * as TlsClient from "../security/TlsClient.ts"
-import type * as BulkPeer from "./BulkPeer.ts"
+import * as NodeDial from "../link/NodeDial.ts"
+import * as BulkPeer from "./BulkPeer.ts"
 import * as FileTransferSession from "./FileTransferSession.ts"
 
 /** How long a node may take to accept a connection. */
@@ -15,60 +16,77 @@ const openMillis = 5_000
 /** What comes at once is read into the same memory over and over, which stays in the cache of the processor. */
 const readBytes = 256 * 1024
 
-const dial = (
+/** Tells the connection once it is there, and has it until it ends; fails with the reason why there is none. */
+const connection = Effect.fnUntraced(function*(
   address: NodeAddress.NodeAddress,
-  credentials: Credentials,
-  isBackground: boolean
-): Promise<BulkPeer.Wire> =>
-  new Promise((resolve, reject) => {
-    let take: (bytes: Uint8Array) => void = () => {}
-    const onread = {
-      buffer: Buffer.allocUnsafeSlow(readBytes),
-      callback: (size: number, bytes: Uint8Array): boolean => {
-        take(bytes.subarray(0, size))
-        return true
-      }
+  { dial, isBackground }: Options,
+  onWire: (wire: BulkPeer.Wire) => void
+) {
+  let take: (bytes: Uint8Array) => void = () => {}
+  const onread = {
+    buffer: Buffer.allocUnsafeSlow(readBytes),
+    callback: (size: number, bytes: Uint8Array): boolean => {
+      take(bytes.subarray(0, size))
+      return true
     }
-    const { ready, socket } = address._tag === "Unix"
-      ? { ready: "connect", socket: net.connect({ path: address.path, onread }) }
-      : TlsClient.dial(
-        credentials,
-        { host: address.host, port: address.port, noDelay: true, keepAlive: true, onread },
-        true
-      )
+  }
+  const open = Effect.gen(function*() {
+    const { ready, socket } = yield* dial.begin(address, onread).pipe(
+      Effect.mapError((error) => error._tag === "NodeUnreachable" ? error.reason : error.cause.message)
+    )
     if (isBackground) socket.unref()
-    const onError = (error: Error): void => {
-      clearTimeout(timer)
-      socket.destroy()
-      reject(error)
-    }
-    const timer = setTimeout(() => onError(new Error("no answer in time")), openMillis)
-    socket.once("error", onError)
-    socket.once(ready, () => {
-      clearTimeout(timer)
-      socket.off("error", onError)
-      resolve({
-        stream: socket,
-        listen: (listener) => {
-          take = listener
-        }
+    if (ready === undefined) return socket
+    return yield* Effect.callback<net.Socket, string>((resume) => {
+      const onError = (error: Error): void => resume(Effect.fail(error.message))
+      socket.once("error", onError)
+      socket.once(ready, () => {
+        socket.off("error", onError)
+        resume(Effect.succeed(socket))
       })
     })
   })
+  const socket = yield* Effect.timeoutOrElse(open, {
+    duration: openMillis,
+    orElse: () => Effect.fail("no answer in time")
+  })
+  onWire({
+    stream: socket,
+    listen: (listener) => {
+      take = listener
+      // Silent where the bytes come into the buffer.
+      BulkPeer.wireOf(socket).listen(listener)
+    }
+  })
+  yield* Effect.callback<void>((resume) => {
+    socket.once("close", () => resume(Effect.void))
+  })
+}, Effect.scoped)
+
+/** How to connect. */
+interface Options {
+  readonly dial: NodeDial.NodeDial
+  /** Whether connections leave it to others to keep the process alive. */
+  readonly isBackground: boolean
+}
 
 const make = (isBackground: boolean): Layer.Layer<FileTransfer> =>
   Layer.effect(
     FileTransfer,
-    Effect.map(CredentialsService, (credentials) =>
+    Effect.map(NodeDial.make, (dial) =>
       FileTransfer.of({
-        open: (address, leaseId) =>
-          Effect.suspend(() =>
-            FileTransferSession.make(
-              NodeAddress.format(address),
-              leaseId,
-              () => dial(address, credentials, isBackground)
-            )
-          )
+        open: Effect.fnUntraced(function*(address, leaseId) {
+          const run = yield* FiberSet.makeRuntime()
+          return yield* FileTransferSession.make(NodeAddress.format(address), leaseId, () =>
+            new Promise((resolve, reject) => {
+              const attempt = Effect.onExit(connection(address, { dial, isBackground }, resolve), (exit) =>
+                Effect.sync(() => {
+                  if (Exit.isSuccess(exit)) return
+                  const problem = Cause.squash(exit.cause)
+                  reject(problem instanceof Error ? problem : new Error(String(problem)))
+                }))
+              run(Effect.ignore(attempt))
+            }))
+        })
       }))
   )
 

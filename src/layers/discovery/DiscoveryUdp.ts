@@ -1,8 +1,8 @@
 /**
  * Finds nodes on the network: pings by broadcast and multicast on every interface,
  * asks hosts that are listed (where a relay may be), hears nodes that announce
- * themselves, and looks up names that have several addresses. No socket is opened
- * before an entry of a node list means many nodes.
+ * themselves, takes those that park connections here, and looks up names that have
+ * several addresses. No socket is opened before an entry of a node list means many nodes.
  */
 import { Clock, Effect, FiberSet, Layer, Queue, Result, type Scope, Stream } from "effect"
 import * as Datagram from "../../domain/discovery/Datagram.ts"
@@ -14,6 +14,7 @@ import * as Sightings from "../../domain/discovery/Sightings.ts"
 import * as IpAddress from "../../domain/IpAddress.ts"
 import type { NodeTarget } from "../../domain/NodeList.ts"
 import { Discovery, type FoundNode, type FoundRelay } from "../../services/Discovery.ts"
+import { type ParkedNode, Parking } from "../../services/Parking.ts"
 import * as Interfaces from "./Interfaces.ts"
 import * as Names from "./Names.ts"
 import * as Sockets from "./Sockets.ts"
@@ -57,6 +58,8 @@ interface Reader {
   readonly relays: Set<string>
   readonly tell: (found: FoundNode | FoundRelay) => void
   readonly rounds: Rounds.Rounds
+  /** Incarnations of nodes that dial out, which it was told. */
+  readonly dialledOut: Set<string>
 }
 
 const placeKey = (host: string, port: number): string => `${IpAddress.canonical(host)} ${port}`
@@ -76,6 +79,7 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
   const hosts = options.ipAddr === undefined || options.ipAddr.length === 0 ? ["0.0.0.0", "::"] : options.ipAddr
   const how = { isMulticast: options.ipv4UdpMulticast ?? false }
   const inbox = Inbox.make(Stamps.macOf(options.key))
+  const parking = yield* Parking
   const sockets = yield* Sockets.make({ isBackground: options.isBackground ?? false })
   const readers = new Set<Reader>()
   /** By nonce of the ping: how to note who answered. */
@@ -85,7 +89,10 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
 
   const see = (sighting: Sightings.Sighting, now: number): void => {
     lookedAt.answers++
+    const isParked = parking.has(sighting.node.incarnation)
     for (const reader of readers) {
+      // It dials out because it may not be reached at the address that the datagram comes from.
+      if (isParked && reader.dialledOut.has(sighting.node.incarnation)) continue
       const found = Sightings.see(reader.sightings, reader.targets, sighting, now)
       if (found === undefined) continue
       if (!reader.listed.has(placeKey(found.host, found.port))) reader.tell({ _tag: "Tcp", ...found })
@@ -101,6 +108,17 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
         tell({ _tag: "Relay", ...entry })
       }
     }
+  }
+
+  const seeParked = (reader: Reader, parked: ParkedNode): void => {
+    const host = Sightings.seeParked(reader.sightings, reader.targets, parked)
+    if (host === undefined) return
+    const { address, node } = parked
+    reader.dialledOut.add(node.incarnation)
+    if (reader.dialledOut.size > Sightings.capacity) reader.dialledOut.clear()
+    // Known by its name and the address it comes from, so that it is the same one when it has started again.
+    const { incarnation: _, ...place } = address
+    reader.tell({ ...place, ...(host === address.host ? {} : { listedAs: host }) })
   }
 
   const act = (message: Datagram.Message, source: string, port: number, now: number): void => {
@@ -229,6 +247,7 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
           sightings: Sightings.make(),
           listed: new Set(),
           relays: new Set(),
+          dialledOut: new Set(),
           tell: (node) => Queue.offerUnsafe(queue, node),
           rounds: Rounds.make()
         }
@@ -243,6 +262,7 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
           // Names are slow to look up where there is no name service; the network does not wait for that.
           run(resolve(reader))
           run(pingOften(reader, [...ports]))
+          run(Stream.runForEach(parking.nodes, (node) => Effect.sync(() => seeParked(reader, node))))
         } else if (namesIn(targets).length > 0) {
           const again = pingIntervalMillis === undefined ? Effect.never : Effect.sleep(pingIntervalMillis)
           run(Effect.forever(Effect.andThen(resolve(reader), again)))
@@ -251,7 +271,7 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
       })
     )
 
-  const means = Effect.sync(() => {
+  const means = Effect.map(parking.means, (ofParking) => {
     const from = [...lookedAt.interfaces].filter((address) => !Routes.isLoopback(address))
     const ports = [...lookedAt.ports].join(" and ")
     const others = [...new Set([...readers].flatMap(({ sightings }) => [...sightings.unmatched]))]
@@ -262,6 +282,7 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
       ...(others.length === 0 ? [] : [`nodes that no pattern is for answered: ${others.join(", ")}`]),
       ...[...sockets.problems].map(([address, code]) => `${address} cannot be used: ${code}`),
       ...Inbox.describe(inbox),
+      ...ofParking,
       "is dispynode running there, with --ip-addr, and is its UDP port open? If this network carries no broadcasts," +
       " start dispynode there with --scheduler-node and the name of this machine"
     ].join("; ")

@@ -1,4 +1,4 @@
-/** Tells the owner of a node or relay of datagrams that are not heeded: seldom, however many there are. */
+/** Tells the owner of a program of datagrams and announcements that are not heeded: seldom, however many there are. */
 import { Effect } from "effect"
 import * as Inbox from "../../domain/discovery/Inbox.ts"
 import * as RateLimit from "../../domain/RateLimit.ts"
@@ -15,4 +15,25 @@ export const tell = (log: RateLimit.RateLimit, why: Inbox.Dropped, host: string,
       ? Effect.logDebug("a datagram that is none of dispy's was dropped")
       : Effect.logWarning(`ignoring datagrams ${Inbox.meaning[why]}`)
     return said.pipe(Effect.annotateLogs({ host }))
+  })
+
+/** What is wrong with a connection that somebody wants to park here; other reasons are clauses. */
+export type NotParked = Inbox.Dropped | { readonly reason: string }
+
+/** A sentence about such a connection, for both ends. */
+export const explain = (why: NotParked): string => {
+  if (typeof why === "object") return why.reason
+  if (why === "junk") return "it does not begin with an announcement of a node"
+  return `it begins with an announcement ${why === "replayed" ? "that was used before" : Inbox.meaning[why]}`
+}
+
+/** Says why it was closed, unless that was said lately. */
+export const tellClosed = (log: RateLimit.RateLimit, why: NotParked, host: string, now: number): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const reason = explain(why)
+    if (!RateLimit.take(log, `${reason} ${host}`, now)) return Effect.void
+    const said = why === "junk"
+      ? Effect.logDebug("closed a connection that is none of dispy's")
+      : Effect.logWarning("closed a connection that a node wanted to park")
+    return said.pipe(Effect.annotateLogs({ host, reason }))
   })

@@ -69,13 +69,13 @@ const serve = Effect.fnUntraced(function*(
   const answers = RateLimit.make(...answerRate)
   const log = DroppedLog.make()
   const sockets = yield* Sockets.make({ isBackground: false })
-  const node: Datagram.NodeBeacon = {
-    name: Datagram.shortName(config.name),
+  const node = Datagram.nodeBeacon({
+    name: config.name,
     port,
     incarnation: config.incarnation,
-    addresses: options.extIpAddr.slice(0, Datagram.maxAddresses),
+    addresses: options.extIpAddr,
     version: packageVersion
-  }
+  })
   let isWarned = false
   let lastSchedulers: ReadonlyArray<Routes.Route> = []
 

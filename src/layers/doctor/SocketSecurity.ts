@@ -7,6 +7,7 @@ import { Effect, Result } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as tls from "node:tls"
+import * as Datagram from "../../domain/discovery/Datagram.ts"
 import type { Authentication, SocketFact } from "../../domain/doctor/Facts.ts"
 import type { OpenSocket } from "../../domain/doctor/ProcNet.ts"
 import type { HeldSocket } from "./OpenSockets.ts"
@@ -84,6 +85,8 @@ const ask = (socket: OpenSocket): Effect.Effect<Authentication> => {
     case "udp":
       return Effect.succeed({ _tag: "Datagrams" })
     case "tcp":
+      // A client's: it speaks no TLS before a node has announced itself.
+      if (socket.port === Datagram.clientPort) return Effect.succeed({ _tag: "Announcements" })
       return authenticationOf(reachable(socket.address), socket.port)
   }
 }

@@ -1,24 +1,23 @@
 /**
- * The control connection over TCP, secured by the client's credentials, or over a socket in the file system for the node
- * embedded in this client: `effect/rpc` in its binary form, one connection per client and node.
+ * The control connection over TCP, secured by the client's credentials, dialled or parked by the node, or over a socket in
+ * the file system for the node embedded in this client: `effect/rpc` in its binary form, one connection per client and node.
  */
 import * as NodeSocket from "@effect/platform-node/NodeSocket"
 import { Duration, Effect, Layer, Schedule } from "effect"
 import { RpcClient, RpcSerialization } from "effect/rpc"
 import { Socket } from "effect/socket"
-import * as net from "node:net"
+import type * as net from "node:net"
 import * as IpAddress from "../../domain/IpAddress.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
 import { NodeUnreachable } from "../../domain/NodeError.ts"
 import { maxFrameBytes, protocolVersion } from "../../domain/NodeInfo.ts"
 import { NodeRpcs } from "../../domain/NodeRpcs.ts"
-import type { Credentials } from "../../domain/security/Credentials.ts"
 import * as Refusal from "../../domain/security/Refusal.ts"
 import { packageVersion } from "../../domain/Version.ts"
-import { Credentials as CredentialsService } from "../../services/Credentials.ts"
 import { NodeLink } from "../../services/NodeLink.ts"
 import * as TlsClient from "../security/TlsClient.ts"
 import * as NodeConnectionRpc from "./NodeConnectionRpc.ts"
+import * as NodeDial from "./NodeDial.ts"
 
 /** How long a node may take to accept a connection, and then to say hello. */
 const answerTimeout = Duration.seconds(5)
@@ -34,41 +33,42 @@ interface Told {
   refusal: string | undefined
 }
 
-const dial = (address: NodeAddress.NodeAddress, credentials: Credentials): TlsClient.Dialling =>
-  address._tag === "Unix"
-    ? { socket: net.connect({ path: address.path }), ready: "connect" }
-    : TlsClient.dial(credentials, { host: address.host, port: address.port, noDelay: true })
-
-const openSocket = (address: NodeAddress.NodeAddress, { credentials, isBackground }: LinkOptions, told: Told) =>
+const openSocket = (address: NodeAddress.NodeAddress, { dial, isBackground }: LinkOptions, told: Told) =>
   NodeSocket.fromDuplex(
     Effect.gen(function*() {
-      const { ready, socket } = yield* Effect.acquireRelease(
-        Effect.sync(() => dial(address, credentials)),
-        // What was written last is still to arrive: a lease that is released, say.
-        ({ socket: opened }) => Effect.sync(() => opened.connecting ? opened.destroy() : opened.destroySoon())
+      const { ready, socket } = yield* dial.begin(address).pipe(
+        Effect.mapError((error) => {
+          const isParked = error._tag === "NodeUnreachable"
+          if (isParked) told.refusal = error.reason
+          return openError(isParked ? error : error.cause)
+        })
       )
       return yield* Effect.callback<net.Socket, Socket.SocketError>((resume) => {
         if (isBackground) socket.unref()
-        socket.once(ready, () => {
+        const onReady = (): void => {
           told.ipAddr = IpAddress.canonical(socket.remoteAddress ?? "127.0.0.1")
           TlsClient.hearRefusal(socket, (sentence) => {
             told.refusal ??= sentence
           })
           resume(Effect.succeed(socket))
-        })
+        }
+        if (ready === undefined) onReady()
+        else socket.once(ready, onReady)
         socket.on("error", (cause) => {
           told.refusal ??= Refusal.explainToClient(cause)
-          const reason = new Socket.SocketOpenError({ kind: "Unknown", cause })
-          resume(Effect.fail(new Socket.SocketError({ reason })))
+          resume(Effect.fail(openError(cause)))
         })
       })
     }),
     { openTimeout: answerTimeout }
   )
 
+const openError = (cause: unknown) =>
+  new Socket.SocketError({ reason: new Socket.SocketOpenError({ kind: "Unknown", cause }) })
+
 /** How to connect. */
 interface LinkOptions {
-  readonly credentials: Credentials
+  readonly dial: NodeDial.NodeDial
   /** Whether the connection leaves it to others to keep the process alive. */
   readonly isBackground: boolean
 }
@@ -105,8 +105,8 @@ const make = (isBackground: boolean): Layer.Layer<NodeLink> =>
   Layer.effect(
     NodeLink,
     Effect.map(
-      CredentialsService,
-      (credentials) => NodeLink.of({ connect: (address) => connect(address, { credentials, isBackground }) })
+      NodeDial.make,
+      (dial) => NodeLink.of({ connect: (address) => connect(address, { dial, isBackground }) })
     )
   )
 

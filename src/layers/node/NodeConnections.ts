@@ -230,7 +230,7 @@ const makeProtocol = (
   codecFor
 })
 
-/** The RPC protocol over all connections that these servers accept. */
+/** The RPC protocol over all connections that these servers accept, or that `serveOwn` is given. */
 export const make = Effect.fnUntraced(function*(
   servers: ReadonlyArray<SocketServer.SocketServer["Service"]>,
   limits: Limits,
@@ -347,5 +347,7 @@ export const make = Effect.fnUntraced(function*(
     )
     yield* Effect.forkScoped(server.run(() => Effect.scoped(accept)))
   }
-  return protocol
+  /** Serves a connection that this node has made; one that breaks is everyday, as those that are accepted. */
+  const serveOwn = (socket: net.Socket): Effect.Effect<void> => Effect.ignore(Effect.scoped(onSocket(socket)))
+  return { protocol, serveOwn }
 })

@@ -9,6 +9,7 @@ import { NetAddress } from "effect/net"
 import { type Rpc, type RpcGroup, RpcSerialization, RpcServer } from "effect/rpc"
 import type { SocketServer } from "effect/socket"
 import * as fs from "node:fs"
+import type * as net from "node:net"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
 import { CannotStart } from "../../domain/NodeError.ts"
 import { maxFrameBytes } from "../../domain/NodeInfo.ts"
@@ -128,12 +129,12 @@ const make = Effect.gen(function*() {
   // Only its own client reaches the socket of an embedded node.
   const credentials = config.socketPath === undefined ? yield* Credentials : none
   const door = TlsServer.make(credentials, config.maxFailures)
-  const protocol = yield* NodeConnections.make(servers, config, yield* BulkDoor, door)
+  const { protocol, serveOwn } = yield* NodeConnections.make(servers, config, yield* BulkDoor, door)
   yield* RpcServer.make(NodeRpcs, { disableTracing: true, onDisconnect: lifecycle.disconnected }).pipe(
     Effect.provideService(RpcServer.Protocol, protocol),
     Effect.forkScoped
   )
-  return NodeEndpoints.of({ addresses: servers.map(addressOf) })
+  return NodeEndpoints.of({ addresses: servers.map(addressOf), serve: (stream) => serveOwn(stream as net.Socket) })
 })
 
 /** Serves a node on its addresses. */

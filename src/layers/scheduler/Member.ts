@@ -40,9 +40,15 @@ export interface Seating {
   opened: Deferred.Deferred<void, ComputationRefused>
 }
 
+/** A node that is listed, or was found. */
+export type Target = NodeAddress.NodeEntry | NodeAddress.ParkedAddress
+
+/** What members are told apart by, as users write it. */
+export const addressOf = (target: Target): string => target._tag === "Local" ? "local" : NodeAddress.format(target)
+
 /** A node that the scheduler knows: from a list, or found. */
 export interface Member {
-  readonly target: NodeAddress.NodeEntry
+  readonly target: Target
   readonly address: string
   /** Somebody asked for this very node: its absence is worth a warning. */
   isListed: boolean
@@ -78,9 +84,9 @@ export interface Member {
 }
 
 /** A node that was not tried yet. */
-export const make = (target: NodeAddress.NodeEntry, isListed: boolean): Member => ({
+export const make = (target: Target, isListed: boolean): Member => ({
   target,
-  address: target._tag === "Local" ? "local" : NodeAddress.format(target),
+  address: addressOf(target),
   isListed,
   mayBeRelay: false,
   listedAs: "",

@@ -145,7 +145,8 @@ const dial = Effect.fnUntraced(function*(self: Member.Member, env: Environment) 
   if (![...asked.values()].includes(true)) return undefined
   const { leaseId } = yield* connection.acquire(env.config.client, crypto.randomUUID(), env.config.pulseMillis)
   yield* Effect.addFinalizer(() => connection.release(leaseId).pipe(Effect.timeoutOption("5 seconds"), Effect.ignore))
-  const transfer = yield* env.transfer.open(address, leaseId)
+  const { incarnation } = connection.info
+  const transfer = yield* env.transfer.open(address._tag === "Parked" ? { ...address, incarnation } : address, leaseId)
   return { connection, leaseId, transfer, asked }
 })
 

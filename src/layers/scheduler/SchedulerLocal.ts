@@ -78,11 +78,11 @@ const make = Effect.gen(function*() {
   const run = yield* FiberSet.makeRuntime()
 
   const add = (
-    target: Exclude<NodeList.NodeTarget, { readonly _tag: "Pattern" }>,
+    target: Member.Target,
     isListed: boolean,
     { listedAs = "", mayBeRelay = false } = {}
   ): void => {
-    const known = members.get(NodeList.format(target))
+    const known = members.get(Member.addressOf(target))
     if (known !== undefined) {
       known.isListed ||= isListed
       known.mayBeRelay ||= mayBeRelay

@@ -19,14 +19,32 @@ const forSecret = ({ tlsKey }: Secret, isBulk: boolean): tls.ConnectionOptions =
   checkServerIdentity: () => undefined
 })
 
-const forCertificate = ({ ca, cert, isPinned, key }: Certificate, host: string): tls.ConnectionOptions => ({
+/** Whether the certificate is for one of the hosts; what is wrong when it is for none. */
+const checkIdentity =
+  (hosts: ReadonlyArray<string>): tls.ConnectionOptions["checkServerIdentity"] => (name, certificate) => {
+    const problems = (hosts.length === 0 ? [name] : hosts).map((host) => tls.checkServerIdentity(host, certificate))
+    return problems.includes(undefined) ? undefined : problems[0]
+  }
+
+const forCertificate = (
+  { ca, cert, isPinned, key }: Certificate,
+  hosts: ReadonlyArray<string>
+): tls.ConnectionOptions => ({
   ca,
   cert,
   key,
   minVersion: "TLSv1.3",
-  ...(isPinned ? { checkServerIdentity: () => undefined } : {}),
-  ...(net.isIP(host) === 0 ? { servername: host } : {})
+  checkServerIdentity: isPinned ? () => undefined : checkIdentity(hosts),
+  ...(hosts[0] !== undefined && net.isIP(hosts[0]) === 0 ? { servername: hosts[0] } : {})
 })
+
+/** How the client secures a connection to a node whose certificate has to be for one of these hosts. */
+const optionsFor = (
+  credentials: Secret | Certificate,
+  hosts: ReadonlyArray<string>,
+  isBulk: boolean
+): tls.ConnectionOptions =>
+  credentials._tag === "Secret" ? forSecret(credentials, isBulk) : forCertificate(credentials, hosts)
 
 /** Where to connect to, and how. */
 export interface Dialled extends net.TcpNetConnectOpts {
@@ -44,12 +62,17 @@ export const dial = (credentials: Credentials, options: Dialled, isBulk = false)
   credentials._tag === "None"
     ? { socket: net.connect(options), ready: "connect" }
     : {
-      socket: tls.connect({
-        ...options,
-        ...(credentials._tag === "Secret" ? forSecret(credentials, isBulk) : forCertificate(credentials, options.host))
-      } as tls.ConnectionOptions),
+      socket: tls.connect({ ...options, ...optionsFor(credentials, [options.host], isBulk) } as tls.ConnectionOptions),
       ready: "secureConnect"
     }
+
+/** Secures a connection that is there already, to a node whose certificate has to be for one of these hosts. */
+export const over = (
+  credentials: Secret | Certificate,
+  socket: net.Socket,
+  hosts: ReadonlyArray<string>,
+  isBulk: boolean
+): Dialling => ({ socket: tls.connect({ socket, ...optionsFor(credentials, hosts, isBulk) }), ready: "secureConnect" })
 
 /**
  * Has `onRefusal` hear the sentence with which a node refuses this client, if the first thing that comes is one. To be

@@ -39,8 +39,8 @@ const forCertificate = ({ ca, cert, key }: Certificate): tls.TlsOptions => ({
   rejectUnauthorized: false
 })
 
-/** Looks at the first byte without taking it. */
-const firstByte = (socket: net.Socket): Effect.Effect<number | undefined> =>
+/** Looks at the first byte without taking it; undefined when the connection ends without one. */
+export const firstByte = (socket: net.Socket): Effect.Effect<number | undefined> =>
   Effect.callback<number | undefined>((resume) => {
     const done = (byte: number | undefined): void => {
       socket.off("readable", look)
@@ -92,7 +92,9 @@ interface Handshake {
   failure: Refused | undefined
 }
 
-const keyOf = ({ remoteAddress, remotePort }: net.Socket): string => `${remoteAddress} ${remotePort}`
+/** Those that the node itself has made to a client differ at its own end only. */
+const keyOf = ({ localPort, remoteAddress, remotePort }: net.Socket): string =>
+  `${remoteAddress} ${remotePort} ${localPort}`
 
 const codeOf = (error: unknown): string =>
   typeof error === "object" && error !== null && "code" in error ? String(error.code) : String(error)

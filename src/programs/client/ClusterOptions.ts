@@ -5,10 +5,12 @@ import { InvalidOption } from "../../domain/ClusterError.ts"
 import { type Code, ExecutorKind, type JobLimits, maxConcurrency } from "../../domain/Computation.ts"
 import * as Datagram from "../../domain/discovery/Datagram.ts"
 import * as IpAddress from "../../domain/IpAddress.ts"
+import * as LocalAddress from "../../domain/LocalAddress.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
-import type { Credentials } from "../../domain/security/Credentials.ts"
+import { type Credentials, describe } from "../../domain/security/Credentials.ts"
 import { nearest } from "../../domain/Suggestion.ts"
 import * as RelativePath from "../../domain/transfer/RelativePath.ts"
+import * as Interfaces from "../../layers/discovery/Interfaces.ts"
 import * as CredentialsNode from "../../layers/security/CredentialsNode.ts"
 import type { Around, LifecycleInput } from "./Computation.ts"
 import type { Depend } from "./Depends.ts"
@@ -54,8 +56,10 @@ export interface ClusterOptions {
   /** Port of `dispynode` on nodes listed without one. Default 51348. */
   readonly nodePort?: number | undefined
   /**
-   * Addresses of this machine whose networks are searched for nodes that patterns in `nodes` mean. Default: all. Patterns
-   * are looked for by UDP: broadcast (IPv4) and multicast (IPv6) to `nodePort`, and announcements come to port 51347.
+   * Addresses of this machine, of each kind of IP one or several: connections to nodes go out from them, from the one
+   * whose network the node is in where there are several; and their networks are searched for nodes that patterns in
+   * `nodes` mean. Default: as the system chooses, and all. Patterns are looked for by UDP: broadcast (IPv4) and multicast
+   * (IPv6) to `nodePort`; announcements, and the connections of nodes that dial out, come to port 51347.
    */
   readonly ipAddr?: string | ReadonlyArray<string> | undefined
   /**
@@ -90,6 +94,11 @@ export interface ClusterOptions {
    * name. Default: `DISPY_CAFILE`.
    */
   readonly cafile?: string | undefined
+  /**
+   * Take nodes on other machines that dial out (`dispynode --scheduler-node`) without a secret or certificate: whoever
+   * reaches TCP port 51347 can pretend to be a node. Default false: then such nodes of this machine only.
+   */
+  readonly insecure?: boolean | undefined
   /** Slots of the "local" node; 0 for one per core, negative to leave that many cores free. Default 0. */
   readonly cpus?: number | undefined
   /** Name of the cluster in messages. Default: the computation's. */
@@ -173,6 +182,8 @@ export interface CheckedOptions {
   readonly pingMillis: number | undefined
   readonly ipv4UdpMulticast: boolean
   readonly credentials: Credentials
+  /** Whether nodes on other machines may park connections though there are no credentials. */
+  readonly isInsecure: boolean
   readonly pulseMillis: number | undefined
   readonly localCpus: number
   readonly name: string | undefined
@@ -205,6 +216,7 @@ const known: ReadonlySet<string> = new Set<keyof ClusterOptions>([
   "certfile",
   "keyfile",
   "cafile",
+  "insecure",
   "cpus",
   "name",
   "timeout",
@@ -407,6 +419,35 @@ const credentialsOf = (options: ClusterOptions): Result.Result<Credentials, Inva
     )
   })
 
+const ipAddrOf = (value: ClusterOptions["ipAddr"]): Result.Result<ReadonlyArray<string>, InvalidOption> =>
+  Result.flatMap(
+    textsOf(
+      "ipAddr",
+      value,
+      (text) => IpAddress.forms(text).length > 0,
+      "an IP address; write one of this machine's"
+    ),
+    (addresses) => {
+      const interfaces = Interfaces.read()
+      const wrong = addresses.find((address) => !LocalAddress.isOwn(address, interfaces))
+      if (wrong === undefined) return Result.succeed(addresses)
+      const all = interfaces.map(({ address }) => address).join(", ")
+      return fail(
+        "ipAddr",
+        `${JSON.stringify(wrong)} is not an address of this machine; those of interfaces that are up are ${all}`
+      )
+    }
+  )
+
+const insecureOf = (
+  value: boolean | undefined,
+  credentials: Credentials
+): Result.Result<boolean, InvalidOption> =>
+  Result.flatMap(typed("insecure", value, "boolean"), (isInsecure = false) =>
+    isInsecure && credentials._tag !== "None"
+      ? fail("insecure", `it makes no sense with ${describe(credentials)}; leave one of them out`)
+      : Result.succeed(isInsecure))
+
 /** Checks everything a user can write; the first mistake is named. */
 export const check = (options: ClusterOptions): Result.Result<CheckedOptions, InvalidOption> =>
   Result.gen(function*() {
@@ -417,6 +458,7 @@ export const check = (options: ClusterOptions): Result.Result<CheckedOptions, In
       const all = [...known].join(", ")
       return yield* fail(unknown, `there is no such option${hint}; the options of a cluster are ${all}`)
     }
+    const credentials = yield* credentialsOf(options)
     const nodePort = yield* integer("nodePort", options.nodePort, NodeAddress.defaultNodePort, [1, 65535])
     return {
       around: yield* aroundOf(options),
@@ -424,17 +466,13 @@ export const check = (options: ClusterOptions): Result.Result<CheckedOptions, In
       nodes: yield* NodeAllocate.rulesOf(options.nodes ?? ["local"], nodePort),
       isListed: options.nodes !== undefined,
       nodePort,
-      ipAddr: yield* textsOf(
-        "ipAddr",
-        options.ipAddr,
-        (text) => IpAddress.forms(text).length > 0,
-        "an IP address; write one of this machine's"
-      ),
+      ipAddr: yield* ipAddrOf(options.ipAddr),
       extIpAddr: yield* textsOf("extIpAddr", options.extIpAddr, Datagram.isHost, "an IP address or a host name"),
       pingMillis: yield* intervalOf("pingInterval", options.pingInterval, { least: 1000, leastText: "1" }),
       ipv4UdpMulticast: (yield* typed("ipv4UdpMulticast", options.ipv4UdpMulticast, "boolean")) ?? false,
       pulseMillis: yield* intervalOf("pulseInterval", options.pulseInterval, { least: 100, leastText: "100 ms" }),
-      credentials: yield* credentialsOf(options),
+      credentials,
+      isInsecure: yield* insecureOf(options.insecure, credentials),
       localCpus: yield* integer("cpus", options.cpus, 0, [-1024, 1024]),
       name: yield* typed("name", options.name, "string"),
       timeoutMillis: yield* timeoutOf(options.timeout, 0),

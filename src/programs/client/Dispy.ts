@@ -10,6 +10,7 @@ import * as FileTransferMemory from "../../layers/bulk/FileTransferMemory.ts"
 import * as FileTransferSocket from "../../layers/bulk/FileTransferSocket.ts"
 import * as DiscoveryStatic from "../../layers/discovery/DiscoveryStatic.ts"
 import * as DiscoveryUdp from "../../layers/discovery/DiscoveryUdp.ts"
+import * as ParkingTcp from "../../layers/discovery/ParkingTcp.ts"
 import * as JobExecutorMemory from "../../layers/executor/JobExecutorMemory.ts"
 import * as HostStatsFixed from "../../layers/host/HostStatsFixed.ts"
 import * as NodeLauncherProcess from "../../layers/launcher/NodeLauncherProcess.ts"
@@ -21,6 +22,7 @@ import * as SchedulerLocal from "../../layers/scheduler/SchedulerLocal.ts"
 import * as ClusterConfig from "../../services/ClusterConfig.ts"
 import * as Credentials from "../../services/Credentials.ts"
 import * as ExecutorConfig from "../../services/ExecutorConfig.ts"
+import * as LocalAddresses from "../../services/LocalAddresses.ts"
 import * as NodeConfig from "../../services/NodeConfig.ts"
 import { NodeLauncher } from "../../services/NodeLauncher.ts"
 import type { LinkClient } from "../../services/NodeLink.ts"
@@ -56,6 +58,7 @@ export const layerChecked = (
     | "pingMillis"
     | "ipv4UdpMulticast"
     | "credentials"
+    | "isInsecure"
   >,
   isBackground = false
 ): Layer.Layer<Scheduler> =>
@@ -74,6 +77,15 @@ export const layerChecked = (
         isBackground
       }),
       ClusterConfig.layer({ client, nodes: options.nodes, pulseMillis: options.pulseMillis })
+    ]),
+    Layer.provide([
+      LocalAddresses.layer(options.ipAddr),
+      ParkingTcp.layer({
+        ipAddr: options.ipAddr,
+        isOpen: options.credentials._tag !== "None" || options.isInsecure,
+        key: datagramKeyOf(options.credentials),
+        isBackground
+      })
     ]),
     Layer.provide(Credentials.layer(options.credentials))
   )
@@ -98,6 +110,7 @@ export const layer = (
     | "certfile"
     | "keyfile"
     | "cafile"
+    | "insecure"
   > = {}
 ): Layer.Layer<Scheduler, InvalidOption> =>
   Layer.unwrap(Effect.map(Effect.fromResult(ClusterOptions.check(options)), (checked) => layerChecked(checked)))

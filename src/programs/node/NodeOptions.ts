@@ -77,8 +77,8 @@ export const table = {
   "scheduler-node": Setting.texts({
     metavar: "HOST[:PORT]",
     about:
-      "Tell a client or scheduler on another network of this node, by UDP (port 51347 unless told otherwise), again" +
-      " and again; may be given more than once",
+      "Tell a client or scheduler on another network of this node, again and again, by UDP (port 51347 unless told" +
+      " otherwise), and dial it by TCP there, so that it can use this node behind NAT; may be given more than once",
     group: network
   }),
   "ping-interval": Setting.seconds({

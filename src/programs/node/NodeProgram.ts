@@ -11,6 +11,7 @@ import { type Credentials, datagramKeyOf, none } from "../../domain/security/Cre
 import { packageVersion } from "../../domain/Version.ts"
 import * as Interfaces from "../../layers/discovery/Interfaces.ts"
 import * as NodeBeacon from "../../layers/discovery/NodeBeacon.ts"
+import * as NodeDialOut from "../../layers/discovery/NodeDialOut.ts"
 import * as JobExecutorProcess from "../../layers/executor/JobExecutorProcess.ts"
 import * as HostStatsNode from "../../layers/host/HostStatsNode.ts"
 import * as NodeDirectory from "../../layers/node/NodeDirectory.ts"
@@ -36,9 +37,9 @@ import * as NodeSignals from "./NodeSignals.ts"
 const nodeLayer = (
   settings: Partial<NodeConfig.NodeSettings>,
   executor: Partial<ExecutorConfig.ExecutorSettings>,
-  beacon: NodeBeacon.NodeBeaconOptions
+  known: NodeBeacon.NodeBeaconOptions & NodeDialOut.NodeDialOutOptions
 ) =>
-  NodeBeacon.layer(beacon).pipe(
+  Layer.merge(NodeBeacon.layer(known), NodeDialOut.layer(known)).pipe(
     Layer.provideMerge(NodeListener.layer),
     Layer.provideMerge(NodeServer.layer),
     Layer.provide(JobExecutorProcess.layer),
@@ -223,6 +224,7 @@ export const run = Effect.fnUntraced(
         key: datagramKeyOf(credentials),
         extIpAddr: options["ext-ip-addr"],
         schedulers,
+        isOpen: credentials._tag !== "None" || options.insecure,
         pingIntervalMillis: options["ping-interval"] === 0 ? undefined : options["ping-interval"] * 1000,
         ipv4UdpMulticast: options["ipv4-udp-multicast"]
       }

@@ -64,4 +64,22 @@ describe("nodes that answer", () => {
     expect(state.known.size).toBeLessThanOrEqual(Sightings.capacity)
     expect(state.unmatched.size).toBeLessThanOrEqual(8)
   })
+
+  it("and dial out are meant by what they tell of themselves or come from, at the port of the pattern", () => {
+    const parked = {
+      address: { _tag: "Parked", label: "alpha", host: "203.0.113.9", port: 51348 } as const,
+      node: { ...node, addresses: ["10.0.0.7"] }
+    }
+    const state = Sightings.make()
+    const see = (text: string, port?: number) => Sightings.seeParked(state, [pattern(text, port)], parked)
+    expect([see("203.*"), see("10.*"), see("alph*"), see("203.*", 51348)]).toEqual([
+      "203.0.113.9",
+      "10.0.0.7",
+      "10.0.0.7",
+      "203.0.113.9"
+    ])
+    expect(state.unmatched.size).toBe(0)
+    expect([see("fd00:*"), see("*", 1)]).toEqual([undefined, undefined])
+    expect([...state.unmatched]).toEqual(["alpha@203.0.113.9:51348"])
+  })
 })

@@ -99,6 +99,8 @@ describe("this machine", () => {
     expect(byProgram!.message).toContain("port 51348 TCP is taken by nginx (pid 42)")
     expect(byProgram!.fix).toContain("--port")
     expect(taken({})[0]!.message).toContain("another user")
+    const [parking] = taken({ transport: "tcp", port: 51347, side: "client" })
+    expect(parking).toMatchObject({ severity: "warning", message: expect.stringContaining("nodes that dial out") })
     const [client] = taken({ transport: "udp", port: 51347, side: "client" })
     expect(client!.message).toContain("does not hear nodes that announce themselves")
   })
@@ -287,6 +289,7 @@ describe("a listening socket", () => {
 
   it("for datagrams is good, and one that does not answer is doubtful", () => {
     expect(listening({ _tag: "Datagrams" }, "0.0.0.0", "udp").severity).toBe("ok")
+    expect(listening({ _tag: "Announcements" }, "0.0.0.0").severity).toBe("ok")
     expect(listening({ _tag: "Unknown", reason: "silence" }).severity).toBe("warning")
     expect(changed({ sockets: [] })).toMatchObject([{ severity: "ok" }])
   })

@@ -12,6 +12,7 @@ import * as NodeServer from "../../../src/layers/node/NodeServer.ts"
 import * as NodeConfig from "../../../src/services/NodeConfig.ts"
 import { NodeEndpoints } from "../../../src/services/NodeEndpoints.ts"
 import { suite } from "../../conformance/FileTransfer.ts"
+import * as DialOut from "../../support/DialOut.ts"
 import * as ScriptedExecutor from "../../support/ScriptedExecutor.ts"
 
 const aNode = Effect.gen(function*() {
@@ -59,5 +60,16 @@ suite({
     const context = yield* Layer.build(NodeListener.layer.pipe(Layer.provide(server)))
     const { addresses } = yield* Effect.provideContext(NodeEndpoints, context)
     return { ...made, layer: Layer.mergeAll(NodeLinkSocket.layer, FileTransferSocket.layer), address: addresses[0]! }
+  })
+})
+
+suite({
+  name: "TCP that the node dialled",
+  make: Effect.gen(function*() {
+    const { server, ...made } = yield* aNode
+    const context = yield* Layer.build(NodeListener.layer.pipe(Layer.provideMerge(server)))
+    const { address, parking } = yield* Effect.provideContext(DialOut.reached, context)
+    const layer = Layer.mergeAll(NodeLinkSocket.layer, FileTransferSocket.layer).pipe(Layer.provide(parking))
+    return { ...made, layer, address }
   })
 })

@@ -11,6 +11,7 @@ import * as ExecutorConfig from "../../../src/services/ExecutorConfig.ts"
 import { NodeEndpoints } from "../../../src/services/NodeEndpoints.ts"
 import type { NodeLink } from "../../../src/services/NodeLink.ts"
 import { suite } from "../../conformance/NodeLink.ts"
+import * as DialOut from "../../support/DialOut.ts"
 import * as NodeSettings from "../../support/NodeSettings.ts"
 
 const server = NodeServer.layer.pipe(
@@ -42,3 +43,12 @@ const overTcp = (link: Layer.Layer<NodeLink>) =>
 suite({ name: "TCP", make: overTcp(NodeLinkSocket.layer) })
 
 suite({ name: "TCP, lasting", make: overTcp(Layer.provide(NodeLinkLasting.layer, NodeLinkSocket.layer)) })
+
+suite({
+  name: "TCP that the node dialled",
+  make: Effect.gen(function*() {
+    const context = yield* Layer.build(NodeListener.layer.pipe(Layer.provideMerge(server)))
+    const { address, parking } = yield* Effect.provideContext(DialOut.reached, context)
+    return { link: NodeLinkSocket.layer.pipe(Layer.provide(parking)), address }
+  })
+})

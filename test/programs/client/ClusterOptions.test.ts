@@ -23,6 +23,7 @@ describe("cluster options", () => {
       extIpAddr: [],
       pingMillis: undefined,
       ipv4UdpMulticast: false,
+      isInsecure: false,
       pulseMillis: undefined,
       localCpus: 0,
       name: undefined,
@@ -86,6 +87,17 @@ describe("cluster options", () => {
     [{ pingInterval: "1 hour" }, "pingInterval", "1 to 1000 seconds"],
     [{ ipAddr: "eth0" }, "ipAddr", "\"eth0\" is not an IP address"],
     [{ ipAddr: ["10.0.0.7", 3 as never] }, "ipAddr", "3 is not an IP address"],
+    [
+      { ipAddr: ["127.0.0.1", "192.0.2.1"] },
+      "ipAddr",
+      "\"192.0.2.1\" is not an address of this machine; those of interfaces that are up are"
+    ],
+    [{ insecure: 1 as never }, "insecure", "1 is not a boolean"],
+    [
+      { insecure: true, secret: "correct horse battery staple" },
+      "insecure",
+      "it makes no sense with a secret; leave one of them out"
+    ],
     [{ extIpAddr: "http://me" }, "extIpAddr", "not an IP address or a host name"],
     [{ pulseInterval: 1 }, "pulseInterval", "1 is 1 ms; did you mean \"1 second\"?"],
     [{ pulseInterval: "1 hour" }, "pulseInterval", "100 ms to 1000 seconds"],

@@ -72,6 +72,8 @@ export interface Host {
   readonly client: (request: Request) => Promise<Outcome>
   /** Addresses of names, one or several each, for the programs of this host, in the place of its `/etc/hosts`. */
   readonly know: (names: Readonly<Record<string, ReadonlyArray<string>>>) => Promise<void>
+  /** Resolves when the kernel calls all of its devices up, and programs see their addresses: up to a second. */
+  readonly untilUp: () => Promise<void>
   /** Takes down all packets of the host from now on. */
   readonly capture: () => Promise<Packets.Capture>
   /** The sockets on which its programs listen now. */
@@ -183,6 +185,14 @@ export const make = (
         .flatMap(([known, addresses]) => addresses.map((address) => `${address} ${known}\n`))
       fs.writeFileSync(file, lines.join(""))
       await namespace.must("mount", ["--bind", file, "/etc/hosts"])
+    },
+
+    untilUp: async () => {
+      for (const { device } of links) {
+        while (!(await namespace.must("ip", ["-o", "link", "show", "dev", device])).includes("state UP")) {
+          await new Promise((resolve) => setTimeout(resolve, 20))
+        }
+      }
     },
 
     capture: () => Packets.capture(namespace),

@@ -19,7 +19,8 @@ import * as NodeTrial from "./NodeTrial.ts"
 const dispyPorts: ReadonlyArray<OpenSockets.DispyPort> = [
   { transport: "tcp", port: NodeAddress.defaultNodePort, side: "node" },
   { transport: "udp", port: NodeAddress.defaultNodePort, side: "node" },
-  { transport: "udp", port: Datagram.clientPort, side: "client" }
+  { transport: "udp", port: Datagram.clientPort, side: "client" },
+  { transport: "tcp", port: Datagram.clientPort, side: "client" }
 ]
 
 /** Nodes that are looked at at the same time. */
