@@ -17,10 +17,13 @@ export class NodeUnreachable extends Schema.TaggedError<NodeUnreachable>()("Node
 export class NodeBusy extends Schema.TaggedError<NodeBusy>()("NodeBusy", {
   node: Schema.String,
   /** Who holds it: user, host and process of the other client. */
-  holder: Schema.String
+  holder: Schema.String,
+  /** That client is gone, and `holder` says what the node still does for it. */
+  isGone: Schema.optionalKey(Schema.Boolean)
 }) {
   override get message(): string {
-    return `node ${this.node} is leased to ${this.holder}; it is taken when that client closes its cluster`
+    const leased = `node ${this.node} is leased to ${this.holder}`
+    return this.isGone === true ? leased : `${leased}; it is taken when that client closes its cluster`
   }
 }
 

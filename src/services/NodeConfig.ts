@@ -19,6 +19,13 @@ export interface NodeSettings {
   readonly maxFileBytes: number
   /** How long a lease outlives the last connection of its client. Default 5 seconds. */
   readonly leaseResume: Duration.Input
+  /**
+   * How long another client that wants the node waits for the jobs of one that is gone, from when that was last heard;
+   * 0 for as long as they run. Default 60 minutes, dispy's.
+   */
+  readonly zombieInterval: Duration.Input
+  /** How long results of a client that is gone are kept; 0 for until they are fetched. Default 7 days. */
+  readonly keepResults: Duration.Input
   /** How long running jobs may go on when the node is asked to end. Default 5 seconds. */
   readonly drainGrace: Duration.Input
   /** How often the node tells its client what it has to spare. Default 10 seconds. */
@@ -53,6 +60,8 @@ export const defaults: NodeSettings = {
   directory: ".",
   maxFileBytes: 0,
   leaseResume: "5 seconds",
+  zombieInterval: "60 minutes",
+  keepResults: "7 days",
   drainGrace: "5 seconds",
   pulseInterval: "10 seconds",
   helloDeadline: "5 seconds",

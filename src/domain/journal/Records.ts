@@ -84,8 +84,16 @@ const nextRecord = (bytes: Uint8Array, view: DataView, offset: number): number =
   return bytes.length
 }
 
-/** Reads a file; its payloads are views of `bytes`. */
-export const read = (bytes: Uint8Array): Contents => {
+/** What the first part of a file holds. */
+export interface Portion {
+  readonly records: ReadonlyArray<JournalRecord>
+  /** Bytes that were read; what follows is to be read again with more behind it. */
+  readonly used: number
+  readonly damaged: ReadonlyArray<Damage>
+}
+
+/** Reads as many whole records as there are, from a part of a file that begins with one; `isEnd` when nothing follows. */
+export const readSome = (bytes: Uint8Array, isEnd: boolean): Portion => {
   const view = viewOf(bytes)
   const records: Array<JournalRecord> = []
   const damaged: Array<Damage> = []
@@ -97,12 +105,18 @@ export const read = (bytes: Uint8Array): Contents => {
       offset = found.end
       continue
     }
+    if (found._tag === "Incomplete" && !isEnd) break
     const next = nextRecord(bytes, view, offset)
-    if (next === bytes.length && found._tag === "Incomplete") {
-      return { records, tornBytes: bytes.length - offset, damaged }
-    }
+    // Whether a beginning is torn or damaged, what follows decides.
+    if (next === bytes.length && (found._tag === "Incomplete" || !isEnd)) break
     damaged.push({ from: offset, to: next })
     offset = next
   }
-  return { records, tornBytes: 0, damaged }
+  return { records, used: offset, damaged }
+}
+
+/** Reads a file; its payloads are views of `bytes`. */
+export const read = (bytes: Uint8Array): Contents => {
+  const { damaged, records, used } = readSome(bytes, true)
+  return { records, tornBytes: bytes.length - used, damaged }
 }

@@ -7,15 +7,18 @@
  * ```
  *          acquire                    release, expire             closed
  *  Free ─────────────▶ Held ───────────────────────▶ Closing ─────────────▶ Free
- *                      │  ▲
- *  last connection     ▼  │  same client again, or resume
- *  broke            Held, countdown n
+ *                      │  ▲                             ▲
+ *  last connection     ▼  │  same client again,         │ end: its jobs have ended, another client
+ *  broke            Held, countdown n   or resume       │ wants the node, what was kept is forgotten
+ *                      │  ▲                             │
+ *  expire, with things ▼  │  same client again,         │
+ *  worth keeping      Orphan    or resume ──────────────┘
  * ```
  * Countdowns are numbered, so that a timer of an earlier one expires nothing,
  * and no clock is read that could jump.
  */
 
-/** The node is free, held, or closing the computations of a lease that ended. */
+/** The node is free, held, works on for a client that is gone, or closes the computations of a lease that ended. */
 export type Leases =
   | { readonly _tag: "Free"; readonly countdowns: number }
   | {
@@ -25,6 +28,13 @@ export type Leases =
     readonly connections: ReadonlySet<number>
     /** Number of the countdown that runs while there is no connection; undefined while there is one. */
     readonly countdown: number | undefined
+    readonly countdowns: number
+  }
+  | {
+    readonly _tag: "Orphan"
+    readonly holder: Holder
+    /** Whether the client may still be trying to come back. */
+    readonly isAwaited: boolean
     readonly countdowns: number
   }
   | { readonly _tag: "Closing"; readonly holder: Holder; readonly countdowns: number }
@@ -76,13 +86,14 @@ export const acquire = (leases: Leases, request: Acquisition): readonly [Leases,
     return [leases, { _tag: "Busy", holder: leases.holder.clientName }]
   }
   if (leases._tag === "Closing") return [leases, { _tag: "ClosingOwn" }]
+  const connections = leases._tag === "Held" ? leases.connections : []
   return [
-    { ...leases, connections: new Set(leases.connections).add(request.connection), countdown: undefined },
+    heldBy(leases, new Set([...connections, request.connection])),
     { _tag: "Granted", leaseId: leases.holder.leaseId, isNew: false }
   ]
 }
 
-/** Another connection takes over a lease that is held; undefined for one that is not. */
+/** Another connection takes over a lease that is held, or was until its client was gone; undefined for another one. */
 export const resume = (
   leases: Leases,
   { clientId, connection, leaseId }: {
@@ -91,8 +102,9 @@ export const resume = (
     readonly connection: number
   }
 ): Leases | undefined =>
-  leases._tag === "Held" && leases.holder.leaseId === leaseId && leases.holder.clientId === clientId
-    ? { ...leases, connections: new Set([connection]), countdown: undefined }
+  (leases._tag === "Held" || leases._tag === "Orphan") && leases.holder.leaseId === leaseId &&
+    leases.holder.clientId === clientId
+    ? heldBy(leases, new Set([connection]))
     : undefined
 
 /** A connection broke. When it was the holder's last, a countdown begins. */
@@ -105,9 +117,18 @@ export const disconnect = (leases: Leases, connection: number): Leases => {
   return { ...leases, connections, countdown: countdowns, countdowns }
 }
 
-/** A countdown ended: the lease does too, unless its client is back. */
-export const expire = (leases: Leases, countdown: number): Leases =>
-  leases._tag === "Held" && leases.countdown === countdown ? closing(leases) : leases
+/** A countdown ended: unless its client is back, the lease does too, or is an orphan if there is something to keep. */
+export const expire = (leases: Leases, countdown: number, isWorthKeeping = false): Leases => {
+  if (leases._tag !== "Held" || leases.countdown !== countdown) return leases
+  const { countdowns, holder } = leases
+  return isWorthKeeping ? { _tag: "Orphan", holder, isAwaited: true, countdowns } : closing(leases)
+}
+
+/** A client that is gone has given up to come back. */
+export const giveUp = (leases: Leases): Leases => leases._tag === "Orphan" ? { ...leases, isAwaited: false } : leases
+
+/** Nobody waits for what an orphan does any more. */
+export const end = (leases: Leases): Leases => leases._tag === "Orphan" ? closing(leases) : leases
 
 /** The client gives the node back. */
 export const release = (leases: Leases, leaseId: string): Leases =>
@@ -136,7 +157,12 @@ export const invariants = (leases: Leases): ReadonlyArray<string> => {
   return problems
 }
 
-const closing = (leases: Leases & { readonly _tag: "Held" }): Leases => ({
+const heldBy = (
+  { countdowns, holder }: Leases & { readonly _tag: "Held" | "Orphan" },
+  connections: ReadonlySet<number>
+): Leases => ({ _tag: "Held", holder, connections, countdown: undefined, countdowns })
+
+const closing = (leases: Leases & { readonly _tag: "Held" | "Orphan" }): Leases => ({
   _tag: "Closing",
   holder: leases.holder,
   countdowns: leases.countdowns

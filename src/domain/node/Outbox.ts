@@ -34,7 +34,8 @@ export interface Outbox {
   readonly told: { cpus: number | undefined; leaving: string | undefined }
 }
 
-type JobFile = Extract<NodeEvent, { readonly _tag: "JobFile" }>
+/** A file that a job sends. */
+export type JobFile = Extract<NodeEvent, { readonly _tag: "JobFile" }>
 
 const fileKey = (computationId: string, fileId: number): string => `${computationId} ${fileId}`
 
@@ -90,6 +91,10 @@ export const take = (outbox: Outbox): [NodeEvent, ...Array<NodeEvent>] | undefin
   return events.length === 0 ? undefined : events as [NodeEvent, ...Array<NodeEvent>]
 }
 
+/** Batches that are not acknowledged yet and come up to and including a number. */
+export const before = (outbox: Outbox, sequence: number): ReadonlyArray<ReplyLog.LoggedBatch> =>
+  ReplyLog.until(outbox.log, sequence)
+
 /** The client acknowledged the batches up to and including a number. */
 export const acknowledge = (outbox: Outbox, sequence: number): void => {
   ReplyLog.acknowledge(outbox.log, sequence)
@@ -123,6 +128,27 @@ export const drop = (outbox: Outbox, computationId: string): void => {
 
 /** Whether all replies have been taken. */
 export const isDelivered = (outbox: Outbox): boolean => outbox.resend.length === 0 && outbox.pending.size === 0
+
+/** Replies that the client may not have, in order. */
+export const unacknowledged = (
+  outbox: Outbox
+): ReadonlyArray<{ readonly computationId: string; readonly batch: Uint8Array }> => [
+  ...ReplyLog.from(outbox.log, 0),
+  ...[...outbox.pending].flatMap(([computationId, chunks]) => chunks.map((batch) => ({ computationId, batch })))
+]
+
+/** Files that jobs send and nobody has answered for. */
+export const openFiles = (outbox: Outbox): ReadonlyArray<JobFile> => [
+  ...outbox.unanswered.values(),
+  ...outbox.jobFiles
+]
+
+/** Forgets all replies, for a client that is to have them in another way. */
+export const clear = (outbox: Outbox): void => {
+  acknowledge(outbox, outbox.log.next)
+  outbox.pending.clear()
+  outbox.pendingBytes = 0
+}
 
 /** Bytes of replies held. */
 export const sizeBytes = (outbox: Outbox): number => outbox.log.bytes + outbox.pendingBytes

@@ -48,6 +48,13 @@ export const from = (log: ReplyLog, sequence: number): ReadonlyArray<LoggedBatch
   return log.batches.slice(start)
 }
 
+/** The batches that are not acknowledged, up to and including a number. */
+export const until = (log: ReplyLog, sequence: number): ReadonlyArray<LoggedBatch> => {
+  let end = log.head
+  while (end < log.batches.length && log.batches[end]!.sequence <= sequence) end++
+  return log.batches.slice(log.head, end)
+}
+
 /** Forgets the batches of a computation that was closed. */
 export const dropComputation = (log: ReplyLog, computationId: string): void => {
   log.batches = log.batches.slice(log.head).filter((logged) => logged.computationId !== computationId)

@@ -6,6 +6,7 @@
  */
 import { Cause, Deferred, type Duration, Effect, Exit, Fiber, type Pull, Scope } from "effect"
 import type { Computation } from "../../domain/Computation.ts"
+import * as LargeReplies from "../../domain/node/LargeReplies.ts"
 import * as Numbered from "../../domain/node/Numbered.ts"
 import * as Outbox from "../../domain/node/Outbox.ts"
 import * as SessionJobs from "../../domain/node/SessionJobs.ts"
@@ -38,16 +39,30 @@ export interface Tally {
   cpuChanges: number
 }
 
+/** Takes what the client of a lease is to have when that is gone. */
+export interface Keeper {
+  readonly replies: (computationId: string, entries: Uint8Array) => void
+  readonly file: (computationId: string, file: Outbox.JobFile) => void
+  /** Bytes that it could not write down yet. */
+  readonly backlogBytes: () => number
+}
+
 /** What a node keeps for a lease. */
 export interface LeaseSession {
   readonly leaseId: string
   readonly clientName: string
+  /** What is kept when the client is gone is found by it; undefined where nothing is kept. */
+  readonly keyHash: string | undefined
+  /** Nobody needs the file of a large result any more. */
+  readonly discardResult: (execution: LargeReplies.Execution) => void
   /** How often client and node tell each other that they are there. */
   readonly pulse: Duration.Duration
   readonly scope: Scope.Closeable
   readonly outbox: Outbox.Outbox
   /** Dispatches that were taken. */
   readonly taken: Numbered.Numbered
+  /** Empty where nothing is kept. */
+  readonly large: LargeReplies.LargeReplies
   readonly tally: Tally
   readonly computations: Map<string, OpenComputation>
   /** Number of the `Events` stream that is served; older ones end. */
@@ -55,6 +70,10 @@ export interface LeaseSession {
   /** Pulses since the client was heard. */
   missedPulses: number
   isClosed: boolean
+  /** There while the client is gone and what comes in is kept for it. */
+  keeper: Keeper | undefined
+  /** More came in for a client that was gone than is held for its return. */
+  isOverfull: boolean
   /** The client is behind: jobs may not say more for now. */
   isPaused: boolean
   /** Resumes the stream that waits for something to tell. */
@@ -65,17 +84,20 @@ export interface LeaseSession {
 
 /** What a node keeps for a new lease; closing `parent` ends it too. */
 export const make = (
-  options: Pick<LeaseSession, "leaseId" | "clientName" | "pulse" | "tally">,
+  options: Pick<LeaseSession, "leaseId" | "clientName" | "keyHash" | "discardResult" | "pulse" | "tally">,
   parent: Scope.Scope
 ): LeaseSession => ({
   ...options,
   scope: Scope.forkUnsafe(parent, "parallel"),
   outbox: Outbox.make(),
   taken: Numbered.make(),
+  large: LargeReplies.make(),
   computations: new Map(),
   stream: 0,
   missedPulses: 0,
   isClosed: false,
+  keeper: undefined,
+  isOverfull: false,
   isPaused: false,
   waiter: undefined,
   onQuiet: undefined
@@ -92,9 +114,9 @@ export const wake = (session: LeaseSession): void => {
 const pauseBytes = 64 * 1024 * 1024
 const resumeBytes = pauseBytes / 2
 
-/** Lets the jobs go on or wait, by how far the client is behind. */
-const throttle = (session: LeaseSession): void => {
-  const bytes = Outbox.sizeBytes(session.outbox)
+/** Lets the jobs go on or wait, by how far the client is behind, or the disk while it is gone. */
+export const throttle = (session: LeaseSession): void => {
+  const bytes = session.keeper?.backlogBytes() ?? Outbox.sizeBytes(session.outbox)
   const isPaused = bytes > (session.isPaused ? resumeBytes : pauseBytes)
   if (isPaused === session.isPaused) return
   session.isPaused = isPaused
@@ -103,6 +125,9 @@ const throttle = (session: LeaseSession): void => {
 
 /** The client has taken replies up to and including a sequence number. */
 export const acknowledge = (session: LeaseSession, sequence: number): void => {
+  for (const { batch, computationId } of Outbox.before(session.outbox, sequence)) {
+    LargeReplies.acknowledged(session.large, computationId, batch).forEach(session.discardResult)
+  }
   Outbox.acknowledge(session.outbox, sequence)
   throttle(session)
 }
@@ -114,12 +139,19 @@ export const outstanding = (session: LeaseSession): number => {
   return count
 }
 
-/** Whether every job is done and every reply with the client, or there is no client any more. */
+/** Whether every job is done and every reply with the client, or kept for it, or there is no client any more. */
 export const isIdle = (session: LeaseSession): boolean =>
   session.isClosed || (
-    outstanding(session) === 0 && Outbox.isDelivered(session.outbox) &&
-    (session.stream === 0 || session.waiter !== undefined)
+    outstanding(session) === 0 && (
+      session.keeper !== undefined ||
+      (Outbox.isDelivered(session.outbox) && (session.stream === 0 || session.waiter !== undefined))
+    )
   )
+
+/** Whether there is something that a client would miss which does not come back. */
+export const isWorthKeeping = (session: LeaseSession): boolean =>
+  session.keyHash !== undefined && !session.isClosed &&
+  (outstanding(session) > 0 || Outbox.sizeBytes(session.outbox) > 0 || LargeReplies.unfetched(session.large).length > 0)
 
 /** Starts a new `Events` stream, which ends the one before and begins with what the client has not received. */
 export const subscribe = (
@@ -127,8 +159,8 @@ export const subscribe = (
   received: number
 ): Pull.Pull<[NodeEvent, ...Array<NodeEvent>]> => {
   const stream = ++session.stream
+  acknowledge(session, received)
   Outbox.rewind(session.outbox, received)
-  throttle(session)
   wake(session)
   const pull: Pull.Pull<[NodeEvent, ...Array<NodeEvent>]> = Effect.suspend(() => {
     if (session.stream !== stream) return Cause.done()
@@ -216,16 +248,9 @@ export const answerFile = (session: LeaseSession, computationId: string, fileId:
 /** Tells the client of a file that a job sends. */
 export const tellFile = (session: LeaseSession, computationId: string, file: SentFile): void => {
   const { fileId, jobId, mode, modifiedMillis, path, sizeBytes } = file
-  session.outbox.jobFiles.push({
-    _tag: "JobFile",
-    computationId,
-    fileId,
-    jobId,
-    path,
-    sizeBytes,
-    mode,
-    modifiedMillis
-  })
+  const told = { _tag: "JobFile", computationId, fileId, jobId, path, sizeBytes, mode, modifiedMillis } as const
+  session.outbox.jobFiles.push(told)
+  session.keeper?.file(computationId, told)
   wake(session)
 }
 
@@ -265,6 +290,7 @@ export const closeComputation = (session: LeaseSession, computationId: string): 
       yield* Scope.close(computation.scope, Exit.void)
       session.computations.delete(computationId)
       Outbox.drop(session.outbox, computationId)
+      LargeReplies.drop(session.large, computationId)
       throttle(session)
       session.onQuiet?.()
       yield* Deferred.succeed(closed, undefined)
@@ -293,7 +319,16 @@ const receive =
     computation.outstanding -= ended.jobs
     session.tally.jobsDone += ended.jobs
     session.tally.jobMicros += ended.micros
-    Outbox.push(session.outbox, computationId, entries)
+    if (session.keyHash !== undefined) LargeReplies.add(session.large, computationId, entries)
+    if (!session.isOverfull) Outbox.push(session.outbox, computationId, entries)
+    if (session.keeper !== undefined) {
+      session.keeper.replies(computationId, entries)
+      if (Outbox.sizeBytes(session.outbox) > pauseBytes) {
+        session.isOverfull = true
+        Outbox.clear(session.outbox)
+      }
+      session.onQuiet?.()
+    }
     throttle(session)
     wake(session)
   }

@@ -56,6 +56,9 @@ const removeStale = Effect.fnUntraced(function*(prefix: string) {
 /** Where files stay that outlive a run, beside the directories of runs. */
 export const keptDirectory = (directory: string): string => path.join(path.dirname(path.dirname(directory)), "files")
 
+/** Where results of clients stay that are gone, beside the directories of runs. */
+export const spoolDirectory = (directory: string): string => path.join(path.dirname(path.dirname(directory)), "kept")
+
 /** Makes this run's directory, which is removed with the scope. */
 export const acquire = Effect.fnUntraced(
   function*(prefix: string): Effect.fn.Return<string, CannotStart, Scope.Scope> {

@@ -6,6 +6,7 @@ import { Effect } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import type { Computation, FileEntry } from "../../domain/Computation.ts"
+import type { Execution } from "../../domain/node/LargeReplies.ts"
 import { ComputationRefused } from "../../domain/NodeError.ts"
 import { messageOf } from "../../domain/Thrown.ts"
 import type * as BulkFrames from "../../domain/transfer/BulkFrames.ts"
@@ -40,6 +41,8 @@ export interface Hold extends Offers.Baggage {
 interface Lease extends BulkLease {
   readonly leaseId: string
   readonly clientName: string
+  /** The client has a large result: whether its file is to go now. */
+  readonly isDone: (execution: Execution) => boolean
   readonly holds: Map<string, Hold>
 }
 
@@ -231,7 +234,7 @@ const admit = (files: NodeFiles, lease: Lease, header: BulkFrames.PutHeader): Ad
   return { ...admission, accept: (from) => saidWell(() => admission.accept(from)) }
 }
 
-const offeringOf = (hold: Hold, { source }: BulkFrames.GetHeader): Offering => {
+const offeringOf = (lease: Lease, hold: Hold, { computationId, source }: BulkFrames.GetHeader): Offering => {
   if (source._tag === "JobFile") {
     const file = hold.jobFiles.get(source.fileId)
     if (file === undefined) throw new Refusal("the job that sent the file has ended")
@@ -241,7 +244,9 @@ const offeringOf = (hold: Hold, { source }: BulkFrames.GetHeader): Offering => {
   const { size } = fs.lstatSync(file)
   return {
     content: { _tag: "File", path: file, sizeBytes: size },
-    onFetched: () => Offers.discard(file),
+    onFetched: () => {
+      if (lease.isDone({ computationId, jobId: source.jobId, attempt: source.attempt })) Offers.discard(file)
+    },
     signal: undefined
   }
 }
@@ -249,14 +254,20 @@ const offeringOf = (hold: Hold, { source }: BulkFrames.GetHeader): Offering => {
 const offering = (lease: Lease, header: BulkFrames.GetHeader): Offering => {
   const hold = lease.holds.get(header.computationId)
   if (hold === undefined) throw new Refusal("the computation is not open")
-  return saidWell(() => offeringOf(hold, header))
+  return saidWell(() => offeringOf(lease, hold, header))
 }
 
 /** A client has a lease: its connections are served from now on. */
-export const openLease = (files: NodeFiles, leaseId: string, clientName: string): void => {
+export const openLease = (
+  files: NodeFiles,
+  leaseId: string,
+  clientName: string,
+  isDone: Lease["isDone"] = () => true
+): void => {
   const lease: Lease = {
     leaseId,
     clientName,
+    isDone,
     holds: new Map(),
     window: BulkPeer.makeWindow(),
     connections: new Set(),
@@ -292,6 +303,16 @@ export const offerJobFile = (files: NodeFiles, hold: Hold, sent: SentFile): stri
   hold.jobFiles.set(fileId, { path: file, sizeBytes, signal })
   signal.addEventListener("abort", () => hold.jobFiles.delete(fileId), { once: true })
   return undefined
+}
+
+/** What is kept for a computation. */
+export const holdFor = (files: NodeFiles, leaseId: string, computationId: string): Hold | undefined =>
+  files.leases.get(leaseId)?.holds.get(computationId)
+
+/** Nobody needs a large result any more. */
+export const discardResult = (files: NodeFiles, leaseId: string, execution: Execution): void => {
+  const hold = holdFor(files, leaseId, execution.computationId)
+  if (hold !== undefined) Offers.discard(path.join(hold.values, resultName(execution)))
 }
 
 /** All leases end. */

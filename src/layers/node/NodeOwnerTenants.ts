@@ -1,11 +1,11 @@
 /** What the owner sees and does of a node, over its tenants and its executor. */
 import { Deferred, Effect } from "effect"
 import * as Availability from "../../domain/node/Availability.ts"
-import * as Leases from "../../domain/node/Leases.ts"
 import type { JobExecutor } from "../../services/JobExecutor.ts"
 import { NodeOwner, type NodeReport, type ReportedClient, type ReportedComputation } from "../../services/NodeOwner.ts"
 import * as LeaseSession from "./LeaseSession.ts"
 import * as NodeTenants from "./NodeTenants.ts"
+import * as Orphanage from "./Orphanage.ts"
 
 const clientsOf = (state: NodeTenants.NodeTenants): ReadonlyArray<ReportedClient> => {
   const clients = new Map<string, ReportedClient>()
@@ -46,10 +46,10 @@ const reportOf = (state: NodeTenants.NodeTenants, cpus: number): NodeReport => (
 
 /** The control of a node. */
 export const make = (
-  state: NodeTenants.NodeTenants,
-  executor: JobExecutor["Service"],
-  close: NodeTenants.Closer
+  orphanage: Orphanage.Orphanage,
+  executor: JobExecutor["Service"]
 ): NodeOwner["Service"] => {
+  const { state } = orphanage
   const apply = (change: () => void): Effect.Effect<void> =>
     Effect.sync(() => {
       change()
@@ -77,15 +77,12 @@ export const make = (
     release: Effect.suspend(() => {
       const gone = [...state.tenants.values()].flatMap((tenant) => {
         const { leases } = tenant
-        return leases._tag === "Held" && leases.countdown !== undefined
-          ? [{ tenant, name: leases.holder.clientName, next: Leases.expire(leases, leases.countdown) }]
-          : []
+        const isGone = leases._tag === "Orphan" || (leases._tag === "Held" && leases.countdown !== undefined)
+        return isGone ? [{ tenant, name: leases.holder.clientName }] : []
       })
-      return Effect.forEach(
-        gone,
-        ({ name, next, tenant }) => Effect.as(close(tenant, next, "released by the node's owner"), name),
-        { concurrency: "unbounded" }
-      )
+      return Effect.forEach(gone, ({ name, tenant }) => Effect.as(Orphanage.release(orphanage, tenant), name), {
+        concurrency: "unbounded"
+      })
     }),
     refuseClients: (reason) =>
       Effect.sync(() => {

@@ -4,9 +4,8 @@
  * told to the client in `domain/node/Outbox.ts`; here they meet connections,
  * timers and the executor.
  */
-import { Clock, Context, Deferred, Duration, Effect, Layer, type Scope, Stream } from "effect"
+import { Clock, Context, type Duration, Effect, Layer, Stream } from "effect"
 import type { Rpc, RpcGroup } from "effect/rpc"
-import { randomUUID } from "node:crypto"
 import type { Duplex } from "node:stream"
 import type { Computation } from "../../domain/Computation.ts"
 import * as Leases from "../../domain/node/Leases.ts"
@@ -15,8 +14,6 @@ import * as Returned from "../../domain/node/Returned.ts"
 import {
   ComputationRefused,
   MalformedMessage,
-  NodeBusy,
-  NothingKept,
   NotLeased,
   ShutdownRefused,
   VersionMismatch
@@ -33,11 +30,15 @@ import { NodeLifecycle } from "../../services/NodeLifecycle.ts"
 import type { SeatTerms } from "../../services/NodeLink.ts"
 import { NodeOwner } from "../../services/NodeOwner.ts"
 import * as BulkServer from "../bulk/BulkServer.ts"
+import * as KeptResults from "./KeptResults.ts"
 import * as LeaseSession from "./LeaseSession.ts"
 import * as NodeFiles from "./NodeFiles.ts"
+import * as NodeLeasing from "./NodeLeasing.ts"
 import * as NodeOwnerTenants from "./NodeOwnerTenants.ts"
 import * as NodeTenants from "./NodeTenants.ts"
 import * as Offers from "./Offers.ts"
+import * as Orphanage from "./Orphanage.ts"
+import * as Recovery from "./Recovery.ts"
 
 const makeHello = (state: NodeTenants.NodeTenants, name: string, info: Effect.Effect<NodeInfo>) =>
   Effect.fnUntraced(function*(
@@ -49,94 +50,6 @@ const makeHello = (state: NodeTenants.NodeTenants, name: string, info: Effect.Ef
     }
     state.greeted.add(connection)
     return yield* info
-  })
-
-/** The shortest interval that a client can ask for. */
-const leastPulse = Duration.millis(100)
-
-/** Pulses in a row that a client may miss, as dispy has it. */
-const missedPulses = 5
-
-/** Tells a client every pulse how busy the machine is, until its lease ends; a client that tells nothing is gone. */
-const makePulse =
-  (availInfo: Effect.Effect<NodeInfo["availInfo"]>, disconnect: (tenant: NodeTenants.Tenant) => Effect.Effect<void>) =>
-  (tenant: NodeTenants.Tenant, session: LeaseSession.LeaseSession): Effect.Effect<unknown> =>
-    Effect.flatMap(availInfo, (now) => {
-      session.outbox.availInfo = now
-      LeaseSession.wake(session)
-      return ++session.missedPulses > missedPulses ? disconnect(tenant) : Effect.void
-    }).pipe(Effect.delay(session.pulse), Effect.forever, Effect.forkIn(session.scope))
-
-const makeAcquire = (
-  { cpus, files, name, ownPulse, pulse, scope, state }: {
-    readonly state: NodeTenants.NodeTenants
-    readonly files: NodeFiles.NodeFiles
-    readonly name: string
-    readonly scope: Scope.Scope
-    readonly pulse: ReturnType<typeof makePulse>
-    readonly ownPulse: Duration.Input
-    readonly cpus: () => number
-  }
-) =>
-  Effect.fnUntraced(function*(
-    { clientId, clientName, pulseMillis, sessionId }: {
-      readonly clientId: string
-      readonly clientName: string
-      readonly sessionId: string
-      readonly pulseMillis?: number
-    },
-    connection: number
-  ) {
-    // A peer that skips Hello may speak anything: a defect ends its connection.
-    if (!state.greeted.has(connection)) {
-      return yield* Effect.die(new MalformedMessage({ peer: "a client", what: "a request before Hello" }))
-    }
-    if (state.isDraining) return yield* new NodeBusy({ node: name, holder: "nobody: it is ending" })
-    if (state.endingBecause !== "" && !NodeTenants.isHolder(state, clientId)) {
-      return yield* new NodeBusy({ node: name, holder: `nobody who comes now: ${state.endingBecause}` })
-    }
-    while (true) {
-      const holder = NodeTenants.otherHolder(state, clientId)
-      if (holder !== undefined) return yield* new NodeBusy({ node: name, holder })
-      const tenant = NodeTenants.tenantOf(state, sessionId)
-      const [leases, decision] = Leases.acquire(tenant.leases, {
-        clientId,
-        clientName,
-        connection,
-        newLeaseId: randomUUID()
-      })
-      tenant.leases = leases
-      if (decision._tag !== "Granted") {
-        yield* Deferred.await(tenant.freed)
-        continue
-      }
-      if (decision.isNew) {
-        const interval = Duration.max(leastPulse, Duration.fromInputUnsafe(pulseMillis ?? ownPulse))
-        const { leaseId } = decision
-        tenant.session = LeaseSession.make({ leaseId, clientName, pulse: interval, tally: state.tally }, scope)
-        // Greeted before the number changed, perhaps: nobody told this client.
-        if (state.tally.cpuChanges > 0) tenant.session.outbox.cpus = cpus()
-        yield* pulse(tenant, tenant.session)
-        NodeFiles.openLease(files, decision.leaseId, clientName)
-        yield* Effect.logDebug("a client took the node").pipe(Effect.annotateLogs({ clientName }))
-      }
-      return { leaseId: decision.leaseId, pulseMillis: Duration.toMillis(tenant.session!.pulse) }
-    }
-  })
-
-/** Gives a lease to the connection of a client that is back. */
-const makeResume = (state: NodeTenants.NodeTenants, name: string) =>
-  Effect.fnUntraced(function*(request: { readonly leaseId: string; readonly clientId: string }, connection: number) {
-    for (const tenant of state.greeted.has(connection) ? state.tenants.values() : []) {
-      const leases = Leases.resume(tenant.leases, { ...request, connection })
-      if (leases === undefined) continue
-      tenant.leases = leases
-      tenant.session!.missedPulses = 0
-      return yield* Effect.logDebug("a client is back").pipe(
-        Effect.annotateLogs({ clientName: tenant.session!.clientName })
-      )
-    }
-    return yield* new NotLeased({ node: name, what: "to resume a lease" })
   })
 
 /** Sends jobs on; while the node is ending they are given back unstarted. */
@@ -216,17 +129,16 @@ const makeHandlers = (options: {
   readonly name: string
   readonly executor: JobExecutor["Service"]
   readonly info: Effect.Effect<NodeInfo>
-  readonly files: NodeFiles.NodeFiles
-  readonly close: NodeTenants.Closer
-  readonly scope: Scope.Scope
-  readonly pulse: ReturnType<typeof makePulse>
+  readonly orphanage: Orphanage.Orphanage
+  readonly pulse: ReturnType<typeof NodeLeasing.makePulse>
   readonly ownPulse: Duration.Input
   readonly clientShutdown: boolean
 }) => {
-  const { close, executor, files, name, state } = options
+  const { executor, name, orphanage, state } = options
+  const { close, files } = orphanage
   const hello = makeHello(state, name, options.info)
-  const acquire = makeAcquire({ ...options, cpus: executor.cpus })
-  const resume = makeResume(state, name)
+  const acquire = NodeLeasing.makeAcquire({ ...options, cpus: executor.cpus })
+  const resume = NodeLeasing.makeResume(orphanage, name)
   const dispatch = makeDispatch(state, name)
   /** The tenant with a lease, for the connection that acquired it. */
   const tenantWith = (leaseId: string, client: Rpc.ServerClient): NodeTenants.Tenant | undefined => {
@@ -321,8 +233,10 @@ const makeHandlers = (options: {
       if (!options.clientShutdown) return Effect.fail(new ShutdownRefused({ node: name }))
       return NodeTenants.shutDown(state, session.clientName)
     },
-    Recover: () => Stream.fail(new NothingKept({ node: name, reason: "it has no client's results" })),
-    Forget: () => Effect.fail(new NothingKept({ node: name, reason: "it has no client's results" })),
+    Recover: (payload, { client }) =>
+      Stream.unwrap(Effect.as(NodeLeasing.greeted(state, client.id), Recovery.recover(orphanage, name, payload))),
+    Forget: ({ recoverKey }, { client }) =>
+      Effect.andThen(NodeLeasing.greeted(state, client.id), Recovery.forget(orphanage, name, recoverKey)),
     ReleaseLease: ({ leaseId }, { client }) =>
       Effect.suspend(() => {
         const tenant = tenantWith(leaseId, client)
@@ -333,9 +247,16 @@ const makeHandlers = (options: {
   })
 }
 
-const makeDrain = (state: NodeTenants.NodeTenants) =>
+const makeDrain = (orphanage: Orphanage.Orphanage) =>
   Effect.fn("NodeLifecycle.drain")(function*(grace: Duration.Input) {
+    const { state } = orphanage
     state.isDraining = true
+    // Whoever is not here now will not be back in time.
+    for (const tenant of state.tenants.values()) {
+      if (tenant.leases._tag === "Held" && tenant.leases.countdown !== undefined) {
+        yield* Orphanage.expire(orphanage, tenant, tenant.leases.countdown, true)
+      }
+    }
     const sessions = NodeTenants.sessionsOf(state)
     const outstanding = () => sessions.reduce((sum, session) => sum + LeaseSession.outstanding(session), 0)
     if (sessions.length === 0) return 0
@@ -358,12 +279,12 @@ const makeDrain = (state: NodeTenants.NodeTenants) =>
     return outstanding()
   })
 
-/** Lets in whoever has a lease. */
-const doorOf = (files: NodeFiles.NodeFiles): BulkDoor["Service"] =>
+/** Lets in whoever has a lease, or was told of one whose client is gone. */
+const doorOf = (files: NodeFiles.NodeFiles, kept: KeptResults.KeptResults): BulkDoor["Service"] =>
   BulkDoor.of({
     serve: (stream, leaseId, rest) => {
       const duplex = stream as Duplex
-      const lease = files.leases.get(leaseId)
+      const lease = kept.doors.get(leaseId) ?? files.leases.get(leaseId)
       if (lease !== undefined) {
         BulkServer.serveConnection(lease, duplex, rest)
         return undefined
@@ -389,7 +310,21 @@ const make = Effect.gen(function*() {
     Effect.sync(() => NodeFiles.make(config.name, config)),
     NodeFiles.close
   )
-  const close = NodeTenants.makeCloser(state, scope, (leaseId) => NodeFiles.closeLease(files, leaseId))
+  const kept = yield* Effect.acquireRelease(Effect.sync(() => KeptResults.make(config.directory)), KeptResults.close)
+  const close = NodeTenants.makeCloser(
+    state,
+    scope,
+    (leaseId, why) => Effect.andThen(Orphanage.finish(kept, leaseId, why), NodeFiles.closeLease(files, leaseId))
+  )
+  const orphanage: Orphanage.Orphanage = {
+    state,
+    files,
+    kept,
+    close,
+    zombieInterval: config.zombieInterval,
+    scope
+  }
+  yield* Effect.forkIn(KeptResults.removeOldHourly(kept, config.keepResults), scope)
   const availInfo = host.availInfo(config.directory)
   const info = Effect.map(availInfo, (now): NodeInfo => ({
     name: config.name,
@@ -400,24 +335,8 @@ const make = Effect.gen(function*() {
     availInfo: now
   }))
 
-  const countDown = Effect.fnUntraced(function*(tenant: NodeTenants.Tenant, connection: number) {
-    const before = tenant.leases
-    const after = tenant.leases = Leases.disconnect(before, connection)
-    if (after === before || after._tag !== "Held" || after.countdown === undefined) return
-    const { countdown, holder } = after
-    // Of a client that has nothing here it is no news, and could be repeated to fill the log.
-    const isNews = tenant.session !== undefined && tenant.session.computations.size > 0
-    yield* (isNews ? Effect.logWarning : Effect.logDebug)("the client's connection broke; its jobs go on for a while")
-      .pipe(Effect.annotateLogs({
-        clientName: holder.clientName,
-        resume: Duration.format(Duration.fromInputUnsafe(config.leaseResume))
-      }))
-    yield* Effect.suspend(() => close(tenant, Leases.expire(tenant.leases, countdown), "its client is gone")).pipe(
-      Effect.delay(config.leaseResume),
-      Effect.forkIn(scope)
-    )
-  })
-  const pulse = makePulse(availInfo, (tenant) =>
+  const countDown = NodeLeasing.makeCountDown(orphanage, config.leaseResume)
+  const pulse = NodeLeasing.makePulse(availInfo, (tenant) =>
     Effect.forEach(
       tenant.leases._tag === "Held" ? [...tenant.leases.connections] : [],
       (connection) => countDown(tenant, connection),
@@ -428,9 +347,7 @@ const make = Effect.gen(function*() {
     name: config.name,
     executor,
     info,
-    files,
-    close,
-    scope,
+    orphanage,
     pulse,
     ownPulse: config.pulseInterval,
     clientShutdown: config.clientShutdown
@@ -440,11 +357,11 @@ const make = Effect.gen(function*() {
     state.greeted.delete(connection)
     yield* Effect.forEach([...state.tenants.values()], (tenant) => countDown(tenant, connection), { discard: true })
   })
-  const lifecycle = NodeLifecycle.of({ disconnected, drain: makeDrain(state) })
+  const lifecycle = NodeLifecycle.of({ disconnected, drain: makeDrain(orphanage) })
   return (yield* NodeRpcs.toHandlers(handlers)).pipe(
     Context.add(NodeLifecycle, lifecycle),
-    Context.add(BulkDoor, doorOf(files)),
-    Context.add(NodeOwner, NodeOwnerTenants.make(state, executor, close))
+    Context.add(BulkDoor, doorOf(files, kept)),
+    Context.add(NodeOwner, NodeOwnerTenants.make(orphanage, executor))
   )
 })
 

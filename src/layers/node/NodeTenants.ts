@@ -12,6 +12,8 @@ export interface Tenant {
   readonly sessionId: string
   leases: Leases.Leases
   session: LeaseSession.LeaseSession | undefined
+  /** When its client was last heard before its connection broke, in milliseconds of a clock that does not jump. */
+  goneAt: number
   /** Done when the lease is closed. */
   readonly freed: Deferred.Deferred<void>
 }
@@ -63,14 +65,6 @@ export const make = (options: Pick<NodeTenants, "serve" | "startedAt"> & { reado
 export const sessionsOf = (state: NodeTenants): ReadonlyArray<LeaseSession.LeaseSession> =>
   [...state.tenants.values()].flatMap((tenant) => tenant.session ?? [])
 
-/** The name of another client that has the node, if one has. */
-export const otherHolder = (state: NodeTenants, clientId: string): string | undefined => {
-  for (const { leases } of state.tenants.values()) {
-    if (leases._tag !== "Free" && leases.holder.clientId !== clientId) return leases.holder.clientName
-  }
-  return undefined
-}
-
 /** Whether the client has the node. */
 export const isHolder = (state: NodeTenants, clientId: string): boolean => {
   for (const { leases } of state.tenants.values()) {
@@ -83,7 +77,7 @@ export const isHolder = (state: NodeTenants, clientId: string): boolean => {
 export const tenantOf = (state: NodeTenants, sessionId: string): Tenant => {
   let tenant = state.tenants.get(sessionId)
   if (tenant === undefined) {
-    tenant = { sessionId, leases: Leases.free, session: undefined, freed: Deferred.makeUnsafe() }
+    tenant = { sessionId, leases: Leases.free, session: undefined, goneAt: 0, freed: Deferred.makeUnsafe() }
     state.tenants.set(sessionId, tenant)
   }
   return tenant
@@ -145,17 +139,17 @@ export const makeCloser = (
   state: NodeTenants,
   scope: Scope.Scope,
   /** Called when what runs under a lease has ended, before the node is free of it. */
-  afterwards: (leaseId: string) => Effect.Effect<void>
+  afterwards: (leaseId: string, why: string) => Effect.Effect<void>
 ) =>
   Effect.fnUntraced(function*(tenant: Tenant, next: Leases.Leases, why: string) {
-    const isNewlyClosing = tenant.leases._tag === "Held" && next._tag === "Closing"
+    const isNewlyClosing = next._tag === "Closing" && (tenant.leases._tag === "Held" || tenant.leases._tag === "Orphan")
     tenant.leases = next
     if (next._tag !== "Closing") return
     if (isNewlyClosing) {
       const { clientName } = next.holder
       // In the node's scope: whoever asked may be gone before the last process is.
       yield* LeaseSession.close(tenant.session!).pipe(
-        Effect.andThen(afterwards(tenant.session!.leaseId)),
+        Effect.andThen(afterwards(tenant.session!.leaseId, why)),
         Effect.andThen(Effect.suspend(() => {
           state.tenants.delete(tenant.sessionId)
           return Deferred.succeed(tenant.freed, undefined)

@@ -188,6 +188,21 @@ export const table = {
     group: life,
     byDefault: 5
   }),
+  "zombie-interval": Setting.span("m", {
+    metavar: "MINUTES",
+    about:
+      "How long another client waits for the jobs of one that is gone before they are killed; 0 for as long as they" +
+      " run (default 60)",
+    group: life,
+    byDefault: 60,
+    least: 1
+  }),
+  "keep-results": Setting.span("d", {
+    metavar: "DAYS",
+    about: "How long results of clients that are gone are kept for them; 0 until they are fetched (default 7)",
+    group: life,
+    byDefault: 7
+  }),
   "client-shutdown": Setting.onOff({ about: "Let clients end this node", group: life }),
   daemon: Setting.onOff({
     about: "Run without a console: never read standard input, outlive the terminal. Stays in the foreground: start it" +

@@ -175,6 +175,8 @@ const settingsOf = (
   maxFileBytes: options["max-file-size"],
   forceCleanup: options["force-cleanup"],
   clientShutdown: options["client-shutdown"],
+  zombieInterval: options["zombie-interval"] * 1000,
+  keepResults: options["keep-results"] * 1000,
   addresses,
   ...(options.embedded ? { socketPath: path.join(directory, "node.sock") } : {})
 })

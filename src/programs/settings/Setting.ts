@@ -109,42 +109,77 @@ export const onOff = (options: About): Setting<boolean> => ({
   toJson: (value) => value
 })
 
-const unitSeconds: Readonly<Record<string, number>> = { "": 1, ms: 0.001, s: 1, m: 60, h: 3600, d: 86_400 }
+const unitSeconds: Readonly<Record<string, number>> = { ms: 0.001, s: 1, m: 60, h: 3600, d: 86_400 }
 
 /** Longest span that a timer can be set to. */
 const mostSeconds = 2_000_000
 
-/** Seconds in "5", "0.5", "500ms", "2s", "3m", "1h". */
-export const parseSeconds = (value: string): Result.Result<number, string> => {
-  const [, number, unit] = /^\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*([a-z]*)\s*$/i.exec(value) ?? []
-  const factor = number === undefined ? undefined : unitSeconds[unit!.toLowerCase()]
+const shownUnits = { s: "seconds", m: "minutes", d: "days" } as const
+
+/** Unit of a number that is said without one. */
+type Unit = keyof typeof shownUnits
+
+const parseSpan = (value: string, unit: Unit, most: number): Result.Result<number, string> => {
+  const [, number, suffix = ""] = /^\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*([a-z]*)\s*$/i.exec(value) ?? []
+  const factor = number === undefined ? undefined : unitSeconds[suffix.toLowerCase() || unit]
   if (factor === undefined) {
-    return Result.fail(`${shown(value)} is not a time span; write seconds, or a number with a unit: 500ms, 2s, 3m, 1h`)
+    return Result.fail(
+      `${shown(value)} is not a time span; write ${shownUnits[unit]}, or a number with a unit: 500ms, 2s, 3m, 1h${
+        unit === "d" ? ", 7d" : ""
+      }`
+    )
   }
   const seconds = Number(number) * factor
   if (seconds < 0) return Result.fail(`${shown(value)} is less than no time`)
-  return seconds > mostSeconds
-    ? Result.fail(`${shown(value)} is longer than ${mostSeconds} seconds, the longest there is`)
+  return seconds > most
+    ? Result.fail(`${shown(value)} is longer than ${most} seconds, the longest there is`)
     : Result.succeed(Math.round(seconds * 1000) / 1000)
 }
 
+/** Seconds in "5", "0.5", "500ms", "2s", "3m", "1h". */
+export const parseSeconds = (value: string): Result.Result<number, string> => parseSpan(value, "s", mostSeconds)
+
+const spanned = (
+  unit: Unit,
+  options: About & { readonly byDefault: number },
+  parse: (value: string) => Result.Result<number, string>
+): Setting<number> => ({
+  ...options,
+  byDefault: options.byDefault * unitSeconds[unit]!,
+  kind: "text",
+  fromText: parse,
+  fromJson: (value) =>
+    typeof value === "string" || typeof value === "number"
+      ? parse(String(value))
+      : wrong(value, `a time span: a number of ${shownUnits[unit]}, or a text such as "500ms"`),
+  toJson: (value) => value / unitSeconds[unit]!
+})
+
 /** A span of time, in seconds. */
-export const seconds = (options: About & { readonly byDefault: number; readonly least?: number }): Setting<number> => {
-  const least = (value: number): Result.Result<number, string> =>
-    value >= (options.least ?? 0)
-      ? Result.succeed(value)
-      : Result.fail(`${value} is too short: at least ${options.least} seconds`)
-  return {
-    ...options,
-    kind: "text",
-    fromText: (value) => Result.flatMap(parseSeconds(value), least),
-    fromJson: (value) =>
-      typeof value === "string" || typeof value === "number"
-        ? Result.flatMap(parseSeconds(String(value)), least)
-        : wrong(value, "a time span: a number of seconds, or a text such as \"500ms\""),
-    toJson: (value) => value
-  }
-}
+export const seconds = (options: About & { readonly byDefault: number; readonly least?: number }): Setting<number> =>
+  spanned("s", options, (value) =>
+    Result.flatMap(parseSeconds(value), (parsed) =>
+      parsed >= (options.least ?? 0)
+        ? Result.succeed(parsed)
+        : Result.fail(`${parsed} is too short: at least ${options.least} seconds`)))
+
+/** Longest span that is compared with clocks instead of set to a timer: about a century. */
+const mostSpan = 3_000_000_000
+
+/** A span of time said in this unit, in seconds; 0 for any. */
+export const span = (
+  unit: Unit,
+  options: About & { readonly byDefault: number; readonly least?: number }
+): Setting<number> =>
+  spanned(
+    unit,
+    options,
+    (value) =>
+      Result.flatMap(parseSpan(value, unit, mostSpan), (parsed) =>
+        parsed === 0 || parsed >= (options.least ?? 0) * unitSeconds[unit]!
+          ? Result.succeed(parsed)
+          : Result.fail(`${shown(value)} is too short: at least ${options.least} ${shownUnits[unit]}, or 0`))
+  )
 
 const sizeUnits = ["", "k", "m", "g", "t"]
 

@@ -57,13 +57,45 @@ describe("Leases", () => {
     expect(Leases.isHeldBy(closing, 1, "a-1")).toBe(false)
   })
 
+  it("is an orphan when its client does not come back and something is worth keeping, until that ends", () => {
+    const orphan = Leases.expire(Leases.disconnect(held("a", 1), 1), 1, true)
+    expect(orphan).toMatchObject({ _tag: "Orphan", holder: { leaseId: "a-1" }, isAwaited: true })
+    expect(Leases.isHeldBy(orphan, 1, "a-1")).toBe(false)
+    expect(Leases.acquire(orphan, request("b", 2))[1]).toEqual({ _tag: "Busy", holder: "user@a" })
+    expect(Leases.giveUp(orphan)).toMatchObject({ _tag: "Orphan", isAwaited: false })
+    const closing = Leases.end(orphan)
+    expect(closing).toMatchObject({ _tag: "Closing", holder: { leaseId: "a-1" } })
+    expect(Leases.resume(closing, { leaseId: "a-1", clientId: "a", connection: 3 })).toBeUndefined()
+    expect(Leases.end(held("a", 1))._tag).toBe("Held")
+  })
+
+  it("is its client's again that comes back to an orphan, also by taking the same session", () => {
+    const orphan = Leases.expire(Leases.disconnect(held("a", 1), 1), 1, true)
+    const back = { leaseId: "a-1", clientId: "a", connection: 2 }
+    expect(Leases.resume(orphan, { ...back, leaseId: "other" })).toBeUndefined()
+    expect(Leases.resume(orphan, { ...back, clientId: "b" })).toBeUndefined()
+    const resumed = Leases.resume(orphan, back)!
+    expect(Leases.isHeldBy(resumed, 2, "a-1")).toBe(true)
+    const [taken, decision] = Leases.acquire(orphan, request("a", 3))
+    expect(decision).toEqual({ _tag: "Granted", leaseId: "a-1", isNew: false })
+    expect(Leases.isHeldBy(taken, 3, "a-1")).toBe(true)
+    // A countdown of before ends nothing.
+    expect(Leases.expire(Leases.disconnect(taken, 3), 1)).toMatchObject({ _tag: "Held", countdown: 2 })
+  })
+
   it("keeps its invariants, one holder, and fresh countdowns through any sequence of events", () => {
     const client = fc.constantFrom("a", "b", "c")
     const connection = fc.integer({ min: 1, max: 6 })
     const event = fc.oneof(
       fc.record({ _tag: fc.constant("acquire" as const), client, connection }),
       fc.record({ _tag: fc.constant("disconnect" as const), connection }),
-      fc.record({ _tag: fc.constant("expire" as const), countdown: fc.integer({ min: 0, max: 8 }) }),
+      fc.record({
+        _tag: fc.constant("expire" as const),
+        countdown: fc.integer({ min: 0, max: 8 }),
+        isWorthKeeping: fc.boolean()
+      }),
+      fc.record({ _tag: fc.constant("resume" as const), connection }),
+      fc.record({ _tag: fc.constantFrom("giveUp" as const, "end" as const) }),
       fc.record({ _tag: fc.constant("release" as const) }),
       fc.record({ _tag: fc.constant("closed" as const) })
     )
@@ -92,8 +124,32 @@ describe("Leases", () => {
             expect(Leases.isHeldBy(leases, step.connection, leaseId)).toBe(false)
             break
           case "expire":
-            leases = Leases.expire(before, step.countdown)
-            if (leases !== before) expect(connections.size).toBe(0)
+            leases = Leases.expire(before, step.countdown, step.isWorthKeeping)
+            if (leases !== before) {
+              expect(connections.size).toBe(0)
+              expect(leases._tag).toBe(step.isWorthKeeping ? "Orphan" : "Closing")
+            }
+            break
+          case "resume": {
+            const resumed = Leases.resume(before, {
+              leaseId,
+              clientId: before._tag === "Free" ? "" : before.holder.clientId,
+              connection: step.connection
+            })
+            expect(resumed !== undefined).toBe(before._tag === "Held" || before._tag === "Orphan")
+            if (resumed === undefined) break
+            leases = resumed
+            connections.clear()
+            connections.add(step.connection)
+            break
+          }
+          case "giveUp":
+            leases = Leases.giveUp(before)
+            expect(leases._tag).toBe(before._tag)
+            break
+          case "end":
+            leases = Leases.end(before)
+            expect(leases._tag).toBe(before._tag === "Orphan" ? "Closing" : before._tag)
             break
           case "release":
             leases = Leases.release(before, leaseId)
