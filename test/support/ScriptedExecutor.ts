@@ -39,6 +39,8 @@ export interface ScriptedComputation {
   readonly jobs: Array<number>
   /** Ends a job. */
   readonly finish: (jobId: number, outcome?: Outcome) => void
+  /** What jobs were told of files that they sent. */
+  readonly answered: Array<readonly [fileId: number, problem: string]>
   /** A job sends a provisional result of so many bytes. */
   readonly say: (jobId: number, sizeBytes: number) => void
   /** Slots that it may use; undefined for all. */
@@ -84,7 +86,16 @@ export const make = (options: { readonly cpus?: number; readonly running?: numbe
           }
           const say = (jobId: number, sizeBytes: number) =>
             onReplies(aReply(jobId, Outcome.provisional, 1, new Uint8Array(sizeBytes)))
-          const scripted: ScriptedComputation = { request, jobs, finish, say, cpus, isPaused: false, isClosed: false }
+          const scripted: ScriptedComputation = {
+            request,
+            jobs,
+            finish,
+            answered: [],
+            say,
+            cpus,
+            isPaused: false,
+            isClosed: false
+          }
           yield* Effect.acquireRelease(
             Effect.sync(() => computations.set(computation.id, scripted)),
             () => Effect.andThen(script.closeGate, Effect.sync(() => scripted.isClosed = true))
@@ -108,7 +119,7 @@ export const make = (options: { readonly cpus?: number; readonly running?: numbe
               scripted.isPaused = isPaused
             },
             cancel: (ids) => ids.forEach((id) => finish(id, Outcome.cancelled)),
-            answerFile: () => {},
+            answerFile: (fileId, problem) => void scripted.answered.push([fileId, problem]),
             returnQueued: () => jobs.slice(options.running ?? 1).forEach((id) => finish(id, Outcome.returned)),
             setCpus: (changed) => {
               scripted.cpus = changed

@@ -101,8 +101,10 @@ export const acknowledge = (outbox: Outbox, sequence: number): void => {
   if (outbox.resend.length > 0) outbox.resend = outbox.resend.filter((batch) => batch.sequence > sequence)
 }
 
-/** The client answered for a file of a job. */
+/** A file of a job was answered for, by the client or without it. */
 export const answerFile = (outbox: Outbox, computationId: string, fileId: number): void => {
+  const isAnswered = (file: JobFile): boolean => file.fileId === fileId && file.computationId === computationId
+  if (outbox.jobFiles.some(isAnswered)) outbox.jobFiles = outbox.jobFiles.filter((file) => !isAnswered(file))
   outbox.unanswered.delete(fileKey(computationId, fileId))
 }
 

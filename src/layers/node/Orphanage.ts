@@ -77,8 +77,6 @@ const keepFile = Effect.fnUntraced(function*(
   const jobFiles = NodeFiles.holdFor(files, session.leaseId, computationId)?.jobFiles
   const source = jobFiles?.get(fileId)
   if (computation === undefined || jobFiles === undefined || source === undefined) return
-  const answer = (problem: string): void =>
-    session.computations.get(computationId)?.executor?.answerFile(fileId, problem)
   const to = Spool.fileIn(spool.directory, computation, fileId)
   const isUnwanted = (): boolean => source.signal.aborted || spool.gone !== undefined || spool.kept.isEnded
   let isTold = false
@@ -89,10 +87,11 @@ const keepFile = Effect.fnUntraced(function*(
       const sizeBytes = copied.success
       jobFiles.set(fileId, { path: to, sizeBytes, signal: stays })
       Spool.addFile(spool, { computation, ...sent, sizeBytes })
-      return answer("")
+      // Not by the session, which would not tell the client of the file should it be back.
+      return session.computations.get(computationId)?.executor?.answerFile(fileId, "")
     }
     const { isNoRoom, reason } = copied.failure
-    if (!isNoRoom) return answer(reason)
+    if (!isNoRoom) return LeaseSession.answerFile(session, computationId, fileId, reason)
     if (!isTold) {
       yield* Effect.logWarning(
         "cannot keep a file for a client that is gone; its job waits until there is room: make some there, or see that" +

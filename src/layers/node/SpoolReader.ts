@@ -84,7 +84,8 @@ const read = (reader: SpoolReader): ReadonlyArray<Records.JournalRecord> => {
 
 /** Whether somebody may still write what was not read. */
 const isFollowing = ({ kept, spool }: SpoolReader): boolean =>
-  spool !== undefined && !spool.kept.isEnded && !kept.isEnded && (Spool.jobs(spool) > 0 || !Spool.isWritten(spool))
+  spool !== undefined && spool.gone === undefined && !spool.kept.isEnded && !kept.isEnded &&
+  (Spool.jobs(spool) > 0 || !Spool.isWritten(spool))
 
 /** What comes next: nothing when it is still to come, or when the reader is done. `killed` says why jobs are lost. */
 export const next = (reader: SpoolReader, killed: string): ReadonlyArray<KeptEvent> => {
@@ -96,6 +97,7 @@ export const next = (reader: SpoolReader, killed: string): ReadonlyArray<KeptEve
       if (reader.offset > before) continue
       if (isFollowing(reader)) return []
       reader.isDone = true
+      if (reader.spool?.gone !== undefined) return []
       return KeptRecords.lostAtEnd(
         reader.kept,
         reader.isDamaged ? "the node's file of their results is damaged" : killed
