@@ -8,6 +8,7 @@ import {
   entrySize,
   noBytes,
   Outcome,
+  ReplyFlags,
   viewOf
 } from "../../src/domain/wire/Entries.ts"
 import { type ExecutorRequest, JobExecutor } from "../../src/services/JobExecutor.ts"
@@ -17,13 +18,14 @@ export const aReply = (
   jobId: number,
   outcome: Outcome = Outcome.succeeded,
   attempt = 1,
-  result: Uint8Array = noBytes
+  result: Uint8Array = noBytes,
+  flags = 0
 ): Uint8Array =>
   encodeReply({
     jobId,
     attempt,
     outcome,
-    flags: 0,
+    flags,
     startMillis: 0,
     durationMicros: 0,
     result,
@@ -39,6 +41,8 @@ export interface ScriptedComputation {
   readonly jobs: Array<number>
   /** Ends a job. */
   readonly finish: (jobId: number, outcome?: Outcome) => void
+  /** Ends a job whose result is in a file that a test has made. */
+  readonly finishLarge: (jobId: number) => void
   /** What jobs were told of files that they sent. */
   readonly answered: Array<readonly [fileId: number, problem: string]>
   /** A job sends a provisional result of so many bytes. */
@@ -84,12 +88,17 @@ export const make = (options: { readonly cpus?: number; readonly running?: numbe
             jobs.splice(at, 1)
             onReplies(aReply(jobId, outcome))
           }
+          const finishLarge = (jobId: number) => {
+            jobs.splice(jobs.indexOf(jobId), 1)
+            onReplies(aReply(jobId, Outcome.succeeded, 1, new Uint8Array(8), ReplyFlags.largeResult))
+          }
           const say = (jobId: number, sizeBytes: number) =>
             onReplies(aReply(jobId, Outcome.provisional, 1, new Uint8Array(sizeBytes)))
           const scripted: ScriptedComputation = {
             request,
             jobs,
             finish,
+            finishLarge,
             answered: [],
             say,
             cpus,

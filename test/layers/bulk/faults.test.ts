@@ -1,7 +1,6 @@
 /** Bulk transfers when things go wrong: connections that are cut, disks that are full, peers that lie, processes that die. */
 import { describe, expect, it } from "@effect/vitest"
 import { Effect, Layer } from "effect"
-import { execFileSync } from "node:child_process"
 import { randomBytes } from "node:crypto"
 import * as fs from "node:fs"
 import * as net from "node:net"
@@ -22,6 +21,7 @@ import { NodeLink } from "../../../src/services/NodeLink.ts"
 import * as CuttingProxy from "../../support/CuttingProxy.ts"
 import * as NodeClients from "../../support/NodeClients.ts"
 import * as ScriptedExecutor from "../../support/ScriptedExecutor.ts"
+import * as SmallDisk from "../../support/SmallDisk.ts"
 
 const temporary = Effect.acquireRelease(
   Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "dispy-test-faults-"))),
@@ -173,28 +173,11 @@ describe("a peer", () => {
   )
 })
 
-/** A file system of a few megabytes; undefined where this user cannot make one. */
-const smallDisk = Effect.gen(function*() {
-  const directory = yield* temporary
-  const isThere = yield* Effect.acquireRelease(
-    Effect.sync(() => {
-      try {
-        execFileSync("mount", ["-t", "tmpfs", "-o", "size=8m", "tmpfs", directory], { stdio: "ignore" })
-        return true
-      } catch {
-        return false
-      }
-    }),
-    (mounted) => Effect.sync(() => mounted && execFileSync("umount", ["-l", directory]))
-  )
-  return isThere ? directory : undefined
-})
-
 describe("a disk", () => {
   live(
     "that is full fails files and values with node, path and what to do, and works again when there is room",
     Effect.gen(function*() {
-      const home = yield* smallDisk
+      const home = yield* SmallDisk.make(8)
       if (home === undefined) return yield* Effect.logWarning("left out: only root can mount a small file system")
       const { connection, directory, leaseId, put, transfer, valuesDirectory } = yield* aNode(home)
       for (let n = 0; n < 20; n++) {

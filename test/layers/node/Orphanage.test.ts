@@ -144,7 +144,7 @@ describe("a client that is gone", () => {
       const recovering = yield* Effect.forkChild(Effect.flip(recover()))
       yield* TestClock.adjust("30 seconds")
       const again = yield* connect
-      yield* again.rpc.ResumeLease({ leaseId })
+      yield* again.rpc.ResumeLease({ leaseId, clientId: "alice" })
       expect(yield* Fiber.join(recovering)).toMatchObject({ reason: "its client alice@desk is connected" })
       expect(fs.existsSync(kept)).toBe(false)
       const events = yield* listen(again.rpc.Events({ leaseId, received: 0 }))
@@ -188,7 +188,7 @@ describe("a client that is gone", () => {
       expect(yield* recover()).toHaveLength(69)
       expect(computation.isPaused).toBe(false)
       const again = yield* connect
-      expect(yield* Effect.flip(again.rpc.ResumeLease({ leaseId }))).toMatchObject({
+      expect(yield* Effect.flip(again.rpc.ResumeLease({ leaseId, clientId: "alice" }))).toMatchObject({
         _tag: "NotLeased",
         what: expect.stringContaining("can only be recovered") as string
       })
@@ -211,7 +211,7 @@ describe("a client that is gone", () => {
       const cluster = yield* connect
       yield* cluster.rpc.AcquireLease({ ...alice, sessionId: "2", recoverKey: "another" })
       expect(computation.isClosed).toBe(false)
-      yield* cluster.rpc.ResumeLease({ leaseId })
+      yield* cluster.rpc.ResumeLease({ leaseId, clientId: "alice" })
       yield* cluster.cut
       yield* TestClock.adjust("2 minutes")
       // By now nobody tries to come back.
@@ -280,7 +280,7 @@ describe("a client that is gone", () => {
       expect(fs.readFileSync(path.join(files, "0-2"), "utf8")).toBe("abc")
       // The client may be back after all: it is told of them, before the replies.
       const again = yield* connect
-      yield* again.rpc.ResumeLease({ leaseId })
+      yield* again.rpc.ResumeLease({ leaseId, clientId: "alice" })
       const events = yield* listen(again.rpc.Events({ leaseId, received: 0 }))
       const told = yield* Effect.all(Array.from({ length: 3 }, () => events.next))
       expect(told.map(({ _tag }) => _tag)).toEqual(["JobFile", "JobFile", "Replies"])
