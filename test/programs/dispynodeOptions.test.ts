@@ -32,6 +32,8 @@ describe("--config and --save-config", () => {
         "saved",
         "--drain-grace",
         "500ms",
+        "--zombie-interval",
+        "2h",
         "--save-config",
         file
       ])
@@ -42,6 +44,8 @@ describe("--config and --save-config", () => {
         port: 0,
         name: "saved",
         "drain-grace": 0.5,
+        "zombie-interval": 120,
+        "keep-results": 7,
         "client-shutdown": false,
         "ip-addr": null,
         "service-start": null

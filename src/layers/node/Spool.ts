@@ -189,8 +189,9 @@ const writeAll = (fd: number, bytes: Uint8Array, position: number): void => {
 }
 
 /** Writes what came in. Says why it cannot. */
-export const flush = (spool: Spool): string | undefined => {
-  if (spool.gone !== undefined) return undefined
+const flush = (spool: Spool): string | undefined => {
+  // Closed: to open it again would empty it.
+  if (spool.gone !== undefined || spool.kept.isEnded) return undefined
   try {
     const fd = open(spool)
     while (spool.pending.length > 0) {

@@ -48,6 +48,24 @@ describe("Records", () => {
     }))
   })
 
+  it("reads a file in parts as it does in one, and waits for the rest of a record that may still come", () => {
+    fc.assert(fc.property(fc.array(record), fc.array(fc.nat({ max: 60 })), (records, cuts) => {
+      const file = fileOf(records)
+      const found: Array<Records.JournalRecord> = []
+      let offset = 0
+      let end = 0
+      for (const more of [...cuts, file.length]) {
+        end = Math.min(file.length, end + more)
+        const portion = Records.readSome(file.subarray(offset, end), false)
+        expect(portion.damaged).toEqual([])
+        found.push(...portion.records)
+        offset += portion.used
+      }
+      expect(offset).toBe(file.length)
+      expect(plain(found)).toEqual(plain(records))
+    }))
+  })
+
   it("finds every flipped bit, and all records that it did not touch", () => {
     const flip = fc.record({ place: fc.nat(), bit: fc.integer({ min: 0, max: 7 }) })
     fc.assert(
