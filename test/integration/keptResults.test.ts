@@ -97,6 +97,19 @@ const words = (events: ReadonlyArray<KeptEvent>): ReadonlyArray<string> =>
     }
   }).toSorted()
 
+/** What the reply says of the size of the large result. */
+const largeSize = (events: ReadonlyArray<KeptEvent>): number => {
+  for (const event of events) {
+    if (event._tag !== "KeptReplies") continue
+    const view = viewOf(event.batch)
+    for (let offset = 0; offset < event.batch.length; offset += entrySize(view, offset)) {
+      const { jobId, result } = readReply(event.batch, view, offset)
+      if (jobId === 2) return viewOf(result).getFloat64(0, true)
+    }
+  }
+  return 0
+}
+
 /** The large result and the sent file, over a bulk connection. */
 const fetchLarge = Effect.fnUntraced(function*(address: NodeAddress, events: ReadonlyArray<KeptEvent>) {
   const transfer = yield* (yield* FileTransfer).open(address, events[0]!.leaseId)
@@ -104,7 +117,7 @@ const fetchLarge = Effect.fnUntraced(function*(address: NodeAddress, events: Rea
   const value = yield* transfer.getBytes({
     computationId: "c",
     source: { _tag: "Result", jobId: 2, attempt: 1 },
-    sizeBytes: 3_000_000,
+    sizeBytes: largeSize(events),
     what: "the result of job 2"
   })
   const sent = yield* transfer.getBytes({

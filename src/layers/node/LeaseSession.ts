@@ -125,7 +125,7 @@ export const throttle = (session: LeaseSession): void => {
 
 /** The client has taken replies up to and including a sequence number. */
 export const acknowledge = (session: LeaseSession, sequence: number): void => {
-  for (const { batch, computationId } of Outbox.before(session.outbox, sequence)) {
+  for (const { batch, computationId } of session.large.size === 0 ? [] : Outbox.before(session.outbox, sequence)) {
     LargeReplies.acknowledged(session.large, computationId, batch).forEach(session.discardResult)
   }
   Outbox.acknowledge(session.outbox, sequence)

@@ -107,6 +107,8 @@ export const makeAcquire = (
       const other = yield* Orphanage.claim(orphanage, clientId)
       if (other !== undefined) return yield* new NodeBusy({ node: name, ...other })
       yield* Orphanage.giveWay(orphanage, { clientId, sessionId, keyHash })
+      // Those that gave way took their time, and another may have come.
+      if (NodeTenants.isOthers(state, clientId)) continue
       const tenant = NodeTenants.tenantOf(state, sessionId)
       const [leases, decision] = Leases.acquire(tenant.leases, {
         clientId,

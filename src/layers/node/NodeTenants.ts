@@ -65,6 +65,14 @@ export const make = (options: Pick<NodeTenants, "serve" | "startedAt"> & { reado
 export const sessionsOf = (state: NodeTenants): ReadonlyArray<LeaseSession.LeaseSession> =>
   [...state.tenants.values()].flatMap((tenant) => tenant.session ?? [])
 
+/** Whether a lease is another client's. */
+export const isOthers = (state: NodeTenants, clientId: string): boolean => {
+  for (const { leases } of state.tenants.values()) {
+    if (leases._tag !== "Free" && leases.holder.clientId !== clientId) return true
+  }
+  return false
+}
+
 /** Whether the client has the node. */
 export const isHolder = (state: NodeTenants, clientId: string): boolean => {
   for (const { leases } of state.tenants.values()) {

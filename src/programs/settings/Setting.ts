@@ -119,6 +119,9 @@ const shownUnits = { s: "seconds", m: "minutes", d: "days" } as const
 /** Unit of a number that is said without one. */
 type Unit = keyof typeof shownUnits
 
+const spanOf = (count: number, unit: Unit): string =>
+  `${count} ${count === 1 ? shownUnits[unit].slice(0, -1) : shownUnits[unit]}`
+
 const parseSpan = (value: string, unit: Unit, most: number): Result.Result<number, string> => {
   const [, number, suffix = ""] = /^\s*([-+]?(?:\d+\.?\d*|\.\d+))\s*([a-z]*)\s*$/i.exec(value) ?? []
   const factor = number === undefined ? undefined : unitSeconds[suffix.toLowerCase() || unit]
@@ -178,7 +181,7 @@ export const span = (
       Result.flatMap(parseSpan(value, unit, mostSpan), (parsed) =>
         parsed === 0 || parsed >= (options.least ?? 0) * unitSeconds[unit]!
           ? Result.succeed(parsed)
-          : Result.fail(`${shown(value)} is too short: at least ${options.least} ${shownUnits[unit]}, or 0`))
+          : Result.fail(`${shown(value)} is too short: at least ${spanOf(options.least ?? 0, unit)}, or 0`))
   )
 
 const sizeUnits = ["", "k", "m", "g", "t"]

@@ -136,6 +136,30 @@ describe("a client that is gone", () => {
       expect(yield* recover()).toEqual(["lease 4", "2 succeeded", "3 succeeded", "4 succeeded"])
     }))
 
+  it.effect("leaves a large result that it had not fetched, though it had acknowledged the reply", () =>
+    Effect.gen(function*() {
+      const { client, computation, connect, kept, leaseId, loseClient, recover } = yield* aBusyNode()
+      const { valuesDirectory = "" } = computation.request
+      const events = yield* listen(client.rpc.Events({ leaseId, received: 0 }))
+      for (const jobId of [1, 2]) {
+        fs.writeFileSync(path.join(valuesDirectory, `result-${jobId}-1`), `large ${jobId}`)
+        computation.finishLarge(jobId)
+        expect(yield* events.next).toMatchObject({ _tag: "Replies", sequence: jobId })
+      }
+      const batch = new Uint8Array(0)
+      yield* client.rpc.Dispatch({ leaseId, computationId: "c", sequence: 2, batch, acknowledged: 1 })
+      yield* events.end
+      yield* loseClient
+      expect(yield* recover()).toEqual(["lease ", "1 succeeded", "2 succeeded"])
+      const values = path.join(directoryOf(kept, leaseId), "values")
+      expect(modesBelow(values)).toEqual({ "0-result-1-1": "600", "0-result-2-1": "600" })
+      // The client may be back after all: what it has not fetched is where it was.
+      const again = yield* connect
+      yield* again.rpc.ResumeLease({ leaseId, clientId: "alice" })
+      expect(fs.readdirSync(valuesDirectory).toSorted()).toEqual(["result-1-1", "result-2-1"])
+      expect(fs.existsSync(kept)).toBe(false)
+    }))
+
   it.effect("can come back, and has missed nothing", () =>
     Effect.gen(function*() {
       const { computation, connect, kept, leaseId, loseClient, recover } = yield* aBusyNode()
