@@ -57,17 +57,24 @@ const isWritten = (kept: KeptResults, leaseId: string, directory: string): boole
   return owner !== undefined && owner !== kept.owner && !ProcessName.isStale(owner)
 }
 
+/** Leases under a key that no daemon writes which runs, as far as one can read. */
+const ended = (kept: KeptResults, keyHash: string): ReadonlyArray<SpoolReader.SpoolReader> =>
+  namesIn(path.join(kept.root, keyHash)).flatMap((leaseId) => {
+    const directory = directoryOf(kept, keyHash, leaseId)
+    return isWritten(kept, leaseId, directory) ? [] : [SpoolReader.make(leaseId, directory)]
+  })
+
+/** Whether something was written: a daemon that is about to is no business of others. */
+const hasReplies = ({ directory }: SpoolReader.SpoolReader): boolean =>
+  (fs.lstatSync(path.join(directory, Spool.repliesName), { throwIfNoEntry: false })?.size ?? 0) > 0
+
 /** Leases that are kept under a key and belong to no other daemon. */
-export const find = (kept: KeptResults, keyHash: string): ReadonlyArray<SpoolReader.SpoolReader> => {
-  const readers = [...kept.live.values()]
+export const find = (kept: KeptResults, keyHash: string): ReadonlyArray<SpoolReader.SpoolReader> => [
+  ...ended(kept, keyHash).filter(hasReplies),
+  ...[...kept.live.values()]
     .filter(({ directory }) => path.basename(path.dirname(directory)) === keyHash)
     .map((spool) => SpoolReader.make(spool.leaseId, spool.directory, spool))
-  for (const leaseId of namesIn(path.join(kept.root, keyHash))) {
-    const directory = directoryOf(kept, keyHash, leaseId)
-    if (!isWritten(kept, leaseId, directory)) readers.unshift(SpoolReader.make(leaseId, directory))
-  }
-  return readers
-}
+]
 
 const offering = (directory: string, computations: ReadonlyArray<string>, header: BulkFrames.GetHeader): Offering => {
   const { computationId, source } = header
@@ -119,7 +126,7 @@ export const remove = (kept: KeptResults, { kept: { leaseId }, directory }: Spoo
 /** Removes what nobody fetched for so long. What cannot be removed is tried again another time. */
 const removeOld = (kept: KeptResults, keepMillis: number, now: number): Effect.Effect<void> =>
   Effect.forEach(
-    namesIn(kept.root).flatMap((keyHash) => find(kept, keyHash).filter(({ spool }) => spool === undefined)),
+    namesIn(kept.root).flatMap((keyHash) => ended(kept, keyHash)),
     (reader) =>
       Effect.suspend(() => {
         const { directory } = reader
