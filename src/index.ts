@@ -10,6 +10,7 @@ export * from "./domain/JobError.ts"
 export * from "./domain/NodeError.ts"
 export type { AvailInfo, NodeInfo } from "./domain/NodeInfo.ts"
 export type { NodeOffer } from "./domain/NodeList.ts"
+export { ClientAlive, RecoverFileFailed, RecoveryIncomplete, type Unfinished } from "./domain/RecoverError.ts"
 export type { Explanation, ExplanationCode, NodeExplanation } from "./domain/scheduler/Explain.ts"
 export type { JobStatus } from "./domain/scheduler/JobRecord.ts"
 export * from "./domain/TransferError.ts"
@@ -34,4 +35,12 @@ export type {
   SendFileOptions,
   SendProgress
 } from "./programs/client/NodeMethods.ts"
+export {
+  type RecoveredJob,
+  type RecoveredJobs,
+  type RecoverError,
+  recoverJobs,
+  recoverJobsStream,
+  type RecoverOptions
+} from "./programs/client/RecoverJobs.ts"
 export type { ClusterStatus } from "./programs/client/StatusTable.ts"

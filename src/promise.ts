@@ -9,6 +9,7 @@ export * from "./domain/JobError.ts"
 export * from "./domain/NodeError.ts"
 export type { AvailInfo, NodeInfo } from "./domain/NodeInfo.ts"
 export type { NodeOffer } from "./domain/NodeList.ts"
+export { ClientAlive, RecoverFileFailed, RecoveryIncomplete, type Unfinished } from "./domain/RecoverError.ts"
 export type { Explanation, ExplanationCode, NodeExplanation } from "./domain/scheduler/Explain.ts"
 export type { JobStatus } from "./domain/scheduler/JobRecord.ts"
 export * from "./domain/TransferError.ts"
@@ -40,4 +41,6 @@ export {
   type PromiseMapOptions,
   type PromiseSendFileOptions
 } from "./programs/client/PromiseCluster.ts"
+export { type PromiseRecoverOptions, recoverJobs } from "./programs/client/PromiseRecover.ts"
+export type { RecoveredJob, RecoveredJobs, RecoverOptions } from "./programs/client/RecoverJobs.ts"
 export type { ClusterStatus } from "./programs/client/StatusTable.ts"

@@ -46,12 +46,14 @@ export class JobCrashed extends Schema.TaggedError<JobCrashed>()("JobCrashed", {
 export class JobTimedOut extends Schema.TaggedError<JobTimedOut>()("JobTimedOut", {
   jobId: Schema.Unknown,
   node: Schema.String,
+  /** 0 where it is not known: of a job that was recovered. */
   timeoutMillis: Schema.Number,
   /** What the job returned after `dispy.signal` had fired; undefined when it did not in time. */
   partialResult: Schema.optionalKey(Schema.Unknown)
 }) {
   override get message(): string {
-    return `job ${String(this.jobId)} ran longer than its timeout of ${this.timeoutMillis} ms${where(this.node)}` +
+    const timeout = this.timeoutMillis === 0 ? "its timeout" : `its timeout of ${this.timeoutMillis} ms`
+    return `job ${String(this.jobId)} ran longer than ${timeout}${where(this.node)}` +
       " and was killed; raise `timeout` if it needs longer"
   }
 }

@@ -53,7 +53,9 @@ export class ComputationRefused extends Schema.TaggedError<ComputationRefused>()
 /** A node keeps nothing under a key, or nothing that may be had. */
 export class NothingKept extends Schema.TaggedError<NothingKept>()("NothingKept", {
   node: Schema.String,
-  reason: Schema.String
+  reason: Schema.String,
+  /** Its client is there, or may come back: there may be something later. */
+  isInUse: Schema.optionalKey(Schema.Boolean)
 }) {
   override get message(): string {
     return `node ${this.node} has nothing to recover: ${this.reason}`

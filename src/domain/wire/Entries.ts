@@ -218,6 +218,10 @@ export const encodeReplies = (replies: ReadonlyArray<ReplyFields>): Uint8Array =
   return bytes
 }
 
+/** Bytes of the result that is in a file; `NaN` where the entry does not say. */
+export const largeResultBytes = ({ result }: Pick<ReplyFields, "result">): number =>
+  result.length === 8 ? viewOf(result).getFloat64(0, true) : Number.NaN
+
 /** Whether a well-formed batch has a reply whose result is in a file. */
 export const hasLargeResults = (bytes: Uint8Array): boolean => {
   const view = viewOf(bytes)

@@ -186,7 +186,7 @@ const fetchResult = (
   isThere: () => boolean
 ): void => {
   const { attempt, jobId } = reply
-  const sizeBytes = reply.result.length === 8 ? Entries.viewOf(reply.result).getFloat64(0, true) : Number.NaN
+  const sizeBytes = Entries.largeResultBytes(reply)
   const moving: Moving = { computationId, nodeId: node.id, jobId, attempt, reply, fiber: undefined }
   const isGood = Number.isSafeInteger(sizeBytes) && sizeBytes >= 0 && sizeBytes <= maxValueBytes
   const fetched = isGood

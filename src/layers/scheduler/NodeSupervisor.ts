@@ -18,6 +18,7 @@ import type { ClusterConfig } from "../../services/ClusterConfig.ts"
 import type { FileTransfer, TransferSession } from "../../services/FileTransfer.ts"
 import type { NodeLauncher } from "../../services/NodeLauncher.ts"
 import type { NodeConnection, NodeLink } from "../../services/NodeLink.ts"
+import type { RecoverLog } from "../../services/RecoverLog.ts"
 import type { ConnectedNode } from "./ConnectedNode.ts"
 import * as JobFiles from "./JobFiles.ts"
 import * as Member from "./Member.ts"
@@ -29,6 +30,7 @@ export interface Environment extends Seater.Environment {
   readonly transfer: FileTransfer["Service"]
   readonly launcher: NodeLauncher["Service"]
   readonly config: ClusterConfig["Service"]
+  readonly recoverLog: RecoverLog["Service"]
   /** The computations that are open, by id. */
   readonly rolls: Map<string, Member.Roll>
 }
@@ -143,8 +145,14 @@ const dial = Effect.fnUntraced(function*(self: Member.Member, env: Environment) 
   const asked = new Map<Member.Roll, boolean>()
   for (const roll of env.rolls.values()) asked.set(roll, yield* decide(self, Member.seatingOf(self, roll)))
   if (![...asked.values()].includes(true)) return undefined
-  const { leaseId } = yield* connection.acquire(env.config.client, crypto.randomUUID(), env.config.pulseMillis)
+  // A node embedded in this client ends with it, and one that dials out can be asked by nobody else.
+  const recoverKey = address._tag === "Tcp" ? yield* env.recoverLog.key : undefined
+  const { client, pulseMillis } = env.config
+  const { leaseId } = yield* connection.acquire(client, crypto.randomUUID(), pulseMillis, recoverKey)
   yield* Effect.addFinalizer(() => connection.release(leaseId).pipe(Effect.timeoutOption("5 seconds"), Effect.ignore))
+  if (address._tag === "Tcp" && recoverKey !== undefined) {
+    yield* env.recoverLog.leased({ host: address.host, port: address.port, name: connection.info.name })
+  }
   const { incarnation } = connection.info
   const transfer = yield* env.transfer.open(address._tag === "Parked" ? { ...address, incarnation } : address, leaseId)
   return { connection, leaseId, transfer, asked }

@@ -11,6 +11,7 @@ import { Discovery, type FoundRelay } from "../../services/Discovery.ts"
 import { FileTransfer } from "../../services/FileTransfer.ts"
 import { NodeLauncher } from "../../services/NodeLauncher.ts"
 import { NodeLink } from "../../services/NodeLink.ts"
+import { RecoverLog } from "../../services/RecoverLog.ts"
 import { Scheduler, type SchedulerRequest, type SchedulerSession } from "../../services/Scheduler.ts"
 import * as Engine from "./Engine.ts"
 import * as Member from "./Member.ts"
@@ -70,7 +71,8 @@ const make = Effect.gen(function*() {
     rolls: new Map(),
     link: yield* NodeLink,
     transfer: yield* FileTransfer,
-    launcher: yield* NodeLauncher
+    launcher: yield* NodeLauncher,
+    recoverLog: yield* RecoverLog
   }
   const members = new Map<string, Member.Member>()
   /** Discovery that goes on, by its targets. */
@@ -185,6 +187,7 @@ const make = Effect.gen(function*() {
     const roll: Member.Roll = { request, rules: request.nodes ?? config.nodes }
     const nodes = () => Steering.nodesOf(fleet, roll, env)
     yield* look(request.nodes?.map(({ target }) => target) ?? [])
+    yield* env.recoverLog.opened({ id: computation.id, name: computation.name, mayRunTwice: request.isReentrant })
     yield* Effect.acquireRelease(
       Effect.sync(() => {
         engine.requests.set(computation.id, request)
@@ -293,8 +296,8 @@ const warnOfNothing = Effect.fnUntraced(function*(
 })
 
 /** The scheduler in the client's own process. */
-export const layer: Layer.Layer<Scheduler, never, ClusterConfig | Discovery | NodeLink | FileTransfer | NodeLauncher> =
-  Layer.effect(
-    Scheduler,
-    make
-  )
+export const layer: Layer.Layer<
+  Scheduler,
+  never,
+  ClusterConfig | Discovery | NodeLink | FileTransfer | NodeLauncher | RecoverLog
+> = Layer.effect(Scheduler, make)

@@ -7,6 +7,7 @@ import * as Datagram from "../../domain/discovery/Datagram.ts"
 import * as IpAddress from "../../domain/IpAddress.ts"
 import * as LocalAddress from "../../domain/LocalAddress.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
+import type { CredentialFiles } from "../../domain/recovery/RecoverFile.ts"
 import { type Credentials, describe } from "../../domain/security/Credentials.ts"
 import { nearest } from "../../domain/Suggestion.ts"
 import * as RelativePath from "../../domain/transfer/RelativePath.ts"
@@ -169,6 +170,13 @@ export interface ClusterOptions {
   readonly filesDirectory?: string | undefined
   /** Called for every file of a job that has arrived. What it throws is logged. */
   readonly onFile?: ((file: ReceivedFile) => void) | undefined
+  /**
+   * File by which the results of jobs are to be had when this program dies: with `recoverJobs`, or `dispy recover`.
+   * It is there from when a node other than "local" is used until the cluster is closed, and only its owner can read it.
+   * With it nodes go on with the jobs of a program that died, and keep what comes of them. `false` for none: then they
+   * end such jobs. Default `_dispy_YYYYMMDDHHMMSS` in the current directory.
+   */
+  readonly recoverFile?: string | false | undefined
 }
 
 /** Checked options. */
@@ -184,6 +192,10 @@ export interface CheckedOptions {
   readonly credentials: Credentials
   /** Whether nodes on other machines may park connections though there are no credentials. */
   readonly isInsecure: boolean
+  /** Absolute paths of the files that `credentials` are from. */
+  readonly credentialFiles: CredentialFiles
+  /** Absolute; undefined for one of its own name, false for none. */
+  readonly recoverFile: string | false | undefined
   readonly pulseMillis: number | undefined
   readonly localCpus: number
   readonly name: string | undefined
@@ -234,6 +246,7 @@ const known: ReadonlySet<string> = new Set<keyof ClusterOptions>([
   "maxFileSize",
   "filesDirectory",
   "onFile",
+  "recoverFile",
   "executor",
   "concurrency"
 ])
@@ -405,18 +418,40 @@ const aroundOf = (options: ClusterOptions): Result.Result<Around, InvalidOption>
     }
   })
 
-const credentialsOf = (options: ClusterOptions): Result.Result<Credentials, InvalidOption> =>
+/** The options that say who a client is. */
+export type CredentialOptions = Pick<ClusterOptions, "secret" | "secretFile" | "certfile" | "keyfile" | "cafile">
+
+const fileOptions = ["secretFile", "certfile", "keyfile", "cafile"] as const
+
+const filesOf = (given: CredentialsNode.GivenCredentials): CredentialFiles =>
+  Object.fromEntries(fileOptions.flatMap((option) => {
+    const one = given[option]
+    return one === undefined ? [] : [[option, resolve(one.text)]]
+  }))
+
+/** Credentials, and the files that they are from; `byDefault` counts more than the environment. */
+export const credentialsOf = (
+  options: CredentialOptions,
+  byDefault: CredentialFiles = {}
+): Result.Result<Pick<CheckedOptions, "credentials" | "credentialFiles">, InvalidOption> =>
   Result.gen(function*() {
     const told: { -readonly [K in keyof CredentialsNode.GivenCredentials]?: CredentialsNode.Given } = {}
-    for (const option of ["secret", "secretFile", "certfile", "keyfile", "cafile"] as const) {
+    for (const option of ["secret", ...fileOptions] as const) {
       const text = yield* typed(option, options[option], "string")
       if (text !== undefined) told[option] = { where: option, text }
     }
+    if (Object.keys(told).length === 0) {
+      for (const option of fileOptions) {
+        const text = byDefault[option]
+        if (text !== undefined) told[option] = { where: option, text }
+      }
+    }
     const given = CredentialsNode.given(told, process.env, ["DISPY_"])
-    return yield* Result.mapError(
+    const credentials = yield* Result.mapError(
       CredentialsNode.read(given),
       ({ reason, where }) => new InvalidOption({ option: where, reason })
     )
+    return { credentials, credentialFiles: filesOf(given) }
   })
 
 const ipAddrOf = (value: ClusterOptions["ipAddr"]): Result.Result<ReadonlyArray<string>, InvalidOption> =>
@@ -447,18 +482,33 @@ const insecureOf = (
     isInsecure && credentials._tag !== "None"
       ? fail("insecure", `it makes no sense with ${describe(credentials)}; leave one of them out`)
       : Result.succeed(isInsecure))
+const recoverFileOf = (
+  value: ClusterOptions["recoverFile"]
+): Result.Result<string | false | undefined, InvalidOption> => {
+  if (value === undefined || value === false) return Result.succeed(value)
+  return typeof value === "string" && value !== ""
+    ? Result.succeed(resolve(value))
+    : fail("recoverFile", `${JSON.stringify(value) ?? "it"} is neither a path nor false`)
+}
+
+/** Refuses options that there are not. */
+export const checkNames = (
+  options: object,
+  names: ReadonlySet<string>,
+  whose: string
+): Result.Result<void, InvalidOption> => {
+  const unknown = Object.keys(options).find((option) => !names.has(option))
+  if (unknown === undefined) return Result.void
+  const meant = nearest(unknown, [...names])
+  const hint = meant === undefined ? "" : `; did you mean ${meant}?`
+  return fail(unknown, `there is no such option${hint}; the options of ${whose} are ${[...names].join(", ")}`)
+}
 
 /** Checks everything a user can write; the first mistake is named. */
 export const check = (options: ClusterOptions): Result.Result<CheckedOptions, InvalidOption> =>
   Result.gen(function*() {
-    const unknown = Object.keys(options).find((option) => !known.has(option))
-    if (unknown !== undefined) {
-      const meant = nearest(unknown, [...known])
-      const hint = meant === undefined ? "" : `; did you mean ${meant}?`
-      const all = [...known].join(", ")
-      return yield* fail(unknown, `there is no such option${hint}; the options of a cluster are ${all}`)
-    }
-    const credentials = yield* credentialsOf(options)
+    yield* checkNames(options, known, "a cluster")
+    const { credentialFiles, credentials } = yield* credentialsOf(options)
     const nodePort = yield* integer("nodePort", options.nodePort, NodeAddress.defaultNodePort, [1, 65535])
     return {
       around: yield* aroundOf(options),
@@ -472,7 +522,9 @@ export const check = (options: ClusterOptions): Result.Result<CheckedOptions, In
       ipv4UdpMulticast: (yield* typed("ipv4UdpMulticast", options.ipv4UdpMulticast, "boolean")) ?? false,
       pulseMillis: yield* intervalOf("pulseInterval", options.pulseInterval, { least: 100, leastText: "100 ms" }),
       credentials,
+      credentialFiles,
       isInsecure: yield* insecureOf(options.insecure, credentials),
+      recoverFile: yield* recoverFileOf(options.recoverFile),
       localCpus: yield* integer("cpus", options.cpus, 0, [-1024, 1024]),
       name: yield* typed("name", options.name, "string"),
       timeoutMillis: yield* timeoutOf(options.timeout, 0),

@@ -18,6 +18,7 @@ import * as NodeLinkLasting from "../../layers/link/NodeLinkLasting.ts"
 import * as NodeLinkMemory from "../../layers/link/NodeLinkMemory.ts"
 import * as NodeLinkSocket from "../../layers/link/NodeLinkSocket.ts"
 import * as NodeServer from "../../layers/node/NodeServer.ts"
+import * as RecoverLogFile from "../../layers/recovery/RecoverLogFile.ts"
 import * as SchedulerLocal from "../../layers/scheduler/SchedulerLocal.ts"
 import * as ClusterConfig from "../../services/ClusterConfig.ts"
 import * as Credentials from "../../services/Credentials.ts"
@@ -59,9 +60,11 @@ export const layerChecked = (
     | "ipv4UdpMulticast"
     | "credentials"
     | "isInsecure"
+    | "credentialFiles"
+    | "recoverFile"
   >,
   isBackground = false
-): Layer.Layer<Scheduler> =>
+): Layer.Layer<Scheduler, InvalidOption> =>
   SchedulerLocal.layer.pipe(
     Layer.provide([
       Layer.provide(NodeLinkLasting.layer, isBackground ? NodeLinkSocket.layerBackground : NodeLinkSocket.layer),
@@ -76,7 +79,12 @@ export const layerChecked = (
         key: datagramKeyOf(options.credentials),
         isBackground
       }),
-      ClusterConfig.layer({ client, nodes: options.nodes, pulseMillis: options.pulseMillis })
+      ClusterConfig.layer({ client, nodes: options.nodes, pulseMillis: options.pulseMillis }),
+      options.recoverFile === false ? RecoverLogFile.layerNone : RecoverLogFile.layer({
+        file: options.recoverFile,
+        client: client.clientName,
+        credentials: options.credentialFiles
+      })
     ]),
     Layer.provide([
       LocalAddresses.layer(options.ipAddr),
@@ -111,6 +119,7 @@ export const layer = (
     | "keyfile"
     | "cafile"
     | "insecure"
+    | "recoverFile"
   > = {}
 ): Layer.Layer<Scheduler, InvalidOption> =>
   Layer.unwrap(Effect.map(Effect.fromResult(ClusterOptions.check(options)), (checked) => layerChecked(checked)))
@@ -144,7 +153,8 @@ export const layerMemory = (options: { readonly cpus: number }): Layer.Layer<Sch
       FileTransferMemory.layer,
       Layer.succeed(NodeLauncher, NodeLauncher.of({ launch: Effect.succeed({ _tag: "Unix", path: "memory" }) })),
       DiscoveryStatic.layer({ nodePort: NodeAddress.defaultNodePort }),
-      ClusterConfig.layer({ client })
+      ClusterConfig.layer({ client }),
+      RecoverLogFile.layerNone
     ]),
     Layer.provide(NodeServer.layer),
     Layer.provide(JobExecutorMemory.layer),

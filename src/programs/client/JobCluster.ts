@@ -34,6 +34,8 @@ import * as StatusTable from "./StatusTable.ts"
 export interface Job<out A, out P = unknown> {
   /** Yours to set; anything. */
   id: unknown
+  /** Number within the cluster, from 1: what `recoverJobs` calls the job. */
+  readonly number: number
   readonly status: JobStatus
   /** Address of the node that has the job or had it last; undefined before the first. */
   readonly ipAddr: string | undefined
@@ -176,6 +178,7 @@ const jobOf = <A, P>(core: ClusterCore.ClusterCore, job: ClusterJob): Job<A, P> 
     set id(id) {
       job.id = id
     },
+    number: job.number,
     get status() {
       return job.status
     },

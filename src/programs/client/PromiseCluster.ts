@@ -2,8 +2,7 @@
  * The promise facade: the same clusters for programs that know nothing of Effect.
  * `submit` returns at once, `result()` is a promise, `map` an async iterable.
  */
-import { Cause, type Duration, Effect, Exit, Layer, Logger, ManagedRuntime, References, Result, Scope } from "effect"
-import { InvalidOption } from "../../domain/ClusterError.ts"
+import { Cause, type Duration, Effect, Exit, Layer, ManagedRuntime, Result, Scope } from "effect"
 import type { DispyNode } from "../../domain/DispyNode.ts"
 import type { JobError } from "../../domain/JobError.ts"
 import type { Explanation } from "../../domain/scheduler/Explain.ts"
@@ -21,6 +20,7 @@ import { MapResults } from "./MapResults.ts"
 import type { NodeListEntry } from "./NodeAllocate.ts"
 import * as NodeMethods from "./NodeMethods.ts"
 import type { NodeRef } from "./NodeMethods.ts"
+import * as PromiseLog from "./PromiseLog.ts"
 import * as ProvisionalResults from "./ProvisionalResults.ts"
 import * as StatusTable from "./StatusTable.ts"
 
@@ -42,6 +42,11 @@ export class DispyJob<out A, out P = unknown> {
 
   set id(id: unknown) {
     this.#job.id = id
+  }
+
+  /** Number within the cluster, from 1: what `recoverJobs` calls the job. */
+  get number(): number {
+    return this.#job.number
   }
 
   /** What the job is doing; see `JobStatus`. */
@@ -146,7 +151,7 @@ export interface PromiseClusterOptions<A = unknown, P = unknown> extends Cluster
     ) => void | Promise<void>)
     | undefined
   /** Least serious messages that go to stderr. Default "warning". */
-  readonly logLevel?: "debug" | "info" | "warning" | "error" | "none" | undefined
+  readonly logLevel?: PromiseLog.LogLevel | undefined
 }
 
 /** How to map. */
@@ -160,8 +165,6 @@ export interface PromiseSendFileOptions extends NodeMethods.SendFileOptions {
   /** Gives the transfer up with the signal's reason. */
   readonly signal?: AbortSignal | undefined
 }
-
-const levels = { debug: "Debug", info: "Info", warning: "Warn", error: "Error", none: "None" } as const
 
 type Runtime = ManagedRuntime.ManagedRuntime<never, never>
 
@@ -443,16 +446,6 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
   }
 }
 
-/** A sentence per line: users of promises have not set up logging, and want to know what is wrong, not when. */
-const sentences = Logger.make<unknown, void>(({ cause, logLevel, message }) => {
-  const words = (Array.isArray(message) ? message : [message]).map(String).join(" ")
-  const why = cause.reasons.length === 0 ? "" : `: ${Cause.pretty(cause)}`
-  process.stderr.write(`dispy: ${logLevel === "Warn" ? "" : `${logLevel.toLowerCase()}: `}${words}${why}\n`)
-})
-
-const logTo = (level: keyof typeof levels): Layer.Layer<never> =>
-  Layer.mergeAll(Logger.layer([sentences]), Layer.succeed(References.MinimumLogLevel, levels[level]))
-
 /** Calls a function of the user's; what it throws is told, for nobody else would. */
 const callUser = async (name: string, call: () => void | Promise<void>): Promise<void> => {
   try {
@@ -539,11 +532,8 @@ export const createJobCluster = async <const C extends Input>(
   const checked = Result.getOrThrow(ClusterOptions.check(rest))
   Result.getOrThrow(ClusterOptions.typed("callback", callback, "function"))
   Result.getOrThrow(ClusterOptions.typed("clusterStatus", clusterStatus, "function"))
-  if (!Object.hasOwn(levels, logLevel)) {
-    const reason = `${JSON.stringify(logLevel)} is not a level; the levels are ${Object.keys(levels).join(", ")}`
-    throw new InvalidOption({ option: "logLevel", reason })
-  }
-  const runtime = ManagedRuntime.make(Layer.merge(logTo(logLevel), KeepAlive.layerClock))
+  Result.getOrThrow(PromiseLog.check(logLevel))
+  const runtime = ManagedRuntime.make(Layer.merge(PromiseLog.layer(logLevel), KeepAlive.layerClock))
   const scope = runtime.runSync(Scope.make())
   const release = keepAlive.hold()
   try {

@@ -66,6 +66,7 @@ const trial = Effect.fnUntraced(function*(entry: string, credentials: GivenCrede
     nodes: entry,
     cpus: 1,
     name: "dispy doctor",
+    recoverFile: false,
     secret: credentials.secret?.text,
     secretFile: credentials.secretFile?.text,
     certfile: credentials.certfile?.text,
