@@ -39,13 +39,13 @@ export type Unfinished = typeof Unfinished.Type
 export const describeUnfinished = (unfinished: ReadonlyArray<Unfinished>): string =>
   unfinished.map(({ node, reason }) => `${node} (${reason})`).join(", ")
 
-/** Time was over before all nodes were done. What they still keep is there for another try. */
+/** Not all nodes are done: a timeout was over, or something could not be fetched. What they keep is there for another try. */
 export class RecoveryIncomplete extends Schema.TaggedError<RecoveryIncomplete>()("RecoveryIncomplete", {
   file: Schema.String,
   unfinished: Schema.Array(Unfinished)
 }) {
   override get message(): string {
-    return `recover file ${this.file}: time is over and there is more to recover from ` +
-      `${describeUnfinished(this.unfinished)}; try again later with the same file`
+    return `recover file ${this.file}: there is more to recover from ${describeUnfinished(this.unfinished)}; ` +
+      "try again later with the same file"
   }
 }

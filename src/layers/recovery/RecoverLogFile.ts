@@ -98,9 +98,7 @@ const make = Effect.fnUntraced(function*(options: RecoverLogOptions) {
     isGivenUp = true
     const file = opened?.file ?? options.file ?? path.resolve("_dispy_…")
     return Effect.logWarning(
-      `recover file ${file} cannot be written (${
-        messageOf(error)
-      }): if this program dies, what its nodes have is lost; ` +
+      `recover file ${file} cannot be written (${reason}): if this program dies, what its nodes have is lost; ` +
         "set recoverFile to a place that can be written, or to false"
     )
   }

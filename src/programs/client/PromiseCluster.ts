@@ -20,8 +20,8 @@ import { MapResults } from "./MapResults.ts"
 import type { NodeListEntry } from "./NodeAllocate.ts"
 import * as NodeMethods from "./NodeMethods.ts"
 import type { NodeRef } from "./NodeMethods.ts"
-import * as PromiseLog from "./PromiseLog.ts"
 import * as ProvisionalResults from "./ProvisionalResults.ts"
+import * as SentenceLog from "./SentenceLog.ts"
 import * as StatusTable from "./StatusTable.ts"
 
 /** A submitted job. Fields change as the job goes on. */
@@ -151,7 +151,7 @@ export interface PromiseClusterOptions<A = unknown, P = unknown> extends Cluster
     ) => void | Promise<void>)
     | undefined
   /** Least serious messages that go to stderr. Default "warning". */
-  readonly logLevel?: PromiseLog.LogLevel | undefined
+  readonly logLevel?: SentenceLog.LogLevel | undefined
 }
 
 /** How to map. */
@@ -532,8 +532,8 @@ export const createJobCluster = async <const C extends Input>(
   const checked = Result.getOrThrow(ClusterOptions.check(rest))
   Result.getOrThrow(ClusterOptions.typed("callback", callback, "function"))
   Result.getOrThrow(ClusterOptions.typed("clusterStatus", clusterStatus, "function"))
-  Result.getOrThrow(PromiseLog.check(logLevel))
-  const runtime = ManagedRuntime.make(Layer.merge(PromiseLog.layer(logLevel), KeepAlive.layerClock))
+  Result.getOrThrow(SentenceLog.check(logLevel))
+  const runtime = ManagedRuntime.make(Layer.merge(SentenceLog.layer(logLevel), KeepAlive.layerClock))
   const scope = runtime.runSync(Scope.make())
   const release = keepAlive.hold()
   try {

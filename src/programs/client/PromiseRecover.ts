@@ -2,9 +2,9 @@
 import { Effect, ManagedRuntime, Result, Stream } from "effect"
 import type { RecoveryIncomplete } from "../../domain/RecoverError.ts"
 import * as ClusterOptions from "./ClusterOptions.ts"
-import * as PromiseLog from "./PromiseLog.ts"
 import * as RecoverJobs from "./RecoverJobs.ts"
 import type { RecoveredJob, RecoveredJobs } from "./RecoverJobs.ts"
+import * as SentenceLog from "./SentenceLog.ts"
 
 /** How to recover jobs. */
 export interface PromiseRecoverOptions<A = unknown> extends RecoverJobs.RecoverOptions {
@@ -17,7 +17,7 @@ export interface PromiseRecoverOptions<A = unknown> extends RecoverJobs.RecoverO
   /** Ends the recovery with the signal's reason; it can be repeated. */
   readonly signal?: AbortSignal | undefined
   /** Least serious messages that go to stderr. Default "warning". */
-  readonly logLevel?: PromiseLog.LogLevel | undefined
+  readonly logLevel?: SentenceLog.LogLevel | undefined
 }
 
 /** Tells a callback of every job, and gathers them. */
@@ -68,7 +68,7 @@ export const recoverJobs = async <A = unknown>(
 ): Promise<RecoveredJobs<A>> => {
   const { callback, logLevel = "warning", signal, ...rest } = options
   Result.getOrThrow(ClusterOptions.typed("callback", callback, "function"))
-  const runtime = ManagedRuntime.make(PromiseLog.layer(Result.getOrThrow(PromiseLog.check(logLevel))))
+  const runtime = ManagedRuntime.make(SentenceLog.layer(Result.getOrThrow(SentenceLog.check(logLevel))))
   try {
     signal?.throwIfAborted()
     const jobs = callback === undefined

@@ -19,8 +19,8 @@ import type { JobStatus } from "../../domain/scheduler/JobRecord.ts"
 import { noBytes, Outcome, type ReplyFields } from "../../domain/wire/Entries.ts"
 import * as FileTransferSocket from "../../layers/bulk/FileTransferSocket.ts"
 import * as NodeLinkSocket from "../../layers/link/NodeLinkSocket.ts"
+import * as JobRecovery from "../../layers/recovery/JobRecovery.ts"
 import * as RecoverFileDisk from "../../layers/recovery/RecoverFileDisk.ts"
-import * as Recovery from "../../layers/recovery/Recovery.ts"
 import * as Credentials from "../../services/Credentials.ts"
 import type { FileTransfer } from "../../services/FileTransfer.ts"
 import type { NodeLink } from "../../services/NodeLink.ts"
@@ -111,7 +111,7 @@ const timeoutOf = (timeout: Duration.Input | undefined): Result.Result<number, I
           })
         ))
 
-const check = (options: RecoverOptions): Result.Result<Recovery.RecoveryOptions, InvalidOption> =>
+const check = (options: RecoverOptions): Result.Result<JobRecovery.RecoveryOptions, InvalidOption> =>
   Result.gen(function*() {
     yield* ClusterOptions.checkNames(options, known, "recoverJobs")
     const { filesDirectory, terminatePending, timeout } = options
@@ -128,23 +128,23 @@ type ConnectedOptions = Pick<RecoverOptions, "timeout" | "terminatePending" | "f
 const openWith = Effect.fnUntraced(function*(
   path: string,
   options: ConnectedOptions
-): Effect.fn.Return<Recovery.Recovery, RecoverError, NodeLink | FileTransfer | Scope.Scope> {
+): Effect.fn.Return<JobRecovery.JobRecovery, RecoverError, NodeLink | FileTransfer | Scope.Scope> {
   const checked = yield* Effect.fromResult(check(options))
-  return yield* Recovery.start(path, yield* RecoverFileDisk.read(path), checked)
+  return yield* JobRecovery.start(path, yield* RecoverFileDisk.read(path), checked)
 })
 
 /** A recovery over sockets. */
 const open = Effect.fnUntraced(function*(
   path: string,
   options: RecoverOptions
-): Effect.fn.Return<Recovery.Recovery, RecoverError, Scope.Scope> {
+): Effect.fn.Return<JobRecovery.JobRecovery, RecoverError, Scope.Scope> {
   const checked = yield* Effect.fromResult(check(options))
   const file = yield* RecoverFileDisk.read(path)
   const { credentials } = yield* Effect.fromResult(ClusterOptions.credentialsOf(options, file.header.credentials))
   const context = yield* Layer.build(
     Layer.mergeAll(NodeLinkSocket.layer, FileTransferSocket.layer).pipe(Layer.provide(Credentials.layer(credentials)))
   )
-  return yield* Recovery.start(path, file, checked).pipe(Effect.provideContext(context))
+  return yield* JobRecovery.start(path, file, checked).pipe(Effect.provideContext(context))
 })
 
 const statusOf = ({ outcome, startMillis }: ReplyFields): JobStatus => {
@@ -205,7 +205,7 @@ const singly = ({ jobs, nodes }: Settled): ReadonlyArray<Settled> => [
 /** Jobs as they come; what the consumer has is handed over when it asks for more. */
 const streamOf = <A>(
   path: string,
-  recovery: Recovery.Recovery
+  recovery: JobRecovery.JobRecovery
 ): Stream.Stream<RecoveredJob<A>, RecoverFileFailed | RecoveryIncomplete> => {
   let before: ReadonlyArray<Settled> = []
   let waiting: Array<Settled> = []
@@ -236,7 +236,7 @@ const streamOf = <A>(
 /** All jobs, handed over together at the end. */
 const listOf = Effect.fnUntraced(function*<A>(
   path: string,
-  recovery: Recovery.Recovery
+  recovery: JobRecovery.JobRecovery
 ): Effect.fn.Return<RecoveredJobs<A>, RecoverFileFailed> {
   const batches: Array<Settled> = []
   yield* Effect.map(recovery.next, (more) => batches.push(...more)).pipe(

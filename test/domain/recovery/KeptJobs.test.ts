@@ -40,23 +40,29 @@ type Told =
   | { readonly _tag: "Reply"; readonly job: number; readonly attempt: number; readonly outcome: Outcome }
   | { readonly _tag: "Lost"; readonly job: number }
 
-const told = fc.oneof(
+const told: fc.Arbitrary<Told> = fc.oneof(
   {
     weight: 4,
-    arbitrary: fc.record<Told>({
-      _tag: fc.constant("Reply"),
+    arbitrary: fc.record({
+      _tag: fc.constant("Reply" as const),
       job: fc.integer({ min: 1, max: 5 }),
       attempt: fc.integer({ min: 1, max: 4 }),
       outcome: fc.constantFrom(Outcome.succeeded, Outcome.failed, Outcome.returned, Outcome.provisional)
     })
   },
-  { weight: 1, arbitrary: fc.record<Told>({ _tag: fc.constant("Lost"), job: fc.integer({ min: 1, max: 5 }) }) }
+  { weight: 1, arbitrary: fc.record({ _tag: fc.constant("Lost" as const), job: fc.integer({ min: 1, max: 5 }) }) }
 )
 
 const node = fc.record({
   story: fc.array(told, { maxLength: 8 }),
   breaks: fc.array(fc.nat({ max: 8 }), { maxLength: 2 })
 })
+
+interface Story {
+  readonly story: ReadonlyArray<Told>
+  /** After how many a connection breaks. */
+  readonly breaks: ReadonlyArray<number>
+}
 
 const tell = (kept: KeptJobs.KeptJobs, name: string, one: Told): ReadonlyArray<KeptJobs.KeptJob> => {
   if (one._tag === "Lost") return KeptJobs.lost(kept, name, "c", [one.job], "the node was restarted")
@@ -65,7 +71,7 @@ const tell = (kept: KeptJobs.KeptJobs, name: string, one: Told): ReadonlyArray<K
 }
 
 /** Tells all that the nodes have, each from the beginning after every break. */
-const run = (mayRunTwice: boolean, stories: ReadonlyArray<fc.TypeOf<typeof node>>, order: ReadonlyArray<number>) => {
+const run = (mayRunTwice: boolean, stories: ReadonlyArray<Story>, order: ReadonlyArray<number>) => {
   const kept = KeptJobs.make(fileOf(mayRunTwice))
   const jobs: Array<KeptJobs.KeptJob> = []
   const idle: Array<string> = []

@@ -6,8 +6,8 @@ import * as RecoverFile from "../../../src/domain/recovery/RecoverFile.ts"
 
 const text = fc.string({ unit: "grapheme", maxLength: 20 })
 
-const header = fc.record<RecoverFile.Header>({
-  _tag: fc.constant("Header"),
+const header: fc.Arbitrary<RecoverFile.Header> = fc.record({
+  _tag: fc.constant("Header" as const),
   version: fc.constant(RecoverFile.version),
   recoverKey: text,
   client: text,
@@ -20,14 +20,14 @@ const header = fc.record<RecoverFile.Header>({
 const place = { host: fc.constantFrom("alpha", "::1", "10.0.0.7"), port: fc.integer({ min: 1, max: 3 }) }
 
 const entry: fc.Arbitrary<RecoverFile.Entry> = fc.oneof(
-  fc.record<RecoverFile.Entry>({ _tag: fc.constant("Node"), ...place, name: text }),
-  fc.record<RecoverFile.Entry>({ _tag: fc.constant("Computation"), id: text, name: text, mayRunTwice: fc.boolean() }),
-  fc.record<RecoverFile.Entry>({
-    _tag: fc.constant("HandedOver"),
+  fc.record({ _tag: fc.constant("Node" as const), ...place, name: text }),
+  fc.record({ _tag: fc.constant("Computation" as const), id: text, name: text, mayRunTwice: fc.boolean() }),
+  fc.record({
+    _tag: fc.constant("HandedOver" as const),
     computationId: fc.constantFrom("a", "b"),
     jobs: fc.array(fc.nat(), { maxLength: 5 })
   }),
-  fc.record<RecoverFile.Entry>({ _tag: fc.constant("Done"), ...place })
+  fc.record({ _tag: fc.constant("Done" as const), ...place })
 )
 
 const fileOf = (entries: ReadonlyArray<RecoverFile.Entry>): Uint8Array =>

@@ -1,4 +1,4 @@
-/** What dispy has to say to users of promises: sentences on stderr. */
+/** What dispy has to say to people: sentences on stderr. */
 import { Cause, Layer, Logger, References, Result } from "effect"
 import { InvalidOption } from "../../domain/ClusterError.ts"
 
@@ -7,7 +7,7 @@ const levels = { debug: "Debug", info: "Info", warning: "Warn", error: "Error", 
 /** Least serious messages that go to stderr. */
 export type LogLevel = keyof typeof levels
 
-/** A sentence per line: users of promises have not set up logging, and want to know what is wrong, not when. */
+/** A sentence per line: who has set up no logging wants to know what is wrong, not when. */
 const sentences = Logger.make<unknown, void>(({ cause, logLevel, message }) => {
   const words = (Array.isArray(message) ? message : [message]).map(String).join(" ")
   const why = cause.reasons.length === 0 ? "" : `: ${Cause.pretty(cause)}`

@@ -31,7 +31,7 @@ export interface RecoveryOptions {
 }
 
 /** A recovery that is under way. */
-export interface Recovery {
+export interface JobRecovery {
   readonly file: RecoverFile.RecoverFile
   /** What came since the last time, as soon as there is something; done when nothing more comes. */
   readonly next: Effect.Effect<ReadonlyArray<KeptJobs.Settled>, Cause.Done>
@@ -174,7 +174,7 @@ export const start = Effect.fnUntraced(function*(
   path: string,
   file: RecoverFile.RecoverFile,
   { directory, terminatePending, timeoutMillis }: RecoveryOptions
-): Effect.fn.Return<Recovery, never, NodeLink | FileTransfer | Scope.Scope> {
+): Effect.fn.Return<JobRecovery, never, NodeLink | FileTransfer | Scope.Scope> {
   const self: Self = {
     file,
     kept: KeptJobs.make(file),
@@ -198,7 +198,7 @@ export const start = Effect.fnUntraced(function*(
     Effect.forkScoped
   )
   const done = new Set<string>()
-  const handOver: Recovery["handOver"] = Effect.fnUntraced(function*(batches) {
+  const handOver: JobRecovery["handOver"] = Effect.fnUntraced(function*(batches) {
     const entries = handedOver(batches.flatMap(({ jobs }) => jobs))
     if (entries.length > 0) yield* RecoverFileDisk.append(path, entries)
     const nodes = new Set(batches.flatMap((batch) => batch.nodes)).difference(done)
