@@ -16,7 +16,6 @@
  * signed are together no longer than it: pings with a forged source amplify nothing.
  */
 import { Option, Result, Schema } from "effect"
-import * as AsciiJson from "../AsciiJson.ts"
 
 /** Changes with the bytes described here. */
 export const datagramVersion = 1
@@ -131,11 +130,18 @@ const Envelope = Schema.Struct({
 
 const decodeEnvelope = Schema.decodeUnknownOption(Envelope)
 
+/** JSON that is ASCII throughout, so that characters are bytes. */
+const asciiJson = (value: unknown): string =>
+  JSON.stringify(value).replaceAll(
+    /[\u007f-\uffff]/g,
+    (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`
+  )
+
 /** The longest beginning of a name that fits into a datagram. */
 export const shortName = (name: string): string => {
   let short = ""
   for (const character of name) {
-    if (AsciiJson.stringify(short + character).length - 2 > maxNameBytes) break
+    if (asciiJson(short + character).length - 2 > maxNameBytes) break
     short += character
   }
   return short
@@ -158,13 +164,13 @@ const signedBytes = (bytes: Uint8Array): Uint8Array => {
 
 /** The bytes of a datagram, signed when there is a `mac`. Messages within the limits of their schemas always fit. */
 export const encode = (message: Message, { nonce, sentAtMillis }: Stamp, mac: Mac | undefined): Uint8Array => {
-  const json = AsciiJson.stringify({ nonce, sentAtMillis, message })
+  const json = asciiJson({ nonce, sentAtMillis, message })
   const isPing = message._tag === "Ping" || message._tag === "RelayedPing"
   const bytes = new Uint8Array(isPing ? Math.max(maxBytes, bodyAt + json.length) : bodyAt + json.length)
   for (let i = 0; i < magic.length; i++) bytes[i] = magic.charCodeAt(i)
   bytes[magic.length] = datagramVersion
   bytes[magic.length + 1] = mac === undefined ? 0 : 1
-  bytes.set(AsciiJson.toBytes(json), bodyAt)
+  for (let i = 0; i < json.length; i++) bytes[bodyAt + i] = json.charCodeAt(i)
   bytes.fill(0x20, bodyAt + json.length)
   if (mac !== undefined) bytes.set(mac(signedBytes(bytes)), headBytes)
   return bytes
@@ -217,6 +223,12 @@ const isEqual = (a: Uint8Array, b: Uint8Array): boolean => {
   return difference === 0
 }
 
+const textOf = (bytes: Uint8Array): string => {
+  let text = ""
+  for (const byte of bytes) text += String.fromCharCode(byte)
+  return text
+}
+
 /** Reads a datagram; whatever it is, it does not throw. A `mac` is there when this side has a secret. */
 export const decode = (bytes: Uint8Array, mac: Mac | undefined): Result.Result<Received, Refusal> => {
   if (bytes.length > maxBytes || bytes.length <= bodyAt) return Result.fail("junk")
@@ -230,7 +242,7 @@ export const decode = (bytes: Uint8Array, mac: Mac | undefined): Result.Result<R
   if (mac !== undefined && !isEqual(bytes.subarray(headBytes, bodyAt), mac(signedBytes(bytes)))) {
     return Result.fail("signature")
   }
-  const parsed = Result.try((): unknown => JSON.parse(AsciiJson.fromBytes(bytes.subarray(bodyAt))))
+  const parsed = Result.try((): unknown => JSON.parse(textOf(bytes.subarray(bodyAt))))
   const envelope = Result.isSuccess(parsed) ? decodeEnvelope(parsed.success) : Option.none()
   return Option.match(envelope, {
     onNone: () => Result.fail<Refusal>("junk"),

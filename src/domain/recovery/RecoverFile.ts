@@ -11,7 +11,7 @@
  * ```
  */
 import { Option, Result, Schema } from "effect"
-import * as AsciiJson from "../AsciiJson.ts"
+import * as AsciiJson from "../journal/AsciiJson.ts"
 import * as Records from "../journal/Records.ts"
 import * as NodeAddress from "../NodeAddress.ts"
 
@@ -97,7 +97,7 @@ const kind = 1
 
 /** The bytes that are appended for an entry. */
 export const encode = (entry: Entry): Uint8Array =>
-  Records.encode({ kind, payload: AsciiJson.toBytes(AsciiJson.stringify(entry)) })
+  Records.encode({ kind, payload: AsciiJson.encode(JSON.stringify(entry)) })
 
 const nodeAddress = ({ host, port }: { readonly host: string; readonly port: number }) =>
   ({ _tag: "Tcp", host, port }) as const
@@ -119,7 +119,7 @@ const problemsOf = ({ damaged, tornBytes }: Records.Contents, unknown: number): 
 export const read = (bytes: Uint8Array): Result.Result<RecoverFile, string> => {
   const contents = Records.read(bytes)
   const decoded = contents.records.map((record) =>
-    record.kind === kind ? decodeJson(AsciiJson.fromBytes(record.payload)) : Option.none()
+    record.kind === kind ? decodeJson(AsciiJson.decode(record.payload)) : Option.none()
   )
   const entries = decoded.flatMap((entry) => Option.isSome(entry) ? [entry.value] : [])
   const header = entries.find((entry) => entry._tag === "Header")

@@ -34,7 +34,7 @@ const orphans = Effect.fnUntraced(function*(
 })
 
 const connected = (node: string, clientName: string): NothingKept =>
-  new NothingKept({ node, reason: `its client ${clientName} is connected` })
+  new NothingKept({ node, reason: `its client ${clientName} is connected`, isInUse: true })
 
 const nothing = (node: string): NothingKept =>
   new NothingKept({ node, reason: "it keeps no results of this client (any more)" })

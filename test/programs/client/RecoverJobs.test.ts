@@ -40,15 +40,18 @@ const start = Effect.fnUntraced(function*(
 ) {
   const asked = KeptNodes.nobody()
   const messages: Array<string> = []
-  const fiber = yield* RecoverJobs.recoverJobsWith<unknown>(file, { filesDirectory: directory, ...options }).pipe(
-    Effect.provide(KeptNodes.layer(nodes, key, asked)),
-    Effect.provide(Logger.layer([Logger.make(({ message }) => void messages.push(String(message)))])),
+  const fiber = yield* RecoverJobs.recoverJobsWith(file, { filesDirectory: directory, ...options }).pipe(
+    Effect.provide([
+      KeptNodes.layer(nodes, key, asked),
+      Logger.layer([Logger.make(({ message }) => void messages.push(String(message)))])
+    ]),
     Effect.forkChild
   )
   return { asked, messages, fiber }
 })
 
-const numbers = (jobs: ReadonlyArray<RecoverJobs.RecoveredJob>) => jobs.map(({ number }) => number).toSorted()
+const numbers = (jobs: ReadonlyArray<RecoverJobs.RecoveredJob>) =>
+  jobs.map(({ number }) => number).toSorted((a, b) => a - b)
 
 describe("recoverJobs", () => {
   it.effect("gives every job of all nodes with what became of it, has the nodes forget, and removes the file", () =>
