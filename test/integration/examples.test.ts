@@ -181,6 +181,21 @@ describe("nodeUpdate", () => {
     }))
 })
 
+describe("recover", () => {
+  it("gets the results of a run that was killed when it is started again", () =>
+    withNodes(async (addresses) => {
+      const killed = start("recover.ts", addresses)
+      await vi.waitFor(() => expect(killed.stdout()).toContain("0 squared is 0\n"), { timeout: 15_000 })
+      killed.child.kill("SIGKILL")
+      await killed.ended
+      const { status, stderr, stdout } = await run("recover.ts", addresses)
+      expect([status, stderr]).toEqual([0, ""])
+      expect(stdout).toMatch(/^(job \d: (\d) squared is \d+\n)+recovered \d jobs\nsubmitted 6 jobs\n/)
+      expect(stdout).toMatch(/4 squared is 16\n5 squared is 25\n$/)
+      expect(fs.readdirSync(directory)).toEqual([])
+    }))
+})
+
 describe("longRunning", () => {
   it("shows progress, and what a cancelled job had found", async () => {
     const { status, stderr, stdout } = await run("longRunning.ts")

@@ -136,6 +136,7 @@ describe("a table", () => {
       "MalformedMessage",
       "NodeBusy",
       "NodeUnreachable",
+      "NothingKept",
       "NotLeased",
       "VersionMismatch",
       "WaitTimedOut"

@@ -8,7 +8,7 @@ import { createJobCluster } from "../../src/promise.ts"
 /** Bytes of it: several times what may be under way before the other side acknowledges it. */
 export const sizeBytes = 64_000_000
 
-const quiet = { logLevel: "none" } as const
+const quiet = { logLevel: "none", recoverFile: false } as const
 
 /** Moves it with a cluster of its own, which has `directory` for its files; resolves to the bytes that arrived. */
 export const moves: Readonly<Record<string, (node: string, directory: string) => Promise<number>>> = {
