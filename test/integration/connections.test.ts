@@ -75,7 +75,9 @@ describe("a connection", () => {
     const made = await cluster(noting, {
       nodes: [between.address, near.address],
       pulseInterval: "1 second",
-      reentrant: true
+      reentrant: true,
+      // Else the far node keeps what nobody will ask for.
+      recoverFile: false
     })
     await Nodes.settled(made)
     const jobs = upTo(4).map((id) => made.submit(id, file, 300))
@@ -98,6 +100,7 @@ describe("a node that stands still", () => {
       nodes: [frozen.address, other.address],
       pulseInterval: "1 second",
       reentrant: true,
+      recoverFile: false,
       callback: (job) => {
         ended.set(job, (ended.get(job) ?? 0) + 1)
       }

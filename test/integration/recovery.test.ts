@@ -104,6 +104,10 @@ describe("a program that is killed", () => {
     await expect(recoverJobs(recoverFile(), idle)).rejects.toThrow("its program still runs")
     expect(fs.statSync(recoverFile()).mode & 0o777).toBe(0o600)
     await mortal.kill()
+    const quick = await CliProcess.run(["recover", recoverFile(), "--timeout", "300ms"])
+    expect(quick).toMatchObject({ status: 124, stdout: "", stderr: expect.stringContaining(node.address) as string })
+    const signal = AbortSignal.timeout(100)
+    await expect(recoverJobs(recoverFile(), { ...idle, signal })).rejects.toBe(signal.reason)
     const early = await recoverJobs(recoverFile(), {
       ...idle,
       timeout: 6500,

@@ -160,7 +160,9 @@ const settleHeld = (self: KeptJobs, isAll: boolean): Settled => {
 
 /** The node has told everything, and nothing runs there any more. */
 export const ended = (self: KeptJobs, node: string): Settled => {
-  nodeOf(self, node).hasEnded = true
+  const known = nodeOf(self, node)
+  known.hasEnded = true
+  for (const job of known.jobs.values()) if (!isHeld(job)) job.lost = "the node does not know what became of it"
   return [...self.nodes.values()].every(({ hasEnded }) => hasEnded)
     ? settleHeld(self, true)
     : { jobs: [], nodes: idleNodes(self, [node]) }

@@ -11,7 +11,7 @@
 import { type Cause, Duration, Effect, Queue, type Scope, Stream } from "effect"
 import type { NothingKept, VersionMismatch } from "../../domain/NodeError.ts"
 import { NodeUnreachable } from "../../domain/NodeError.ts"
-import type { RecoverFileFailed, Unfinished } from "../../domain/RecoverError.ts"
+import type { Unfinished } from "../../domain/RecoverError.ts"
 import { describeUnfinished } from "../../domain/RecoverError.ts"
 import * as KeptJobs from "../../domain/recovery/KeptJobs.ts"
 import * as RecoverFile from "../../domain/recovery/RecoverFile.ts"
@@ -36,11 +36,11 @@ export interface JobRecovery {
   /** What came since the last time, as soon as there is something; done when nothing more comes. */
   readonly next: Effect.Effect<ReadonlyArray<KeptJobs.Settled>, Cause.Done>
   /** The user has these: nobody gets them again, and nodes that have nothing else forget all. */
-  readonly handOver: (batches: ReadonlyArray<KeptJobs.Settled>) => Effect.Effect<void, RecoverFileFailed>
+  readonly handOver: (batches: ReadonlyArray<KeptJobs.Settled>) => Effect.Effect<void>
   /** Nodes that are not done. */
   readonly unfinished: () => ReadonlyArray<Unfinished>
   /** Removes the file if all nodes are done. */
-  readonly end: Effect.Effect<void, RecoverFileFailed>
+  readonly end: Effect.Effect<void>
 }
 
 /** Time between tries with a node. */

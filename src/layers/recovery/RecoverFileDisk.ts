@@ -39,19 +39,27 @@ export const read = Effect.fnUntraced(function*(
   return found.success
 })
 
-const failed = (file: string, what: string) => (error: unknown) =>
-  new RecoverFileFailed({ file, reason: `it cannot be ${what}: ${messageOf(error)}` })
+/** What could not be written down is done again by who recovers next; that is no reason to have nothing. */
+const tolerate = (file: string, what: string, run: () => void): Effect.Effect<void> =>
+  Effect.try({ try: run, catch: messageOf }).pipe(
+    Effect.catch((reason) =>
+      Effect.logWarning(
+        `recover file ${file} cannot be ${what} (${reason}): with it jobs that were recovered are recovered again`
+      )
+    )
+  )
 
-/** Adds entries. */
-export const append = (
-  file: string,
-  entries: ReadonlyArray<RecoverFile.Entry>
-): Effect.Effect<void, RecoverFileFailed> =>
-  Effect.try({
-    try: () => fs.appendFileSync(file, Buffer.concat(entries.map(RecoverFile.encode)), { flag: "a" }),
-    catch: failed(file, "written")
+/** Adds entries to the file, if it is still there. */
+export const append = (file: string, entries: ReadonlyArray<RecoverFile.Entry>): Effect.Effect<void> =>
+  tolerate(file, "written", () => {
+    const descriptor = fs.openSync(file, fs.constants.O_WRONLY | fs.constants.O_APPEND)
+    try {
+      fs.writeFileSync(descriptor, Buffer.concat(entries.map(RecoverFile.encode)))
+    } finally {
+      fs.closeSync(descriptor)
+    }
   })
 
 /** Removes the file; nobody needs it any more. */
-export const remove = (file: string): Effect.Effect<void, RecoverFileFailed> =>
-  Effect.try({ try: () => fs.rmSync(file, { force: true }), catch: failed(file, "removed") })
+export const remove = (file: string): Effect.Effect<void> =>
+  tolerate(file, "removed", () => fs.rmSync(file, { force: true }))

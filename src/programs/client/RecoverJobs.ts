@@ -206,10 +206,10 @@ const singly = ({ jobs, nodes }: Settled): ReadonlyArray<Settled> => [
 const streamOf = <A>(
   path: string,
   recovery: JobRecovery.JobRecovery
-): Stream.Stream<RecoveredJob<A>, RecoverFileFailed | RecoveryIncomplete> => {
+): Stream.Stream<RecoveredJob<A>, RecoveryIncomplete> => {
   let before: ReadonlyArray<Settled> = []
   let waiting: Array<Settled> = []
-  const settled: Pull.Pull<Settled, RecoverFileFailed> = Effect.suspend(() => {
+  const settled: Pull.Pull<Settled> = Effect.suspend(() => {
     const next = waiting.shift()
     if (next !== undefined) return Effect.succeed(next)
     return Effect.flatMap(recovery.next, (batches) => {
@@ -217,7 +217,7 @@ const streamOf = <A>(
       return settled
     })
   })
-  const pull: Pull.Pull<readonly [RecoveredJob<A>], RecoverFileFailed> = Effect.gen(function*() {
+  const pull: Pull.Pull<readonly [RecoveredJob<A>]> = Effect.gen(function*() {
     yield* recovery.handOver(before)
     before = []
     const next = yield* settled
@@ -237,7 +237,7 @@ const streamOf = <A>(
 const listOf = Effect.fnUntraced(function*<A>(
   path: string,
   recovery: JobRecovery.JobRecovery
-): Effect.fn.Return<RecoveredJobs<A>, RecoverFileFailed> {
+): Effect.fn.Return<RecoveredJobs<A>> {
   const batches: Array<Settled> = []
   yield* Effect.map(recovery.next, (more) => batches.push(...more)).pipe(
     Effect.forever,

@@ -251,6 +251,31 @@ describe("recoverJobs", () => {
       expect([again.asked.forgotten, fs.existsSync(file)]).toEqual([["a:1"], false])
     }))
 
+  it.effect("gives what it has where the file cannot be written any more, and makes no other", () =>
+    Effect.gen(function*() {
+      KeptNodes.write(file, ["a"], { key })
+      const { asked, fiber, messages } = yield* start({
+        "a:1": { stories: [breaking(lease(1)), telling(lease(1), replies(replyOf(1, 1)))] }
+      })
+      yield* Effect.yieldNow
+      fs.rmSync(file)
+      yield* TestClock.adjust("1 seconds")
+      expect(numbers(yield* Fiber.join(fiber))).toEqual([1])
+      expect(messages.join()).toContain("cannot be written (ENOENT")
+      expect([asked.forgotten, fs.existsSync(file)]).toEqual([["a:1"], false])
+    }))
+
+  it.effect("says of a job that its node does not know any more that it is lost", () =>
+    Effect.gen(function*() {
+      KeptNodes.write(file, ["a"], { key })
+      const { fiber } = yield* start({ "a:1": { stories: [telling(lease(7))] } })
+      expect(yield* Fiber.join(fiber)).toMatchObject([{
+        number: 7,
+        status: "Abandoned",
+        exception: { _tag: "NodeLost" }
+      }])
+    }))
+
   it.effect("gives all jobs again when it was interrupted", () =>
     Effect.gen(function*() {
       KeptNodes.write(file, ["a", "b"], { key })
