@@ -1,6 +1,6 @@
 /** Recovers the jobs of a program that died, for programs that know nothing of Effect. */
 import { Effect, ManagedRuntime, Result, Stream } from "effect"
-import type { RecoveryIncomplete } from "../../domain/RecoverError.ts"
+import type { Unfinished } from "../../domain/RecoverError.ts"
 import * as ClusterOptions from "./ClusterOptions.ts"
 import * as RecoverJobs from "./RecoverJobs.ts"
 import type { RecoveredJob, RecoveredJobs } from "./RecoverJobs.ts"
@@ -35,12 +35,12 @@ const telling = <A>(
           jobs.push(job)
         })
       ),
-      Effect.as({ isComplete: true, unfinished: [] as RecoveryIncomplete["unfinished"] }),
+      Effect.as<ReadonlyArray<Unfinished>>([]),
       Effect.catchTag(
         "RecoveryIncomplete",
-        (error) => Effect.as(Effect.logWarning(error.message), { isComplete: false, unfinished: error.unfinished })
+        (error) => Effect.as(Effect.logWarning(error.message), error.unfinished)
       ),
-      Effect.map((end) => Object.assign(jobs, end))
+      Effect.map((unfinished) => RecoverJobs.withEnd(jobs, unfinished))
     )
   })
 

@@ -233,6 +233,16 @@ const streamOf = <A>(
   return Stream.concat(Stream.fromPull(Effect.succeed(pull)), Stream.fromEffectDrain(end))
 }
 
+/** The list as users get it: what is beside the jobs does not show when it is printed or compared. */
+export const withEnd = <A>(
+  jobs: Array<RecoveredJob<A>>,
+  unfinished: ReadonlyArray<Unfinished>
+): RecoveredJobs<A> =>
+  Object.defineProperties(jobs, {
+    isComplete: { value: unfinished.length === 0 },
+    unfinished: { value: unfinished }
+  }) as RecoveredJobs<A>
+
 /** All jobs, handed over together at the end. */
 const listOf = Effect.fnUntraced(function*<A>(
   path: string,
@@ -248,7 +258,7 @@ const listOf = Effect.fnUntraced(function*<A>(
   if (unfinished.length > 0) yield* Effect.logWarning(new RecoveryIncomplete({ file: path, unfinished }).message)
   yield* recovery.handOver(batches)
   yield* recovery.end
-  return Object.assign(jobs, { isComplete: unfinished.length === 0, unfinished })
+  return withEnd(jobs, unfinished)
 })
 
 /** `recoverJobs` over the connections in the context. */
