@@ -100,7 +100,6 @@ describe("a node that stands still", () => {
       nodes: [frozen.address, other.address],
       pulseInterval: "1 second",
       reentrant: true,
-      recoverFile: false,
       callback: (job) => {
         ended.set(job, (ended.get(job) ?? 0) + 1)
       }

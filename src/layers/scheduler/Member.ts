@@ -66,6 +66,8 @@ export interface Member {
   /** Why the node of this machine did not start, if it did not. */
   failure: CannotStart | undefined
   node: ConnectedNode | undefined
+  /** The lease that could not be given back when the node was lost; empty for none. */
+  unreleased: string
   /** Opens when an idle member may be wanted. */
   readonly reconsider: Latch.Latch
   /** By computation. */
@@ -98,6 +100,7 @@ export const make = (target: Target, isListed: boolean): Member => ({
   isLeaving: false,
   failure: undefined,
   node: undefined,
+  unreleased: "",
   reconsider: Latch.makeUnsafe(false),
   seatings: new Map(),
   offer: () => {},

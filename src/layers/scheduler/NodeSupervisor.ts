@@ -126,6 +126,35 @@ const decide = (self: Member.Member, seating: Member.Seating): Effect.Effect<boo
       : Effect.succeed(isWanted)
   })
 
+/** How long a node may take to be given back. */
+const releaseTimeout = "5 seconds"
+
+/** Gives a lease back; what could not be given back is when the node is there again. */
+const release = (self: Member.Member, connection: NodeConnection, leaseId: string): Effect.Effect<void> =>
+  connection.release(leaseId).pipe(
+    Effect.timeout(releaseTimeout),
+    Effect.matchEffect({
+      onSuccess: () => Effect.void,
+      onFailure: () =>
+        Effect.sync(() => {
+          self.unreleased = leaseId
+        })
+    })
+  )
+
+/** What the node still does under a lease from before it was lost is nobody's any more, and is not to be recovered. */
+const giveUp = (self: Member.Member, env: Environment, connection: NodeConnection): Effect.Effect<void> =>
+  Effect.suspend(() => {
+    const leaseId = self.unreleased
+    self.unreleased = ""
+    return leaseId === "" ? Effect.void : connection.resume(leaseId, env.config.client.clientId).pipe(
+      Effect.andThen(connection.release(leaseId)),
+      Effect.timeout(releaseTimeout),
+      // The node has forgotten it, or goes away again.
+      Effect.ignore
+    )
+  })
+
 /** Connects, and takes the lease if a computation wants the node. */
 const dial = Effect.fnUntraced(function*(self: Member.Member, env: Environment) {
   const address = self.target._tag === "Local"
@@ -137,6 +166,7 @@ const dial = Effect.fnUntraced(function*(self: Member.Member, env: Environment) 
     )
     : self.target
   const connection = yield* env.link.connect(address)
+  yield* giveUp(self, env, connection)
   self.info = connection.info
   self.ipAddr = connection.ipAddr
   self.updateTime = yield* Clock.currentTimeMillis
@@ -149,7 +179,7 @@ const dial = Effect.fnUntraced(function*(self: Member.Member, env: Environment) 
   const recoverKey = address._tag === "Tcp" ? yield* env.recoverLog.key : undefined
   const { client, pulseMillis } = env.config
   const { leaseId } = yield* connection.acquire(client, crypto.randomUUID(), pulseMillis, recoverKey)
-  yield* Effect.addFinalizer(() => connection.release(leaseId).pipe(Effect.timeoutOption("5 seconds"), Effect.ignore))
+  yield* Effect.addFinalizer(() => release(self, connection, leaseId))
   if (address._tag === "Tcp" && recoverKey !== undefined) {
     yield* env.recoverLog.leased({ host: address.host, port: address.port, name: connection.info.name })
   }
