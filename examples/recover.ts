@@ -10,7 +10,7 @@ async function slowSquare(n: number) {
   return { n, square: n * n }
 }
 
-// It is there when the program died: an orderly end removes it. Try Ctrl-C, kill -9, a power switch.
+// It is there when the program died: an orderly end removes it. Try kill -9, or a power switch.
 if (existsSync(recoverFile)) {
   const jobs = await recoverJobs<{ n: number; square: number }>(recoverFile)
   for (const { exception, number, result } of jobs) {

@@ -12,6 +12,7 @@ import type { ClusterEvent } from "./ClusterEvents.ts"
 import { type ClusterJob, onOutcome } from "./ClusterJob.ts"
 import * as ClusterOptions from "./ClusterOptions.ts"
 import type { Args, Input, Provisional, Success } from "./Computation.ts"
+import * as EndSignals from "./EndSignals.ts"
 import * as InputReader from "./InputReader.ts"
 import * as JobCluster from "./JobCluster.ts"
 import * as KeepAlive from "./KeepAlive.ts"
@@ -431,6 +432,7 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
     }
     await lifetime.end
     for (const cluster of openClusters) if (cluster.#lifetime === lifetime) openClusters.delete(cluster)
+    if (openClusters.size === 0) endSignals.unwatch()
     return true
   }
 
@@ -466,6 +468,11 @@ const keepAlive = KeepAlive.make()
 const closeForgotten = (): void => {
   for (const cluster of openClusters) void cluster.close()
 }
+
+/** Ends the jobs of a program that is asked to end. */
+const endSignals = EndSignals.make(() =>
+  Promise.all([...openClusters].map((cluster) => cluster.close({ timeout: 0, terminate: true })))
+)
 
 let isWatching = false
 
@@ -560,6 +567,7 @@ export const createJobCluster = async <const C extends Input>(
       startedAt
     )
     watchForEnd()
+    endSignals.watch()
     openClusters.add(cluster)
     status?.start()
     return cluster
