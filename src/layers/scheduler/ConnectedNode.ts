@@ -17,6 +17,8 @@ export interface ConnectedNode {
   acknowledged: number
   /** Of the batches since then. */
   unacknowledgedBytes: number
+  /** A large result was fetched: the node keeps its file until the reply is acknowledged. */
+  hasFetched: boolean
   jobsDone: number
   busyMicros: number
   /** Of jobs that were sent to it, and of replies that came from it. */

@@ -112,6 +112,7 @@ export const make = Effect.gen(function*() {
   const send = (node: ConnectedNode, computationId: string, batch: Uint8Array): void => {
     node.acknowledged = node.received
     node.unacknowledgedBytes = 0
+    node.hasFetched = false
     node.sentBytes += batch.length
     tell(node.id, () => node.connection.dispatch(node.leaseId, computationId, batch, node.received))
   }
@@ -198,7 +199,7 @@ export const make = Effect.gen(function*() {
 
   const acknowledge = (): void => {
     for (const node of nodes.values()) {
-      const isDue = node.received - node.acknowledged >= acknowledgeAfter ||
+      const isDue = node.hasFetched || node.received - node.acknowledged >= acknowledgeAfter ||
         node.unacknowledgedBytes >= acknowledgeAfterBytes
       if (isDue) send(node, "", noBytes)
     }

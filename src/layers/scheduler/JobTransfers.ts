@@ -201,6 +201,7 @@ const fetchResult = (
     // The node may have said something else meanwhile.
     if (self.surroundings.running(computationId, node.id, jobId, attempt) === undefined) return
     self.results.set(keyOf(computationId, jobId, attempt), bytes)
+    node.hasFetched = true
     self.surroundings.post(replied(moving, replyFor(moving, reply.outcome)))
   })
   start(self, moving, taken, isThere)

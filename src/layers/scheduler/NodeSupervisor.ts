@@ -209,6 +209,7 @@ const join = Effect.fnUntraced(function*(
     received: 0,
     acknowledged: 0,
     unacknowledgedBytes: 0,
+    hasFetched: false,
     jobsDone: 0,
     busyMicros: 0,
     sentBytes: 0,
