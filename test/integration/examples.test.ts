@@ -134,7 +134,9 @@ describe("fileTransfer", () => {
 const withNodes = async (use: (addresses: ReadonlyArray<string>) => Promise<void>): Promise<void> => {
   const names = ["one", "two"]
   const daemons = await Promise.all(
-    names.map((name) => startDaemon(["--name", name, "--cpus", "1", "--dest-path-prefix", temporary]))
+    names.map((name) =>
+      startDaemon(["--name", name, "--cpus", "1", "--msg-timeout", "1", "--dest-path-prefix", temporary])
+    )
   )
   try {
     await use(daemons.map((daemon) => daemon.address))

@@ -33,7 +33,9 @@ const aKilledClient = Effect.gen(function*() {
   const prefix = yield* DaemonProcess.aDirectory
   const gates = yield* DaemonProcess.aDirectory
   const start = Effect.gen(function*() {
-    const daemon = yield* DaemonProcess.start(["--port", "0", "--cpus", "2", "--name", "n"], { prefix })
+    const daemon = yield* DaemonProcess.start(["--port", "0", "--cpus", "2", "--name", "n", "--msg-timeout", "1"], {
+      prefix
+    })
     return { daemon, address: tcp(yield* daemon.ready) }
   })
   const first = yield* start

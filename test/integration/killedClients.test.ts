@@ -51,7 +51,7 @@ const killMover = async (port: number, what: string, place: string, check: () =>
 
 describe.each(Object.entries(moves))("a client that is killed with %s on the way", (what, move) => {
   it("leaves nothing of it, neither files nor a transfer that goes on, and the next one has it moved", async () => {
-    const node = await daemon("--cpus", "1")
+    const node = await daemon("--cpus", "1", "--msg-timeout", "1")
     const place = join(directory(), "client")
     fs.mkdirSync(place)
     await killMover(node.port, what, place, () => expect(openFiles(node.pid)).toHaveLength(1))

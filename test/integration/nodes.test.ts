@@ -155,7 +155,7 @@ describe("ends", () => {
   })
 
   it("kills the jobs of a client that is killed, and is free for the next", async () => {
-    const node = await daemon()
+    const node = await daemon("--msg-timeout", "1")
     const program = new URL("../fixtures/integration/holder.ts", import.meta.url).pathname
     const holder = spawn(process.execPath, [program, node.address, "spin"], { stdio: ["pipe", "pipe", "inherit"] })
     await new Promise((resolve) => holder.stdout.once("data", resolve))

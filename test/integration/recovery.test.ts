@@ -20,6 +20,12 @@ const outcomesFile = () => join(directory(), "outcomes")
 const written = (): ReadonlyArray<string> =>
   fs.existsSync(outcomesFile()) ? fs.readFileSync(outcomesFile(), "utf8").trim().split("\n") : []
 
+/** What nodes have written down of programs that are gone. */
+const kept = (): Buffer =>
+  Buffer.concat(
+    fs.globSync("**/kept/*/*/replies", { cwd: directory() }).map((name) => fs.readFileSync(join(directory(), name)))
+  )
+
 interface Mortal {
   readonly child: ChildProcess
   readonly kill: () => Promise<void>
@@ -69,13 +75,16 @@ const expectRight = (job: RecoveredJob): void => {
   }
 }
 
+/** Nodes that give a client up soon. */
+const hasty = ["--msg-timeout", "1"] as const
+
 const idle = { logLevel: "none" } as const
 
 describe("a program that is killed", () => {
   it.each([0, 1, 5, 17])(
     "loses no job that its nodes have, when it was killed after %i outcomes",
     async (outcomes) => {
-      const nodes = await Promise.all([daemon("--name", "a"), daemon("--name", "b")])
+      const nodes = await Promise.all([daemon(...hasty, "--name", "a"), daemon(...hasty, "--name", "b")])
       const mortal = await startMortal(nodes, { count: 20, millis: 150 })
       await awaitWritten(outcomes)
       await mortal.kill()
@@ -99,7 +108,7 @@ describe("a program that is killed", () => {
   )
 
   it("can be recovered in parts, by its own file only, and its jobs can be ended", async () => {
-    const node = await daemon("--name", "a", "--cpus", "1")
+    const node = await daemon(...hasty, "--name", "a", "--cpus", "1")
     const mortal = await startMortal([node], { count: 2, millis: 15_000 })
     await expect(recoverJobs(recoverFile(), idle)).rejects.toThrow("its program still runs")
     expect(fs.statSync(recoverFile()).mode & 0o777).toBe(0o600)
@@ -110,7 +119,7 @@ describe("a program that is killed", () => {
     await expect(recoverJobs(recoverFile(), { ...idle, signal })).rejects.toThrow("aborted due to timeout")
     const early = await recoverJobs(recoverFile(), {
       ...idle,
-      timeout: 6500,
+      timeout: 2500,
       callback: () => expect.unreachable()
     })
     expect([early.isComplete, early.unfinished.map(({ node: address }) => address)]).toEqual([false, [node.address]])
@@ -122,13 +131,13 @@ describe("a program that is killed", () => {
   })
 
   it("loses nothing that its node had finished when the daemon is restarted, and knows what ran there", async () => {
-    const node = await daemon("--name", "a")
-    const mortal = await startMortal([node], { count: 4, millis: 3000, growth: "growing" })
+    const node = await daemon(...hasty, "--name", "a")
+    const mortal = await startMortal([node], { count: 4, millis: 1500, growth: "growing" })
     await mortal.kill()
-    // Jobs 1 and 2 have ended then, the first before the node gave its client up, and the others have not.
-    await new Promise((resolve) => setTimeout(resolve, 7500))
+    // The others run for a second and a half more, at least.
+    await vi.waitFor(() => expect(["job 1\n", "job 2\n"].filter((text) => !kept().includes(text))).toEqual([]), 10_000)
     await node.kill()
-    await daemon("--name", "a", "--port", String(node.port))
+    await daemon(...hasty, "--name", "a", "--port", String(node.port))
     const jobs = await recoverJobs(recoverFile(), idle)
     expect(jobs.isComplete).toBe(true)
     expect(jobs.filter(({ status }) => status === "Finished").map(({ number }) => number)).toEqual([1, 2])
@@ -139,7 +148,7 @@ describe("a program that is killed", () => {
   })
 
   it("is recovered on the command line, a line of JSON for each job", async () => {
-    const node = await daemon("--name", "a")
+    const node = await daemon(...hasty, "--name", "a")
     const mortal = await startMortal([node], { count: 2, millis: 500 })
     await mortal.kill()
     const { status, stderr, stdout } = await CliProcess.run(["recover", recoverFile()])

@@ -121,7 +121,8 @@ export const table = {
   }),
   "msg-timeout": Setting.seconds({
     metavar: "SECONDS",
-    about: "How long a new connection may take to introduce itself (default 5)",
+    about:
+      "How long a new connection may take to introduce itself, and a client whose connection broke to be back (default 5)",
     group: network,
     byDefault: 5,
     least: 0.1

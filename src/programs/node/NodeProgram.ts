@@ -168,6 +168,7 @@ const settingsOf = (
   port: options.port,
   directory,
   helloDeadline: options["msg-timeout"] * 1000,
+  leaseResume: options["msg-timeout"] * 1000,
   maxConnections: options["max-connections"],
   maxStrangers: options["max-strangers"],
   maxFailures: options["max-failures"],

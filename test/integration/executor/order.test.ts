@@ -60,7 +60,7 @@ describe.each(
         { weight: 4, arbitrary: fc.constantFrom("spin", "wait") },
         { weight: 1, arbitrary: fc.constantFrom("exit", "crash", "loop") }
       )
-      const [mix] = fc.sample(fc.array(kinds, { minLength: 6000, maxLength: 6000 }), 1)
+      const [mix] = fc.sample(fc.array(kinds, { minLength: 3000, maxLength: 3000 }), 1)
       const ids = opened.submit(mix!.map((what, i) => [what, i + 1]), { timeoutMillis: 1500 })
       opened.cancel(ids.filter((id) => id % 701 === 0))
       const replies = yield* opened.replies(ids)
