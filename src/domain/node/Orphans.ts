@@ -46,5 +46,6 @@ export const claim = (gone: Gone, zombieMillis: number): Claim => {
   const until = zombieMillis === 0
     ? "the node is free when that has ended"
     : `the node is free in ${minutes(remaining)} at the latest`
-  return { _tag: "Wait", holder: `${gone.clientName}, which is gone ${since}: ${left(gone)}, and ${until}` }
+  const how = "`dispy recover FILE --terminate-pending`, with its recover file, frees it now"
+  return { _tag: "Wait", holder: `${gone.clientName}, which is gone ${since}: ${left(gone)}, and ${until}; ${how}` }
 }
