@@ -6,6 +6,8 @@ import * as Orphans from "../../../src/domain/node/Orphans.ts"
 const minute = 60_000
 const gone = { clientName: "ann@desk", goneMillis: 12 * minute, jobs: 3, unwritten: 0 }
 
+const how = "`dispy recover FILE --terminate-pending`, with its recover file, frees it now"
+
 describe("Orphans", () => {
   it("says who is gone, since when, what runs, and when the node is free at the latest", () => {
     const holder = (change: Partial<Orphans.Gone>, zombieMillis = 60 * minute) => {
@@ -13,11 +15,12 @@ describe("Orphans", () => {
       return claim._tag === "Wait" ? claim.holder : claim._tag
     }
     expect(holder({})).toBe(
-      "ann@desk, which is gone for 12 minutes: 3 of its jobs still run, and the node is free in 48 minutes at the latest"
+      "ann@desk, which is gone for 12 minutes: 3 of its jobs still run, and the node is free in 48 minutes at the" +
+        ` latest; ${how}`
     )
     expect(holder({ goneMillis: 5000, jobs: 1 }, minute)).toBe(
       "ann@desk, which is gone for less than a minute: one of its jobs still runs, and the node is free in a minute at" +
-        " the latest"
+        ` the latest; ${how}`
     )
     expect(holder({ goneMillis: 1e9 }, 0)).toContain(
       "3 of its jobs still run, and the node is free when that has ended"

@@ -322,7 +322,7 @@ describe("another client", () => {
       const busy = yield* Effect.flip(other.AcquireLease(bob))
       expect(busy.message).toBe(
         "node n1 is leased to alice@desk, which is gone for 10 minutes: one of its jobs still runs, and the node is" +
-          " free in 50 minutes at the latest"
+          " free in 50 minutes at the latest; `dispy recover FILE --terminate-pending`, with its recover file, frees it now"
       )
       yield* TestClock.adjust("50 minutes")
       yield* other.AcquireLease(bob)
