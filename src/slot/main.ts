@@ -23,7 +23,9 @@ const prepare = async (slot: Slot.Slot, told: PrepareSlot): Promise<void> => {
     // Threads cost start-up time: not for the others.
     const [Host, Setup] = await Promise.all([import("./ThreadHost.ts"), import("./Setup.ts")])
     const nothing = { own: noState, given: noState }
-    onHostFrame = Host.make(told.hostSetup === null ? nothing : await Setup.runInHost(told.hostSetup, () => Slot.settingUp("setup")))
+    onHostFrame = Host.make(
+      told.hostSetup === null ? nothing : await Setup.runInHost(told.hostSetup, () => Slot.settingUp("setup"))
+    )
     slot.output.early = null
     Slot.announce()
   } catch (error) {

@@ -80,9 +80,7 @@ const cleanUp = (
   told: LifecycleRun
 ): Effect.Effect<void> =>
   run(env, files, unique, told).pipe(
-    Effect.flatMap((ended) =>
-      warn(name, ended.problem === "" ? "" : LifecycleProcess.problemOf(ended))
-    ),
+    Effect.flatMap((ended) => warn(name, ended.problem === "" ? "" : LifecycleProcess.problemOf(ended))),
     Effect.scoped
   )
 

@@ -106,7 +106,8 @@ const watch = (
 }
 
 /** Why it failed, and what it printed. */
-export const problemOf = ({ problem, stderr, stdout }: Ended): string => `${problem}${PrintedText.after(stdout, stderr)}`
+export const problemOf = ({ problem, stderr, stdout }: Ended): string =>
+  `${problem}${PrintedText.after(stdout, stderr)}`
 
 /** Runs it to its end; does not fail. */
 export const run = (options: RunOptions): Effect.Effect<Ended, never, Scope.Scope> =>
