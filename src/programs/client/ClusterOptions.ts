@@ -134,7 +134,8 @@ export interface ClusterOptions {
    * What the computation takes along: functions and classes, which it then may use by their names; instances, for their
    * classes; modules (`Depends.module`). Arguments and results that are instances of these classes arrive as instances.
    * Paths and `file:` URLs of files and directories, which lie in the working directory of its jobs: what is below the
-   * current directory keeps its path, anything else its last name. Content that a node has already is not sent again.
+   * current directory keeps its path, anything else its last name. Links travel as what they lead to, empty directories
+   * not at all. Content that a node has already is not sent again.
    * Default none.
    */
   readonly depends?: ReadonlyArray<Depend> | undefined

@@ -94,7 +94,7 @@ describe.each(["process", "thread"] as const)("setup with executor %s", (executo
         lifecycle: around({ setup: "() => 'fine'" })
       })
       expect(valueOf(yield* opened.run([]))).toBe("fine")
-    }).pipe(Effect.scoped, Effect.provide(layerProcess({ cpus: 1, prepareMillis: 3_000 }))), 60_000)
+    }).pipe(Effect.scoped, Effect.provide(layerProcess({ cpus: 1 }))), 60_000)
 })
 
 describe("setupSlot", () => {
