@@ -78,8 +78,8 @@ const print = (output: Output, descriptor: Descriptor, chunk: string | Uint8Arra
 export const passOn = ({ jobId, prints }: Printer): void => {
   if (prints === null) return
   const { stderr, stdout } = prints
-  if (!BoundedOutput.isEmpty(stdout)) Channel.sendOutput(jobId, 1, BoundedOutput.take(stdout))
-  if (!BoundedOutput.isEmpty(stderr)) Channel.sendOutput(jobId, 2, BoundedOutput.take(stderr))
+  if (!BoundedOutput.isEmpty(stdout)) Channel.sendOutput(jobId, 1, BoundedOutput.takePart(stdout))
+  if (!BoundedOutput.isEmpty(stderr)) Channel.sendOutput(jobId, 2, BoundedOutput.takePart(stderr))
 }
 
 /** What was printed up to now, to follow the reason why the slot does not get ready. */
