@@ -1,6 +1,6 @@
 /** Clients and nodes that find each other, with real datagrams on loopback. */
 import { describe, expect, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, Queue, Result, Scope, Stream } from "effect"
+import { Deferred, Duration, Effect, Exit, Fiber, Queue, Result, Schedule, Scope, Stream } from "effect"
 import type { Socket } from "node:dgram"
 import * as Datagram from "../../../src/domain/discovery/Datagram.ts"
 import * as Stamps from "../../../src/layers/discovery/Stamps.ts"
@@ -82,6 +82,29 @@ describe("clients and nodes", () => {
       expect(a).toContain("signed with another secret")
       expect(a).toContain("without a signature, though there is a secret here")
       expect(none).toContain("signed with a secret, and there is none here")
+    }))
+
+  it.live("say at the client, too, that the other side has another secret, none, or another time", () =>
+    Effect.gen(function*() {
+      const [nodePort = 0, clientPort = 0] = yield* freePorts(2)
+      yield* aBeacon({ host: "127.0.0.2", port: nodePort }, { clientPort, key: keyA })
+      const means = (key: Uint8Array | undefined, said: string) =>
+        Effect.gen(function*() {
+          // Its own port: it hears no announcement, only what comes back for its pings.
+          const [own = 0] = yield* freePorts(1)
+          const client = yield* aClient({ nodePort, clientPort: own, key })
+          yield* Effect.forkScoped(Stream.runDrain(client.found([pattern("*")])))
+          yield* Effect.repeat(client.means, {
+            until: (text) => text.includes(said),
+            schedule: Schedule.spaced("20 millis")
+          })
+        })
+      yield* Effect.scoped(
+        means(keyB, "signed with another secret: give everybody the same secret (the last from 127.0.0.2)")
+      )
+      yield* Effect.scoped(
+        means(undefined, "signed with a secret, and there is none here: give everybody the same secret")
+      )
     }))
 
   it.live("open no socket for lists that name every node, and close all of them with the cluster", () =>
@@ -239,8 +262,10 @@ describe("a node among strangers", () => {
     while (true) {
       const { bytes, host } = yield* Queue.take(heard)
       const read = Datagram.decode(bytes, Stamps.macOf(key))
-      if (Result.isFailure(read) || read.success.message._tag !== "Answer") before.push(`${host} ?`)
-      else if (read.success.message.inReplyTo === stamp.nonce) return before
+      if (Result.isFailure(read) || read.success.message._tag !== "Answer") {
+        before.push(Result.isFailure(read) ? `${host} ?` : read.success.message._tag)
+        expect(bytes.length).toBeLessThan(Datagram.maxBytes)
+      } else if (read.success.message.inReplyTo === stamp.nonce) return before
       else before.push(read.success.message.inReplyTo)
     }
   })
@@ -260,6 +285,9 @@ describe("a node among strangers", () => {
         yield* ping(),
         yield* ping(keyB),
         old,
+        // Of these three the sender hears that they are not heeded, but no more often than that.
+        yield* ping(keyB),
+        old,
         Buffer.alloc(0),
         Buffer.from("dispy"),
         Buffer.alloc(65_507, 0x5b),
@@ -267,7 +295,11 @@ describe("a node among strangers", () => {
         yield* Effect.map(Stamps.next, (stamp) =>
           Datagram.encode({ _tag: "Goodbye", incarnation: "x" }, stamp, Stamps.macOf(keyA)))
       ]
-      expect(yield* answersTo(hostile, to, keyA)).toEqual([])
+      expect(yield* answersTo(hostile, to, keyA)).toEqual(["Unheeded", "Unheeded", "Unheeded"])
+      // What is no ping never hears that, or two nodes could keep each other busy.
+      const short = Datagram.encode({ _tag: "Unheeded" }, yield* Stamps.next, Stamps.macOf(keyB))
+      yield* aBeacon({ host: "127.0.0.3", port }, { clientPort, key: keyA })
+      expect(yield* answersTo([short], { host: "127.0.0.3", port }, keyA)).toEqual([])
       expect(
         yield* answersTo(
           Array.from({ length: 100 }, () =>
