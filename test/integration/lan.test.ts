@@ -3,12 +3,13 @@ import { Effect, Result } from "effect"
 import * as fs from "node:fs"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { afterAll, expect, it, vi } from "vitest"
+import { afterAll, expect, it } from "vitest"
 import * as PeerName from "../../src/domain/keys/PeerName.ts"
 import * as CertificateAuthority from "../../src/layers/keys/CertificateAuthority.ts"
 import type { Outcome } from "../fixtures/networks/client.ts"
 import type * as Many from "../fixtures/networks/many.ts"
 import * as Built from "../support/Built.ts"
+import { eventually } from "../support/Eventually.ts"
 import { untilIdle } from "../support/Leftovers.ts"
 import * as ManyNodes from "../support/ManyNodes.ts"
 import * as Networks from "../support/Networks.ts"
@@ -165,9 +166,9 @@ Networks.suite("two clusters on one network", [], (networks) => {
     )
     const waiting = manyJobs(second, { options: { nodes: "*", secretFile }, nodeCount: 2, jobs: 200 })
     for (const one of hosts) {
-      await vi.waitFor(() => {
+      await eventually(() => {
         expect(waiting.log()).toMatch(new RegExp(`going on without node ${one.ipv4()}:51348: .*first`))
-      }, 10_000)
+      })
     }
     expect([...waiting.traces().machines]).toEqual([])
     for (const one of held) one.stdin.end()

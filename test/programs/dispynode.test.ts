@@ -200,7 +200,7 @@ describe("starting", () => {
       stranger.destroy()
       daemon.child.kill("SIGTERM")
       yield* daemon.ended
-      expect(daemon.stderr.join("\n")).toMatch(/warn .*127\.0\.0\.1.*a client with neither a secret nor a certificate/)
+      expect(daemon.stderr.join("\n")).toMatch(/warn .*127\.0\.0\.1.*it has neither a secret nor a certificate/)
       expect(daemon.stderr.join("\n")).not.toMatch(/any code/)
     }))
 
