@@ -156,14 +156,18 @@ describe("with certificates", () => {
     ]
     const right = await daemon(...ours.node("alpha"))
     const reasonFor = async (options: object, node = right) => {
-      const made = await cluster({ nodes: [node.address, "local"], cpus: 1, ...options })
-      expect(await made.run(1)).toBe(2)
+      const made = await cluster({ nodes: node.address, ...options })
       await eventually(() => expect(made.status().nodes[0]!.state).toBe("missing"))
-      return made.status().nodes[0]!.reason
+      const { reason } = made.status().nodes[0]!
+      await made.close({ timeout: 0, terminate: true })
+      return reason
     }
     const made = await cluster({ nodes: right.address, ...ours.client })
     expect(await made.run(2)).toBe(4)
     await made.close()
+    // Others do not matter to the rest of a cluster.
+    const others = await cluster({ nodes: [right.address, "local"], cpus: 1, ...theirs.client })
+    expect(await others.run(1)).toBe(2)
     expect(await reasonFor(theirs.client)).toMatch(/its certificate is not one of this cluster's: check cafile/)
     expect(await reasonFor({ ...ours.client, certfile: theirs.client.certfile })).toMatch(
       /the node does not accept this client's certificate: check the node's --cafile/

@@ -104,10 +104,10 @@ export const explainToClient = (error: { readonly code?: unknown; readonly messa
 const otherKey = "it has another secret: give both sides the same one"
 const otherKind = "it has a secret where this node has a certificate, or the other way round: give both the same kind"
 
-/** Of a client that the node would have let in. */
+/** Of a client that hung up when it had seen the node's certificate. */
 export const doubtful =
   "it does not accept this node's certificate, and says why: make one for the name or address by which it lists this node" +
-  " (dispy keys init), and check that its --cafile is the authority of that"
+  " (dispy keys init), and check that its cafile is the authority of that"
 
 /** Of a client that begins with TLS where the node has no credentials. */
 export const moreThanNeeded =

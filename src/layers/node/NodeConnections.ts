@@ -11,14 +11,13 @@ import type { Socket, SocketServer } from "effect/socket"
 import type * as net from "node:net"
 import { maxFrameBytes } from "../../domain/NodeInfo.ts"
 import { NodeRpcs } from "../../domain/NodeRpcs.ts"
-import * as Refusal from "../../domain/security/Refusal.ts"
 import * as BulkFrames from "../../domain/transfer/BulkFrames.ts"
 import * as Bytes from "../../domain/wire/Bytes.ts"
 import { noBytes } from "../../domain/wire/Entries.ts"
 import * as FrameAssembler from "../../domain/wire/FrameAssembler.ts"
 import type { BulkDoor } from "../../services/BulkDoor.ts"
 import type { NodeSettings } from "../../services/NodeConfig.ts"
-import * as TlsServer from "../security/TlsServer.ts"
+import type * as TlsServer from "../security/TlsServer.ts"
 
 /** Longest message from a connection that has not said Hello; a Hello has less than 200 bytes. */
 const maxHelloBytes = 4096
@@ -350,13 +349,11 @@ export const make = Effect.fnUntraced(function*(
     const entered = yield* door(accepted)
     if (entered === undefined) return
     if ("_tag" in entered) {
-      yield* explain(peer, entered.reason)
+      if (!connection.isDropped) yield* explain(peer, entered.reason)
       return yield* untilClosed(accepted, connection)
     }
     connection.socket = entered
-    const isCertified = TlsServer.isCertified(entered)
     yield* serve(connection, refuse)
-    if (isCertified && !connection.isGreeted && !connection.isDropped) yield* explain(peer, Refusal.doubtful)
   })
 
   const protocol = yield* RpcServer.Protocol.make((write) => {

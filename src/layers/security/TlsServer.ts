@@ -39,12 +39,6 @@ const forCertificate = ({ ca, cert, key }: Certificate): tls.TlsOptions => ({
   rejectUnauthorized: false
 })
 
-/**
- * Whether a stream was let in by its certificate. Such a client looks at the node's only then, and hangs up without a word
- * when that is none that it accepts.
- */
-export const isCertified = (stream: net.Socket): boolean => stream instanceof tls.TLSSocket && stream.authorized
-
 /** Looks at the first byte without taking it; undefined when the connection ends without one. */
 export const firstByte = (socket: net.Socket): Effect.Effect<number | undefined> =>
   Effect.callback<number | undefined>((resume) => {
@@ -146,14 +140,20 @@ const secureDoor = (credentials: Secret | Certificate, maxFailures: number): Doo
       const handshake: Handshake = {
         guesser,
         clock,
-        drop: () => socket.destroy(),
+        drop: () => {
+          handshake.failure ??= refused(Refusal.explainFailures(maxFailures))
+          socket.destroy()
+        },
         failure: undefined,
         settle: (outcome) => {
           end()
           resume(Effect.succeed(outcome))
         }
       }
-      const onClose = (): void => handshake.settle(handshake.failure)
+      // Clients look at certificates before the handshake is over, and hang up without a word for this side.
+      const isDoubtful = credentials._tag === "Certificate"
+      const onClose = (): void =>
+        handshake.settle(handshake.failure ?? (isDoubtful ? refused(Refusal.doubtful) : undefined))
       handshakes.set(key, handshake)
       socket.on("close", onClose)
       server.emit("connection", socket)
