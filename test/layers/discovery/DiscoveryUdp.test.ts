@@ -1,6 +1,6 @@
 /** Clients and nodes that find each other, with real datagrams on loopback. */
 import { describe, expect, it } from "@effect/vitest"
-import { Deferred, Duration, Effect, Exit, Fiber, Queue, Result, Schedule, Scope, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, Queue, Result, Schedule, Scope, Stream } from "effect"
 import type { Socket } from "node:dgram"
 import * as Datagram from "../../../src/domain/discovery/Datagram.ts"
 import * as Stamps from "../../../src/layers/discovery/Stamps.ts"
@@ -319,6 +319,7 @@ describe("a node among strangers", () => {
       yield* aBeacon(to, { clientPort })
       const socket = yield* aSocket("127.0.0.1")
       let answers = 0
+      const start = performance.now()
       const other = yield* aSocket("127.0.0.9")
       socket.on("message", () => answers++)
       for (let i = 0; i < 500; i++) {
@@ -331,7 +332,9 @@ describe("a node among strangers", () => {
       other.send(yield* ping(), port, to.host)
       yield* Deferred.await(heard)
       expect(answers).toBeGreaterThanOrEqual(50)
-      expect(answers).toBeLessThan(100)
+      const seconds = (performance.now() - start) / 1000
+      expect(answers).toBeLessThanOrEqual(50 + Math.ceil(20 * seconds))
+      expect(answers).toBeLessThan(500)
     }))
 
   it.live("answers a ping as often as it asks for, but without a secret with no more bytes than it has", () =>
@@ -392,8 +395,10 @@ describe("a node among strangers", () => {
       })
       const client = yield* aClient({ nodePort, clientPort })
       const targets = [pattern("*"), { _tag: "Tcp", host: "127.0.0.2", port: nodePort } as const]
-      const [time, found] = yield* Effect.timed(next(client, targets, 1))
+      using clock = LoopTime.start()
+      const found = yield* next(client, targets, 1)
+      const millis = clock.now()
       expect(places(found)).toEqual([`203.0.113.2:${nodePort}`])
-      expect(Duration.toMillis(time)).toBeLessThan(10_000)
+      expect(millis).toBeLessThan(10_000)
     }))
 })
