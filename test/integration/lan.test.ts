@@ -216,6 +216,35 @@ Networks.suite("the sockets", [], (networks) => {
     expectUdp(alpha, [clientPort], [alpha.ipv4("front"), "10.213.1.255"])
   })
 
+  it("of a client that names no address hear datagrams on all, and take connections on loopback only", async () => {
+    const alpha = await aHost()
+    await started(alpha, [finder, JSON.stringify({ nodes: "*" }), "1"])
+    const at = (protocol: "tcp" | "udp") =>
+      alpha.listening().filter((one) => one.protocol === protocol && one.port === clientPort).map(({ address }) =>
+        address
+      )
+    await eventually(() => {
+      expect([...new Set(at("udp"))].toSorted()).toEqual(["0.0.0.0", "::"])
+      expect(at("tcp").toSorted()).toEqual(["127.0.0.1", "::1"])
+    })
+    for (const { port, protocol } of alpha.listening()) if (port !== clientPort) expect(protocol).toBe("udp")
+  })
+
+  it("of a node with a secret are for all addresses, and those of one with a certificate, too", async () => {
+    const alpha = await aHost()
+    const node = await alpha.node(["--secret-file", secretFor(alpha, "correct horse battery staple")])
+    const tcp = alpha.listening().filter(({ protocol }) => protocol === "tcp")
+    expect(tcp).toEqual([{ protocol: "tcp", address: "::", port: nodePort }])
+    expect(await node.stop()).toBe(0)
+    const [peer] = [Result.getOrThrow(PeerName.parse("node", "alpha"))]
+    const directory = join(alpha.directory, "keys")
+    await Effect.runPromise(
+      CertificateAuthority.run({ directory, peers: [peer], days: 2, authorityDays: 2, force: false })
+    )
+    await alpha.node(["--certfile", join(directory, "node-alpha.pem"), "--cafile", join(directory, "ca.pem")])
+    expect(alpha.listening().filter(({ protocol }) => protocol === "tcp")).toEqual(tcp)
+  })
+
   it("of a node of a client's own are in a directory that only its user can enter", async () => {
     const alpha = await aHost()
     await started(alpha, [holder, "local"])
