@@ -1,6 +1,7 @@
 /** Daemons and slots that a test started, and those that lost their parent. */
 import { readdirSync, readFileSync } from "node:fs"
-import { expect, vi } from "vitest"
+import { expect } from "vitest"
+import { eventually } from "./Eventually.ts"
 
 interface OurProcess {
   readonly pid: number
@@ -32,5 +33,4 @@ export const running = (): ReadonlyArray<OurProcess> => {
 }
 
 /** Waits until every one of them has ended; fails with what is left. */
-export const untilIdle = (): Promise<void> =>
-  vi.waitFor(() => expect(running()).toEqual([]), { timeout: 10_000, interval: 20 })
+export const untilIdle = (): Promise<void> => eventually(() => expect(running()).toEqual([]))
