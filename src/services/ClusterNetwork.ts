@@ -11,9 +11,10 @@ import type { NodeLink } from "./NodeLink.ts"
 
 /** Machines, and what connects them. */
 export interface Network {
+  /** Connections of `NodeLink` are lasting. */
   readonly services: Context.Context<NodeLink | FileTransfer | Discovery>
-  /** What "local" in a node list means, with the slots that the cluster asks for; undefined for the default. */
-  readonly launcher: (cpus: number | undefined) => NodeLauncher["Service"]
+  /** What "local" in a node list means, with the slots that the cluster asks for; 0 or less for its own number. */
+  readonly launcher: (cpus: number) => NodeLauncher["Service"]
   /** The nodes of a cluster without a node list. */
   readonly nodes: () => ReadonlyArray<NodeRule>
 }

@@ -20,6 +20,9 @@ export interface PlannedNode {
   readonly cpus: number
 }
 
+/** Slots of a node that nobody said anything of. */
+export const defaultCpus = 2
+
 /** More than that are a mistake: they share one process. */
 const mostNodes = 1000
 
@@ -31,7 +34,7 @@ export const planOne = (node: unknown): Result.Result<PlannedNode, InvalidOption
   if (typeof options !== "object" || options === null) {
     return fail(`${String(node)} is no node; write a name, or an object { name, cpus }`)
   }
-  const { cpus = 2, name } = options
+  const { cpus = defaultCpus, name } = options
   const unknown = Object.keys(options).find((key) => key !== "name" && key !== "cpus")
   if (unknown !== undefined) return fail(`${unknown} is no key of a node; the keys are name, cpus`)
   if (typeof name !== "string" || !/^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/.test(name)) {
@@ -51,7 +54,7 @@ export const plan = (nodes: TestNodesInput | undefined): Result.Result<ReadonlyA
       if (!Number.isInteger(given) || given < 0 || given > mostNodes) {
         return yield* fail(`${given} is not a whole number from 0 to ${mostNodes}`)
       }
-      return Array.from({ length: given }, (_, i) => ({ name: `node-${i + 1}`, cpus: 2 }))
+      return Array.from({ length: given }, (_, i) => ({ name: `node-${i + 1}`, cpus: defaultCpus }))
     }
     if (!Array.isArray(given)) return yield* fail(`${String(given)} is neither a number nor a list of names`)
     const planned = yield* Result.all(given.map(planOne))
@@ -61,4 +64,4 @@ export const plan = (nodes: TestNodesInput | undefined): Result.Result<ReadonlyA
   })
 
 /** The address of the node that is started as so many-th, from 1. */
-export const addressOf = (number: number): string => `10.0.${Math.floor(number / 250)}.${number % 250 + 1}`
+export const addressOf = (number: number): string => `10.0.${Math.floor((number - 1) / 250)}.${(number - 1) % 250 + 1}`

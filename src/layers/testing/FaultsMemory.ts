@@ -7,7 +7,7 @@ import * as NodeAddress from "../../domain/NodeAddress.ts"
 import { CannotStart } from "../../domain/NodeError.ts"
 import type { NodeRule } from "../../domain/NodeList.ts"
 import { JobPassed, TestNodeDead, UnknownTestNode } from "../../domain/testing/TestNodeError.ts"
-import { addressOf, planOne, type PlannedNode } from "../../domain/testing/TestNodePlan.ts"
+import { addressOf, defaultCpus, planOne, type PlannedNode } from "../../domain/testing/TestNodePlan.ts"
 import { ClusterNetwork, type Network } from "../../services/ClusterNetwork.ts"
 import { Faults, type PartitionDirection, type TestNode, type WatchedJob } from "../../services/Faults.ts"
 import { NodeLauncher } from "../../services/NodeLauncher.ts"
@@ -132,6 +132,7 @@ const makeFaults = Effect.fnUntraced(function*(
       const heal = (machine: Machine.Machine): void => {
         machine.delayMillis = 0
         machine.isDuplicating = false
+        Gate.set(machine.prompt, true)
         part(machine, "none")
       }
       return name === undefined ? Effect.sync(() => machines.all.forEach(heal)) : set(name, heal)
@@ -140,6 +141,7 @@ const makeFaults = Effect.fnUntraced(function*(
     delay: (name, time) =>
       set(name, (machine) => {
         machine.delayMillis = Duration.toMillis(Duration.fromInputUnsafe(time))
+        Gate.set(machine.prompt, machine.delayMillis === 0)
       }),
     duplicate: (name) =>
       set(name, (machine) => {
@@ -180,12 +182,12 @@ const launcherOf = (
   machines: Machines.Machines,
   add: (planned: PlannedNode) => Effect.Effect<Machine.Machine>
 ): Network["launcher"] =>
-(cpus = 2) =>
+(cpus) =>
   NodeLauncher.of({
     launch: Effect.acquireRelease(
       Effect.suspend(() =>
         machines.all.get(Machines.localName)?.running === undefined
-          ? add({ name: Machines.localName, cpus })
+          ? add({ name: Machines.localName, cpus: cpus > 0 ? cpus : defaultCpus })
           : Effect.fail(
             new CannotStart({
               program: "the node \"local\" of this test",
@@ -221,7 +223,7 @@ export const make = Effect.fnUntraced(function*(
     return machine
   })
   const services = yield* Layer.build(
-    Layer.mergeAll(NodeLinkFaulty.layer(machines), FileTransferFaulty.layer(machines), DiscoveryFaulty.layer(machines))
+    Layer.mergeAll(NodeLinkFaulty.layer(machines, scope), FileTransferFaulty.layer(machines), DiscoveryFaulty.layer(machines))
   )
   for (const one of planned) yield* add(one)
   const network: Network = {

@@ -70,6 +70,8 @@ export interface Machine extends PlannedNode {
   readonly fromNode: Gate.Gate
   partition: "none" | PartitionDirection
   delayMillis: number
+  /** Closed while messages are delayed. */
+  readonly prompt: Gate.Gate
   isDuplicating: boolean
   readonly holding: JobExecutorHeld.Holding
   /** Both ends of its bulk connections. */
@@ -87,10 +89,15 @@ export const make = (planned: PlannedNode, ipAddr: string, ground: Ground): Mach
   fromNode: Gate.make(),
   partition: "none",
   delayMillis: 0,
+  prompt: Gate.make(),
   isDuplicating: false,
   holding: JobExecutorHeld.make(),
   bulk: new Set()
 })
+
+/** Whether what is sent arrives at once. */
+export const isPrompt = ({ fromNode, prompt, thawed, toNode }: Machine): boolean =>
+  [thawed, toNode, fromNode, prompt].every(({ isOpen }) => isOpen)
 
 /** A clock that nobody looks at while the node is frozen: what was due meanwhile is done after that. */
 const clockOf = (machine: Machine, clock: Clock.Clock): Clock.Clock =>

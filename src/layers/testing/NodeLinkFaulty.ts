@@ -1,5 +1,5 @@
 /** The control connection to machines in memory, over paths that a test closes, slows down and cuts. */
-import { Cause, Effect, Exit, Layer, Scope, Stream } from "effect"
+import { Cause, Context, Effect, Exit, Layer, Scope, Stream } from "effect"
 import { RpcClient } from "effect/rpc"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
 import { NodeUnreachable } from "../../domain/NodeError.ts"
@@ -8,6 +8,7 @@ import { NodeRpcs } from "../../domain/NodeRpcs.ts"
 import { packageVersion } from "../../domain/Version.ts"
 import { type NodeConnection, NodeLink } from "../../services/NodeLink.ts"
 import * as NodeConnectionRpc from "../link/NodeConnectionRpc.ts"
+import * as NodeLinkLasting from "../link/NodeLinkLasting.ts"
 import type * as Gate from "./Gate.ts"
 import * as Machine from "./Machine.ts"
 import type { Machines } from "./Machines.ts"
@@ -27,7 +28,8 @@ const dial = Effect.fnUntraced(function*(machines: Machines, machine: Machine.Ma
   const path = (gate: Gate.Gate) => ({
     scope: running.scope,
     gates: [machine.thawed, gate],
-    delayMillis: () => machine.delayMillis
+    delayMillis: () => machine.delayMillis,
+    prompt: machine.prompt
   })
   const send = yield* Pipe.make<Upward>({
     ...path(machine.toNode),
@@ -64,7 +66,7 @@ const dial = Effect.fnUntraced(function*(machines: Machines, machine: Machine.Ma
     reset: Scope.close(calls, Exit.void)
   })
   yield* Scope.addFinalizer(scope, Effect.sync(() => send({ _tag: "Closed" })))
-  return client.client
+  return { client: client.client, id }
 })
 
 /** Everything that must not count twice reaches the other side twice. */
@@ -84,23 +86,54 @@ const duplicating = (machine: Machine.Machine, connection: NodeConnection): Node
   }
 }
 
-const connect = (machines: Machines) =>
-  Effect.fn("NodeLink.connect")(function*(address: NodeAddress.NodeAddress) {
+/** One connection after another to a machine. */
+interface Route {
+  /** Whether a call goes through now, and its answer. */
+  readonly isOpen: () => boolean
+  readonly link: NodeLink["Service"]
+}
+
+const routeTo = (machines: Machines): Route => {
+  let isOpen = (): boolean => false
+  const connect = Effect.fn("NodeLink.connect")(function*(address: NodeAddress.NodeAddress) {
     const name = NodeAddress.format(address)
     const unreachable = (reason: string, isGone = false) =>
-      new NodeUnreachable({ address: name, reason, ...(isGone ? { isGone } : {}) })
+      Effect.fail(new NodeUnreachable({ address: name, reason, ...(isGone ? { isGone } : {}) }))
     const machine = machines.at(address)
     if (machine === undefined) return yield* unreachable("the host name is unknown")
     const { running } = machine
     if (running === undefined) return yield* unreachable("connection refused", true)
-    const rpc = yield* dial(machines, machine, running)
-    const info = yield* rpc.Hello({ protocol: protocolVersion, version: packageVersion }).pipe(
-      Effect.catchCauseIf(Cause.hasInterruptsOnly, () => Effect.fail(unreachable("the connection was reset"))),
-      Effect.timeoutOrElse({ duration: answerTimeout, orElse: () => Effect.fail(unreachable("no answer in time")) })
+    const { client, id } = yield* dial(machines, machine, running)
+    isOpen = () => running.lines.has(id) && Machine.isPrompt(machine)
+    const info = yield* client.Hello({ protocol: protocolVersion, version: packageVersion }).pipe(
+      Effect.catchCauseIf(Cause.hasInterruptsOnly, () => unreachable("the connection was reset")),
+      Effect.timeoutOrElse({ duration: answerTimeout, orElse: () => unreachable("no answer in time") })
     )
-    return duplicating(machine, NodeConnectionRpc.make(name, machine.ipAddr, info, rpc))
+    return duplicating(machine, NodeConnectionRpc.make(name, machine.ipAddr, info, client))
+  })
+  return { isOpen: () => isOpen(), link: NodeLink.of({ connect }) }
+}
+
+/**
+ * A lasting connection. What a cluster tells at its end to a node that does not answer arrives when it does, and is not
+ * waited for: the clock of a test that has ended stands still.
+ */
+const lasting = (machines: Machines, scope: Scope.Scope) =>
+  Effect.fnUntraced(function*(address: NodeAddress.NodeAddress) {
+    const route = routeTo(machines)
+    const context = yield* Layer.build(
+      Layer.fresh(NodeLinkLasting.layer).pipe(Layer.provide(Layer.succeed(NodeLink, route.link)))
+    )
+    const connection = yield* Context.get(context, NodeLink).connect(address)
+    const atTheEnd = <E>(call: Effect.Effect<void, E>): Effect.Effect<void, E> =>
+      Effect.suspend(() => route.isOpen() ? call : Effect.asVoid(Effect.forkIn(Effect.ignore(call), scope)))
+    return {
+      ...connection,
+      closeComputation: (...args) => atTheEnd(connection.closeComputation(...args)),
+      release: (...args) => atTheEnd(connection.release(...args))
+    } satisfies NodeConnection
   })
 
-/** Connections to these machines. */
-export const layer = (machines: Machines): Layer.Layer<NodeLink> =>
-  Layer.succeed(NodeLink, NodeLink.of({ connect: connect(machines) }))
+/** Lasting connections to these machines; the scope is that of the network. */
+export const layer = (machines: Machines, scope: Scope.Scope): Layer.Layer<NodeLink> =>
+  Layer.succeed(NodeLink, NodeLink.of({ connect: lasting(machines, scope) }))

@@ -13,6 +13,8 @@ export const make = Effect.fnUntraced(function*<A>(options: {
   readonly scope: Scope.Scope
   readonly gates: ReadonlyArray<Gate.Gate>
   readonly delayMillis: () => number
+  /** Ends delays when it opens. */
+  readonly prompt: Gate.Gate
   readonly deliver: (message: A) => Effect.Effect<void>
 }) {
   const clock = yield* Clock.Clock
@@ -21,7 +23,7 @@ export const make = Effect.fnUntraced(function*<A>(options: {
   const pump = Effect.gen(function*() {
     const { due, message } = yield* Queue.take(queue)
     const early = due - clock.currentTimeMillisUnsafe()
-    if (early > 0) yield* Effect.sleep(early)
+    if (early > 0) yield* Effect.raceFirst(Effect.sleep(early), Gate.open([options.prompt]))
     yield* Gate.open(options.gates)
     yield* options.deliver(message)
   })

@@ -103,7 +103,6 @@ const layerReal = (options: SchedulerOptions, isBackground: boolean): Layer.Laye
 const layerOn = (network: Network, options: SchedulerOptions): Layer.Layer<Scheduler> =>
   SchedulerLocal.layer.pipe(
     Layer.provide([
-      NodeLinkLasting.layer,
       Layer.succeed(NodeLauncher, network.launcher(options.localCpus)),
       ClusterConfig.layer({
         client,

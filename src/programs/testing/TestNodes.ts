@@ -99,6 +99,10 @@ export class TestNodes implements AsyncDisposable {
   /** Ends everything: cancels the jobs of clusters that it made and that are open, closes them, ends the nodes. */
   async close(): Promise<void> {
     const { clusters, runtime, scope } = this.#inner
+    // Whoever is asked to end answers.
+    const nodes = await this.faults.nodes()
+    await Promise.all(nodes.filter(({ state }) => state === "frozen").map(({ name }) => this.faults.thaw(name)))
+    await this.faults.heal()
     await Promise.all([...clusters].map((cluster) => cluster.close({ timeout: 0, terminate: true })))
     clusters.clear()
     await KeepAlive.during(keepAlive, runtime.runPromise(Scope.close(scope, Exit.void)))
