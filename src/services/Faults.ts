@@ -71,6 +71,11 @@ export class Faults extends Context.Service<Faults, {
   /** Has another client take the node, as soon as it is free, until `vacate`. Fails with `NodeBusy` while a cluster has it. */
   readonly occupy: (node: string) => Effect.Effect<void, TestNodeError | NodeBusy>
   readonly vacate: (node: string) => Effect.Effect<void, UnknownTestNode>
+  /**
+   * Waits until so many jobs run on the node at the same time, their function called and their end not told. For programs
+   * that keep their jobs to themselves; with `hold` it is sure to come. Default 1.
+   */
+  readonly awaitBusy: (node: string, jobs?: number) => Effect.Effect<void, UnknownTestNode>
   /** Waits until the job was sent to a node; succeeds with the node's name. */
   readonly awaitPlaced: (job: WatchedJob) => Effect.Effect<string, JobPassed>
   /** Waits until a node has called the job's function, and the end was not told; succeeds with the node's name. */

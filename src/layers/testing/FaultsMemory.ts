@@ -56,27 +56,34 @@ const placeOf = (machines: Machines.Machines, job: WatchedJob): Machine.Machine 
   return machines.at(parsed.success._tag === "Local" ? { _tag: "Unix", path: Machines.localName } : parsed.success)
 }
 
+/** Waits until there is something to see; looks whenever something happened. */
+const watch = <A>({ watchers }: Machines.Machines, see: () => A | undefined): Effect.Effect<A> =>
+  Effect.callback<A>((resume) => {
+    const look = (): void => {
+      const seen = see()
+      if (seen === undefined) return
+      watchers.delete(look)
+      resume(Effect.succeed(seen))
+    }
+    watchers.add(look)
+    look()
+    return Effect.sync(() => watchers.delete(look))
+  })
+
 /** Waits until a job is where it is wanted; fails when it has ended. */
 const awaitJob = (
   machines: Machines.Machines,
   job: WatchedJob,
   isThere: (machine: Machine.Machine) => boolean
 ): Effect.Effect<string, JobPassed> => {
-  const seen = Effect.callback<string>((resume) => {
-    const look = (): void => {
-      const machine = placeOf(machines, job)
-      if (machine === undefined || !isThere(machine)) return
-      machines.watchers.delete(look)
-      resume(Effect.succeed(machine.name))
-    }
-    machines.watchers.add(look)
-    look()
-    return Effect.sync(() => machines.watchers.delete(look))
+  const seen = watch(machines, () => {
+    const machine = placeOf(machines, job)
+    return machine !== undefined && isThere(machine) ? machine.name : undefined
   })
   const { result } = job
   const ended = Effect.isEffect(result)
     ? Effect.ignoreCause(result)
-    : Effect.promise(() => Promise.allSettled([job.result instanceof Function ? job.result() : undefined]))
+    : Effect.promise(() => Promise.allSettled([(job.result as () => Promise<unknown>)()]))
   const passed = Effect.flatMap(ended, () => Effect.fail(new JobPassed({ job: job.number, status: job.status })))
   return Effect.raceFirst(seen, passed)
 }
@@ -169,6 +176,9 @@ const makeFaults = Effect.fnUntraced(function*(
         occupied.set(name, own)
       }),
     vacate,
+    awaitBusy: (name, jobs = 1) =>
+      Effect.flatMap(known(name), ({ holding }) =>
+        Effect.asVoid(watch(machines, () => holding.running.size >= jobs ? true : undefined))),
     awaitPlaced: (job) => awaitJob(machines, job, () => true),
     awaitRunning: (job) =>
       awaitJob(machines, job, ({ holding }) => JobExecutorHeld.isRunning(holding, job.number))

@@ -46,6 +46,7 @@ const faultsOf = (service: Service, runtime: Runtime): PromiseFaults => {
     release: promised(service.release),
     occupy: promised(service.occupy),
     vacate: promised(service.vacate),
+    awaitBusy: promised(service.awaitBusy),
     awaitPlaced: promised(service.awaitPlaced),
     awaitRunning: promised(service.awaitRunning)
   }
