@@ -40,7 +40,9 @@ export const planOne = (node: unknown): Result.Result<PlannedNode, InvalidOption
   if (typeof name !== "string" || !/^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$/.test(name)) {
     return fail(`${JSON.stringify(name)} is not a host name: letters, digits, "-", "." and "_" in between`)
   }
-  if (name.toLowerCase() === "local") return fail("local is the node that a cluster starts for itself; choose another name")
+  if (name.toLowerCase() === "local") {
+    return fail("local is the node that a cluster starts for itself; choose another name")
+  }
   if (IpAddress.forms(name).length > 0) return fail(`${name} is an address, which nodes of a test are given`)
   if (!Number.isInteger(cpus) || cpus < 1) return fail(`cpus ${String(cpus)} of ${name} is not a whole number above 0`)
   return Result.succeed({ name, cpus })

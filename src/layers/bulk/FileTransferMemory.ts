@@ -53,7 +53,6 @@ export const layer: Layer.Layer<FileTransfer, never, BulkDoor> = Layer.effect(
   FileTransfer,
   Effect.map(BulkDoor, (door) =>
     FileTransfer.of({
-      open: (_, leaseId) =>
-        FileTransferSession.make("memory", leaseId, () => Promise.resolve(connect(door).wire))
+      open: (_, leaseId) => FileTransferSession.make("memory", leaseId, () => Promise.resolve(connect(door).wire))
     }))
 )

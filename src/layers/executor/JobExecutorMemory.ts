@@ -32,10 +32,12 @@ interface MemoryJob {
   startMillis: number
 }
 
-/** Who watches jobs that are about to start. */
+/** Who says when jobs start, and that no more is to happen. */
 export interface Watch {
   /** Done when the function may be called. */
   readonly start: (computationId: string, jobId: number) => Effect.Effect<void>
+  /** Whether the machine that this stands for has died: no `cleanup` runs there any more. */
+  readonly isDead: () => boolean
 }
 
 interface Answer {
@@ -161,7 +163,7 @@ const open = Effect.fnUntraced(function*(
   let cpus = request.cpus ?? unlimited
   const own = yield* Semaphore.make(cpus * cpuParts)
   const parts = Math.max(1, Math.floor(cpuParts / Math.max(1, request.computation.concurrency ?? 1)))
-  const loaded = yield* MemoryCode.load(node, ipAddr, request)
+  const loaded = yield* MemoryCode.load(node, ipAddr, request, watch?.isDead)
   const clock = yield* Clock.Clock
   const jobs = new Map<number, MemoryJob>()
   const fibers = yield* FiberMap.make<number>()

@@ -7,7 +7,7 @@ import * as NodeAddress from "../../domain/NodeAddress.ts"
 import { CannotStart } from "../../domain/NodeError.ts"
 import type { NodeRule } from "../../domain/NodeList.ts"
 import { JobPassed, TestNodeDead, UnknownTestNode } from "../../domain/testing/TestNodeError.ts"
-import { addressOf, defaultCpus, planOne, type PlannedNode } from "../../domain/testing/TestNodePlan.ts"
+import { addressOf, defaultCpus, type PlannedNode, planOne } from "../../domain/testing/TestNodePlan.ts"
 import { ClusterNetwork, type Network } from "../../services/ClusterNetwork.ts"
 import { Faults, type PartitionDirection, type TestNode, type WatchedJob } from "../../services/Faults.ts"
 import { NodeLauncher } from "../../services/NodeLauncher.ts"
@@ -171,17 +171,23 @@ const makeFaults = Effect.fnUntraced(function*(
             Effect.die
           )
           yield* Effect.addFinalizer(() => Effect.ignore(connection.release(leaseId)))
-          yield* connection.pulse(leaseId).pipe(Effect.ignore, Effect.delay(pulseMillis), Effect.forever, Effect.forkScoped)
+          yield* connection.pulse(leaseId).pipe(
+            Effect.ignore,
+            Effect.delay(pulseMillis),
+            Effect.forever,
+            Effect.forkScoped
+          )
         }).pipe(Scope.provide(own), Effect.onError(() => Scope.close(own, Exit.void)))
         occupied.set(name, own)
       }),
     vacate,
     awaitBusy: (name, jobs = 1) =>
-      Effect.flatMap(known(name), ({ holding }) =>
-        Effect.asVoid(watch(machines, () => holding.running.size >= jobs ? true : undefined))),
+      Effect.flatMap(
+        known(name),
+        ({ holding }) => Effect.asVoid(watch(machines, () => holding.running.size >= jobs ? true : undefined))
+      ),
     awaitPlaced: (job) => awaitJob(machines, job, () => true),
-    awaitRunning: (job) =>
-      awaitJob(machines, job, ({ holding }) => JobExecutorHeld.isRunning(holding, job.number))
+    awaitRunning: (job) => awaitJob(machines, job, ({ holding }) => JobExecutorHeld.isRunning(holding, job.number))
   })
 })
 
@@ -233,7 +239,11 @@ export const make = Effect.fnUntraced(function*(
     return machine
   })
   const services = yield* Layer.build(
-    Layer.mergeAll(NodeLinkFaulty.layer(machines, scope), FileTransferFaulty.layer(machines), DiscoveryFaulty.layer(machines))
+    Layer.mergeAll(
+      NodeLinkFaulty.layer(machines, scope),
+      FileTransferFaulty.layer(machines),
+      DiscoveryFaulty.layer(machines)
+    )
   )
   for (const one of planned) yield* add(one)
   const network: Network = {

@@ -111,6 +111,8 @@ const ownOf = (machine: Machine, clock: Clock.Clock): Context.Context<never> =>
 
 const layerOf = (machine: Machine, incarnation: string, own: Context.Context<never>) => {
   const { cpus, ground, holding, ipAddr, name, thawed } = machine
+  // While it starts it does not run yet, and has no computation.
+  const isDead = (): boolean => machine.running?.own !== own
   const start = (computationId: string, jobId: number): Effect.Effect<void> =>
     Effect.andThen(
       Gate.open([thawed]),
@@ -121,7 +123,7 @@ const layerOf = (machine: Machine, incarnation: string, own: Context.Context<nev
     )
   return NodeServer.layer.pipe(
     Layer.provide(JobExecutorHeld.layer(holding)),
-    Layer.provide(JobExecutorMemory.layerWatched({ start })),
+    Layer.provide(JobExecutorMemory.layerWatched({ start, isDead })),
     Layer.provide([
       NodeConfig.layer({
         name,
@@ -166,7 +168,9 @@ export const start = (machine: Machine, parent: Scope.Scope): Effect.Effect<void
     yield* owner.untilShutDown.pipe(
       Effect.andThen(owner.untilFree),
       // Not in the node's own scope, which that closes.
-      Effect.andThen(Effect.forkIn(Effect.suspend(() => machine.running === running ? kill(machine) : Effect.void), parent)),
+      Effect.andThen(
+        Effect.forkIn(Effect.suspend(() => machine.running === running ? kill(machine) : Effect.void), parent)
+      ),
       Effect.forkIn(scope)
     )
     machine.ground.changed()

@@ -28,8 +28,9 @@ const keepAlive = KeepAlive.make()
 type Runtime = ManagedRuntime.ManagedRuntime<never, never>
 
 const faultsOf = (service: Service, runtime: Runtime): PromiseFaults => {
-  const promised = <A extends ReadonlyArray<unknown>, B, E>(verb: (...args: A) => Effect.Effect<B, E>) => (...args: A) =>
-    KeepAlive.during(keepAlive, runtime.runPromise(verb(...args)))
+  const promised =
+    <A extends ReadonlyArray<unknown>, B, E>(verb: (...args: A) => Effect.Effect<B, E>) => (...args: A) =>
+      KeepAlive.during(keepAlive, runtime.runPromise(verb(...args)))
   return {
     nodes: promised(() => service.nodes),
     start: promised(service.start),

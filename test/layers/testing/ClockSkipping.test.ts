@@ -14,8 +14,7 @@ const withClock = <A, E>(test: (advance: (millis: number) => Effect.Effect<void>
 }
 
 describe("a clock that is put forward", () => {
-  it.live("goes by itself, too", () =>
-    withClock(() => Effect.sleep("1 millis")))
+  it.live("goes by itself, too", () => withClock(() => Effect.sleep("1 millis")))
 
   it.live("wakes who sleeps in the order of their times, each at its time", () =>
     withClock((advance) =>
@@ -36,7 +35,8 @@ describe("a clock that is put forward", () => {
         yield* advance(5 * hour)
         expect(woken.at(-1)).toEqual(["late", 9])
         yield* Effect.forEach(fibers, Fiber.join)
-      })))
+      })
+    ))
 
   it.live("moves wall clock and monotonic clock alike", () =>
     withClock((advance) =>
@@ -46,7 +46,8 @@ describe("a clock that is put forward", () => {
         yield* advance(hour)
         const passed = [(yield* Clock.currentTimeNanos) - wall, (yield* Clock.monotonicTimeNanos) - monotonic]
         for (const nanos of passed) expect(Number(nanos) / 1e6).toBeGreaterThanOrEqual(hour - 1)
-      })))
+      })
+    ))
 
   it.live("forgets who does not sleep any more, and never wakes who sleeps for ever", () =>
     withClock((advance) =>
@@ -57,5 +58,6 @@ describe("a clock that is put forward", () => {
         yield* advance(2 * hour)
         expect(forever.pollUnsafe()).toBeUndefined()
         yield* Fiber.interrupt(forever)
-      })))
+      })
+    ))
 })

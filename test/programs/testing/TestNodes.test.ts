@@ -141,6 +141,30 @@ describe("a node that is killed", () => {
     expect(job.ipAddr).toBe(`${second}:51348`)
   })
 
+  it("runs no cleanup, which one does that is given back", async () => {
+    const calls = startCounting()
+    const note = (n: number): void => {
+      const seen = (globalThis as unknown as { testCalls: Map<number, number> }).testCalls
+      seen.set(n, 1)
+    }
+    await using test = await createTestNodes({ nodes: 2 })
+    const made = async (n: number) => {
+      const cluster = await test.createJobCluster(square, {
+        nodes: [`node-${n}`],
+        cleanup: note,
+        setupArgs: [n],
+        ...quiet
+      })
+      expect(await cluster.run(n)).toBe(n * n)
+      return cluster
+    }
+    const [killed, closed] = [await made(1), await made(2)]
+    await test.faults.kill("node-1")
+    await killed.close()
+    await closed.close()
+    expect([...calls.keys()]).toEqual([2])
+  })
+
   it("is used again when it is restarted", async () => {
     await using test = await createTestCluster(square, { nodes: 1, ...quiet })
     const { cluster, faults } = test
