@@ -13,7 +13,7 @@ async function sumOfSquares(limit: number): Promise<number> {
   return sum
 }
 
-test("the sum is right although a node dies that has done its part and not told", async () => {
+await test("the sum is right although a node dies that has done its part and not told", async () => {
   await using nodes = await createTestNodes({ nodes: ["alpha", "beta"] })
   await nodes.faults.hold("alpha")
   const sum = nodes.run(() => sumOfSquares(1000))
@@ -22,7 +22,7 @@ test("the sum is right although a node dies that has done its part and not told"
   assert.equal(await sum, 332_833_500)
 })
 
-test("the sum is right although a node stands still, which takes a minute to notice, and none to test", async () => {
+await test("the sum is right although a node stands still, which takes a minute to notice, and none to test", async () => {
   await using nodes = await createTestNodes({ nodes: ["alpha", "beta"] })
   await nodes.faults.hold("alpha")
   const sum = nodes.run(() => sumOfSquares(1000))
@@ -32,7 +32,7 @@ test("the sum is right although a node stands still, which takes a minute to not
   assert.equal(await sum, 332_833_500)
 })
 
-test("a broken connection is not noticed", async () => {
+await test("a broken connection is not noticed", async () => {
   await using nodes = await createTestNodes({ nodes: ["alpha", "beta"] })
   await nodes.faults.hold("beta")
   const sum = nodes.run(() => sumOfSquares(1000))
@@ -42,7 +42,7 @@ test("a broken connection is not noticed", async () => {
   assert.equal(await sum, 332_833_500)
 })
 
-test("a job that must not run twice ends with its node, and says so", async () => {
+await test("a job that must not run twice ends with its node, and says so", async () => {
   await using world = await createTestCluster((name: string) => `Hello, ${name}!`, { nodes: 1, logLevel: "error" })
   const { cluster, faults } = world
   await faults.hold("node-1")

@@ -2,7 +2,7 @@
  * A node in memory as a machine on a network: the handlers of a real node over jobs in this process, started, killed and
  * started again; and the paths that its messages take, which can be closed, slow, or lead to nobody.
  */
-import { Clock, Context, Duration, Effect, Exit, Layer, References, Scope } from "effect"
+import { Clock, Context, type Duration, Effect, Exit, Layer, References, Scope } from "effect"
 import { RpcServer } from "effect/rpc"
 import { randomUUID } from "node:crypto"
 import { join } from "node:path"
