@@ -116,9 +116,12 @@ const layerOf = (machine: Machine, incarnation: string, own: Context.Context<nev
   const start = (computationId: string, jobId: number): Effect.Effect<void> =>
     Effect.andThen(
       Gate.open([thawed]),
-      Effect.sync(() => {
+      Effect.suspend(() => {
+        // Killed while it was frozen: what waits is about to be interrupted.
+        if (isDead()) return Effect.never
         holding.running.add(JobExecutorHeld.keyOf(computationId, jobId))
         ground.changed()
+        return Effect.void
       })
     )
   return NodeServer.layer.pipe(

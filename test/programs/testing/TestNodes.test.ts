@@ -1,6 +1,7 @@
-import { existsSync, readdirSync } from "node:fs"
+import { mkdtempSync, readdirSync, rmdirSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { afterEach, describe, expect, it, vi } from "vitest"
+import { join } from "node:path"
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { createJobCluster, NodeLost } from "../../../src/promise.ts"
 import { createTestCluster, createTestNodes } from "../../../src/testing.ts"
 
@@ -21,14 +22,19 @@ const startCounting = (): Map<number, number> => {
   return calls
 }
 
-const homes = (): ReadonlyArray<string> => readdirSync(tmpdir()).filter((name) => name.startsWith("dispy-testing-"))
+/** Where nodes have their files. */
+let home = ""
 
-const before = new Set(homes())
+beforeEach(() => {
+  home = mkdtempSync(join(tmpdir(), "dispy-nodes-in-memory-"))
+  vi.stubEnv("TMPDIR", home)
+})
 
 afterEach(() => {
   Reflect.deleteProperty(globalThis, "testCalls")
-  // Other test files have theirs; a test of this one leaves none behind.
-  expect(homes().filter((name) => !before.has(name) && existsSync(name))).toEqual([])
+  expect(readdirSync(home)).toEqual([])
+  vi.unstubAllEnvs()
+  rmdirSync(home)
 })
 
 describe("nodes in memory", () => {
@@ -231,6 +237,37 @@ describe("a node that is frozen", () => {
     await faults.thaw("node-1")
     expect(await Promise.all(jobs.map((job) => job.result()))).toEqual([1, 4, 9])
     expect([...calls.values()]).toEqual([1, 1, 1])
+  })
+})
+
+describe("a node that is killed while it is frozen", () => {
+  it("never starts what waited there, which runs elsewhere", async () => {
+    const calls = startCounting()
+    const gate = Promise.withResolvers<void>()
+    Object.assign(calls, { gate: gate.promise })
+    const work = async (n: number): Promise<number> => {
+      const seen = (globalThis as unknown as { testCalls: Map<number, number> & { gate: Promise<void> } }).testCalls
+      seen.set(n, (seen.get(n) ?? 0) + 1)
+      if (n === 1) await seen.gate
+      return n
+    }
+    await using test = await createTestCluster(work, { nodes: [{ name: "alpha", cpus: 1 }], reentrant: true, ...quiet })
+    const { cluster, faults } = test
+    // Jobs that were short so far are sent ahead.
+    for (let n = 10; n < 15; n++) await cluster.run(n)
+    const [running, waiting] = [cluster.submit(1), cluster.submit(2)]
+    await faults.awaitRunning(running)
+    await faults.awaitPlaced(waiting)
+    await faults.freeze("alpha")
+    gate.resolve()
+    await test.advance("1 second")
+    expect(calls.get(2)).toBeUndefined()
+    await faults.kill("alpha")
+    await test.advance("1 second")
+    expect(calls.get(2)).toBeUndefined()
+    await faults.start("beta")
+    expect(await Promise.all([running.result(), waiting.result()])).toEqual([1, 2])
+    expect([calls.get(1), calls.get(2)]).toEqual([2, 1])
   })
 })
 
