@@ -85,6 +85,13 @@ describe("quickstart", () => {
   })
 })
 
+describe("testing", () => {
+  it("tests a program, all of whose tests pass", async () => {
+    const { status, stdout } = await run("testing.ts", [], { nodeArgs: ["--test", "--test-reporter=tap"] })
+    expect([status, /^# tests (\d+)$/m.exec(stdout)?.[1], /^# pass (\d+)$/m.exec(stdout)?.[1]]).toEqual([0, "4", "4"])
+  })
+})
+
 describe("sample", () => {
   it("prints where and when every job ran, in order, and the status of the cluster", async () => {
     const { status, stderr, stdout } = await run("sample.ts")
