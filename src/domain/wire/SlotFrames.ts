@@ -8,6 +8,7 @@
  *   Prepare (JSON PrepareSlot)  ───────▶  loads the computation
  *                               ◀───────  Ready | Refused (encoded error)
  *   Jobs (job entries)          ───────▶  claims and runs one after another
+ *                               ◀───────  Full: earlier jobs left too little room for the next one; it claims no more
  *                               ◀───────  Listening (u32 jobId): the job asked for `dispy.signal`
  *                               ◀───────  Output: what the job printed since the last one
  *                               ◀───────  Provisional: a result that the job sent ahead of its end
@@ -77,7 +78,8 @@ export const FromSlot = {
   sendFile: 9,
   threadEnded: 10,
   /** Why `cleanup` failed, as text; empty when it did not. */
-  cleanedUp: 11
+  cleanedUp: 11,
+  full: 12
 } as const
 
 /** A file that a job sends to its client, as JSON. */

@@ -108,7 +108,8 @@ const onFrame = (slot: SlotChannel, type: number, payload: Uint8Array): void => 
     slot.onEvent({ _tag: "SlotRefused", slot: slot.id, reason: Buffer.from(payload).toString() })
   } else if (type === FromSlot.listening) {
     slot.onEvent({ _tag: "SlotListening", slot: slot.id, jobId: numberIn(payload) })
-  } else if (type === FromSlot.revoked) slot.onEvent({ _tag: "SlotRevoked", slot: slot.id })
+  } else if (type === FromSlot.full) broken(slot, "earlier jobs left too little memory for the next one")
+  else if (type === FromSlot.revoked) slot.onEvent({ _tag: "SlotRevoked", slot: slot.id })
   else if (!slot.onOther(type, payload)) broken(slot, `it wrote a frame of unknown type ${type}`)
 }
 
