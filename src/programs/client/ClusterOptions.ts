@@ -15,6 +15,7 @@ import * as CredentialsNode from "../../layers/security/CredentialsNode.ts"
 import type { Around, LifecycleInput } from "./Computation.ts"
 import type { Depend } from "./Depends.ts"
 import { timeoutOf } from "./JobOptions.ts"
+import * as MemoryOptions from "./MemoryOptions.ts"
 import * as NodeAllocate from "./NodeAllocate.ts"
 import type { NodeListEntry } from "./NodeAllocate.ts"
 import { checkNames, fail, integer, intervalOf, listed, millisOf, textsOf, typed } from "./OptionChecks.ts"
@@ -29,7 +30,7 @@ export interface ReceivedFile {
 }
 
 /** Options of a cluster. */
-export interface ClusterOptions {
+export interface ClusterOptions extends MemoryOptions.JobMemory, MemoryOptions.SlotOptions {
   /**
    * Where to run: `"local"` for this machine, host names, addresses, each with an optional port ("10.0.0.7:51400");
    * patterns ("192.168.3.*", "*") for nodes that are found; tuples, objects and `NodeAllocate`s that say how much of a
@@ -184,6 +185,7 @@ export interface CheckedOptions {
   readonly timeoutMillis: number
   readonly isReentrant: boolean
   readonly limits: JobLimits
+  readonly memory: MemoryOptions.CheckedMemory
   readonly around: Around
   readonly destPath: string | undefined
   readonly keepFiles: boolean
@@ -230,7 +232,10 @@ const known: ReadonlySet<string> = new Set<keyof ClusterOptions>([
   "onFile",
   "recoverFile",
   "executor",
-  "concurrency"
+  "concurrency",
+  "memory",
+  "slotMemory",
+  "slotJobs"
 ])
 
 const mebibyte = 1024 * 1024
@@ -385,6 +390,8 @@ export const check = (options: ClusterOptions): Result.Result<CheckedOptions, In
   Result.gen(function*() {
     yield* checkNames(options, known, "a cluster")
     const { credentialFiles, credentials } = yield* credentialsOf(options)
+    const executor = yield* executorOf(options.executor)
+    const concurrency = yield* integer("concurrency", options.concurrency, 1, [1, maxConcurrency])
     const nodePort = yield* integer("nodePort", options.nodePort, NodeAddress.defaultNodePort, [1, 65535])
     return {
       around: yield* aroundOf(options),
@@ -418,7 +425,8 @@ export const check = (options: ClusterOptions): Result.Result<CheckedOptions, In
           `destPath ${options.destPath} is relative to a directory of your own on each node: its leading "/" is ignored`
         ]
         : [],
-      executor: yield* executorOf(options.executor),
-      concurrency: yield* integer("concurrency", options.concurrency, 1, [1, maxConcurrency])
+      executor,
+      concurrency,
+      memory: yield* MemoryOptions.check(options, { executor, concurrency })
     }
   })

@@ -25,6 +25,7 @@ import { awaitOutcome, innerOf, type Job, jobOf } from "./EffectJob.ts"
 import * as InputReader from "./InputReader.ts"
 import * as JobOptions from "./JobOptions.ts"
 import * as MapItems from "./MapItems.ts"
+import * as MemoryOptions from "./MemoryOptions.ts"
 import type { NodeListEntry } from "./NodeAllocate.ts"
 import * as NodeMethods from "./NodeMethods.ts"
 import type { NodeRef } from "./NodeMethods.ts"
@@ -244,6 +245,7 @@ export const submission = (
     return {
       flags: 0,
       timeoutMillis: yield* JobOptions.timeoutOf(options.timeout, core.timeoutMillis),
+      memoryKiB: yield* MemoryOptions.ofJob(options.memory, core),
       id: options.id,
       signal: options.signal,
       depends: entries.length === 0 ? undefined : yield* core.packDepends(entries)

@@ -2,10 +2,11 @@
 import { Duration, Result } from "effect"
 import type { InvalidOption } from "../../domain/ClusterError.ts"
 import type { Depend } from "./Depends.ts"
+import type * as MemoryOptions from "./MemoryOptions.ts"
 import { fail, millisOf } from "./OptionChecks.ts"
 
 /** Options of a single job, also of all jobs of a cluster. */
-export interface JobOptions {
+export interface JobOptions extends MemoryOptions.JobMemory {
   /**
    * Longest running time, counted from the job's start on its node; then it is killed and ends with `JobTimedOut`.
    * Default: none. A bare number is milliseconds.

@@ -164,7 +164,7 @@ const outcomeOf = ({ lost, node, number, reply }: KeptJob): JobOutcome & Pick<Re
     const reason = "its node gave it back when its program was gone"
     return { ...nothing, status: "Cancelled", error: new JobCancelled({ jobId: number, node: "", reason }) }
   }
-  const job = new ClusterJob(number, noBytes, 0, 0, undefined)
+  const job = new ClusterJob(number, noBytes, 0, { timeoutMillis: 0, memoryKiB: 0 }, undefined)
   job.cancelReason = "its program or the recovery ended it"
   return { ...Outcomes.fromReply(job, node, reply), status: statusOf(reply) }
 }
