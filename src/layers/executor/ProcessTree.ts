@@ -89,20 +89,28 @@ export interface ProcessTable {
   entries: Map<number, ProcessEntry | undefined>
   /** When everything is to be read again: parents and groups change, seldom. */
   freshUntil: number
+  /** What the last listing spent on that, in milliseconds of a cpu: it has its own bound. */
+  readMillis: number
 }
 
 /** A table of nothing. */
-export const makeTable = (): ProcessTable => ({ entries: new Map(), freshUntil: 0 })
+export const makeTable = (): ProcessTable => ({ entries: new Map(), freshUntil: 0, readMillis: 0 })
 
 const freshMillis = 1_000
 
 /** Reading everything takes at most one part in so many of the time. */
 const readShare = 100
 
+/** What this process has used of the cpus: on a busy machine less than the time that has passed. */
+export const cpuMillis = (): number => {
+  const { system, user } = process.cpuUsage()
+  return (system + user) / 1000
+}
+
 /** The processes that there are; of those that are not new what was known a moment ago. For `/proc` only. */
 export const listKnown = (table: ProcessTable): ReadonlyArray<ProcessEntry> => {
-  const startedAt = performance.now()
-  const isFresh = startedAt < table.freshUntil
+  const startedAt = cpuMillis()
+  const isFresh = performance.now() < table.freshUntil
   const before = table.entries
   const entries = new Map<number, ProcessEntry | undefined>()
   for (const name of fs.readdirSync("/proc")) {
@@ -115,10 +123,8 @@ export const listKnown = (table: ProcessTable): ReadonlyArray<ProcessEntry> => {
     entries.set(pid, entry)
   }
   table.entries = entries
-  if (!isFresh) {
-    const endedAt = performance.now()
-    table.freshUntil = endedAt + Math.max(freshMillis, (endedAt - startedAt) * readShare)
-  }
+  table.readMillis = isFresh ? 0 : cpuMillis() - startedAt
+  if (!isFresh) table.freshUntil = performance.now() + Math.max(freshMillis, table.readMillis * readShare)
   return [...entries.values()].filter((entry) => entry !== undefined && entry.ppid !== 2) as Array<ProcessEntry>
 }
 
