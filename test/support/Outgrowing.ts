@@ -7,8 +7,8 @@ const kinds = ["heap", "buffers", "child"] as const
 const grow = (kind: string): unknown => {
   const all: Array<unknown> = []
   if (kind === "nothing") return process.pid
-  while (kind === "heap") all.push(new Array(100_000).fill(all.length))
-  while (kind === "buffers") all.push(Buffer.alloc(2 ** 20, 1))
+  if (kind === "heap") { for (;;) all.push(new Array(100_000).fill(all.length)) }
+  if (kind === "buffers") { for (;;) all.push(Buffer.alloc(2 ** 20, 1)) }
   const { spawn } = process.getBuiltinModule("node:child_process")
   spawn(process.execPath, ["-e", "const all = []; for (;;) all.push(Buffer.alloc(2 ** 20, 1))"])
   return new Promise(() => {})

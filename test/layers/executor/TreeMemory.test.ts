@@ -21,7 +21,7 @@ const python = async (marker: string, script: string): Promise<ProcessTree.TreeR
     stdio: ["pipe", "pipe", "inherit"]
   })
   started.push(child)
-  await once(child.stdout!, "data")
+  await once(child.stdout, "data")
   return { pid: child.pid!, start: ProcessTree.startOf(child.pid!), marker, seen: new Map() }
 }
 
