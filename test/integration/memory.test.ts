@@ -36,7 +36,7 @@ describe("a job that uses more memory than it may", () => {
     }, { cpus: 1, memory: 192 * mebibyte })
     const seen: Array<number> = []
     const all = (async () => {
-      for await (const n of cluster.map(Array.from({ length: 20 }, (_, n) => n))) seen.push(n)
+      for await (const n of cluster.map(Array(20).keys())) seen.push(n)
     })()
     await expect(all).rejects.toMatchObject({ _tag: "JobOutOfMemory" })
     expect(seen).toEqual([0, 1, 2, 3, 4, 5, 6])
