@@ -15,11 +15,12 @@ export type { Explanation, ExplanationCode, NodeExplanation } from "./domain/sch
 export type { JobStatus } from "./domain/scheduler/JobRecord.ts"
 export * from "./domain/TransferError.ts"
 export type { ClusterEvent } from "./programs/client/ClusterEvents.ts"
-export type { ClusterOptions, JobOptions, ReceivedFile } from "./programs/client/ClusterOptions.ts"
+export type { ClusterOptions, ReceivedFile } from "./programs/client/ClusterOptions.ts"
 export * as Computation from "./programs/client/Computation.ts"
 export * as Depends from "./programs/client/Depends.ts"
 export * as Dispy from "./programs/client/Dispy.ts"
 export * as JobCluster from "./programs/client/JobCluster.ts"
+export type { JobOptions } from "./programs/client/JobOptions.ts"
 export type { MapOptions } from "./programs/client/MapItems.ts"
 export {
   type Allocated,

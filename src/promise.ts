@@ -14,10 +14,12 @@ export type { Explanation, ExplanationCode, NodeExplanation } from "./domain/sch
 export type { JobStatus } from "./domain/scheduler/JobRecord.ts"
 export * from "./domain/TransferError.ts"
 export type { ClusterEvent } from "./programs/client/ClusterEvents.ts"
-export type { ClusterOptions, JobOptions, ReceivedFile } from "./programs/client/ClusterOptions.ts"
+export type { ClusterOptions, ReceivedFile } from "./programs/client/ClusterOptions.ts"
 export * as Computation from "./programs/client/Computation.ts"
 export * as Depends from "./programs/client/Depends.ts"
+export { DispyJob } from "./programs/client/DispyJob.ts"
 export type { CloseOptions } from "./programs/client/JobCluster.ts"
+export type { JobOptions } from "./programs/client/JobOptions.ts"
 export { MapResults } from "./programs/client/MapResults.ts"
 export {
   type Allocated,
@@ -35,7 +37,6 @@ export type {
 } from "./programs/client/NodeMethods.ts"
 export {
   createJobCluster,
-  DispyJob,
   type PromiseClusterOptions,
   PromiseJobCluster,
   type PromiseMapOptions,

@@ -46,6 +46,17 @@ export const JobLimits = Schema.Struct({
 /** Limits that hold for every job of a computation. */
 export type JobLimits = typeof JobLimits.Type
 
+/** When the slots of a computation are replaced though nothing is wrong with them; 0 stands for never. */
+export const SlotLimits = Schema.Struct({
+  /** After so many jobs. */
+  jobs: Schema.Number,
+  /** When its process and all it started use more than this between two jobs. */
+  memoryKiB: Schema.Number
+})
+
+/** When the slots of a computation are replaced though nothing is wrong with them; 0 stands for never. */
+export type SlotLimits = typeof SlotLimits.Type
+
 /** A function or class that the computation, its setup and its cleanup find by name. */
 export const Definition = Schema.Struct({
   kind: Schema.Literals(["function", "class"]),
@@ -135,6 +146,8 @@ export const Computation = Schema.Struct({
   name: Schema.String,
   code: Code,
   limits: JobLimits,
+  /** Default: never. */
+  slotLimits: Schema.optionalKey(SlotLimits),
   depends: Schema.optionalKey(Depends),
   lifecycle: Schema.optionalKey(Lifecycle),
   /** Default "process". */

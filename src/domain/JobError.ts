@@ -6,6 +6,8 @@ import { Schema } from "effect"
 
 const where = (node: string): string => node === "" ? "" : ` on node ${node}`
 
+const sizeText = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MiB`
+
 /** The computation threw: the job ran and ended with an error of the user's own code. */
 export class JobFailed extends Schema.TaggedError<JobFailed>()("JobFailed", {
   /** The user's `job.id`, or the cluster's number for the job. */
@@ -34,11 +36,14 @@ export class JobCrashed extends Schema.TaggedError<JobCrashed>()("JobCrashed", {
   exitCode: Schema.NullOr(Schema.Number),
   signal: Schema.NullOr(Schema.String),
   /** Last lines that the slot wrote to stderr before it died. */
-  lastStderr: Schema.String
+  lastStderr: Schema.String,
+  /** Most memory that its process and all it started were seen to use; only of jobs and slots with a memory limit. */
+  peakBytes: Schema.optionalKey(Schema.Number)
 }) {
   override get message(): string {
+    const peak = this.peakBytes === undefined ? "" : `; it used up to ${sizeText(this.peakBytes)} of memory`
     const tail = this.lastStderr === "" ? "" : `; last stderr: ${this.lastStderr.trimEnd()}`
-    return `job ${String(this.jobId)} took its process down${where(this.node)}: ${this.reason}${tail}`
+    return `job ${String(this.jobId)} took its process down${where(this.node)}: ${this.reason}${peak}${tail}`
   }
 }
 
@@ -55,6 +60,22 @@ export class JobTimedOut extends Schema.TaggedError<JobTimedOut>()("JobTimedOut"
     const timeout = this.timeoutMillis === 0 ? "its timeout" : `its timeout of ${this.timeoutMillis} ms`
     return `job ${String(this.jobId)} ran longer than ${timeout}${where(this.node)}` +
       " and was killed; raise `timeout` if it needs longer"
+  }
+}
+
+/** The job used more memory than its limit and was killed with everything it had started. Other jobs go on. */
+export class JobOutOfMemory extends Schema.TaggedError<JobOutOfMemory>()("JobOutOfMemory", {
+  jobId: Schema.Unknown,
+  node: Schema.String,
+  /** Most memory that its process and all it started were seen to use together. */
+  peakBytes: Schema.Number,
+  limitBytes: Schema.Number
+}) {
+  override get message(): string {
+    return `job ${String(this.jobId)} used ${sizeText(this.peakBytes)} of memory${where(this.node)}, more than its` +
+      ` limit of ${
+        sizeText(this.limitBytes)
+      }, and was killed with all it had started; raise \`memory\` if it needs more`
   }
 }
 
@@ -117,6 +138,7 @@ export type JobError =
   | JobFailed
   | JobCrashed
   | JobTimedOut
+  | JobOutOfMemory
   | JobCancelled
   | NodeLost
   | ResultNotSendable

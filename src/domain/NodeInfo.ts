@@ -50,4 +50,4 @@ export const maxCodeBytes = 48 * 1024 * 1024
 export const maxValueBytes = 2 ** 31 - 1
 
 /** Changes with every change of the protocol; both sides must have the same. */
-export const protocolVersion = 3
+export const protocolVersion = 4

@@ -16,6 +16,7 @@ import * as JobDepends from "./JobDepends.ts"
 import * as JobGlobal from "./JobGlobal.ts"
 import * as LargeValues from "./LargeValues.ts"
 import type { Call, Emit, Loaded } from "./Load.ts"
+import * as MemoryRoom from "./MemoryRoom.ts"
 import * as Output from "./Output.ts"
 import * as SendFile from "./SendFile.ts"
 import * as Stack from "./Stack.ts"
@@ -95,6 +96,9 @@ export interface JobLoop {
   isScheduled: boolean
   sliceEnd: number
   jobsRun: number
+  readonly memory: MemoryRoom.MemoryRoom
+  /** It is of no use for the next job, and says so; nothing is claimed any more. */
+  isFull: boolean
 }
 
 /** Several jobs at a time. */
@@ -151,7 +155,9 @@ export const make = (
     emit: (value) => emit(currentOf(loop), value),
     isScheduled: false,
     sliceEnd: 0,
-    jobsRun: 0
+    jobsRun: 0,
+    memory: MemoryRoom.make(),
+    isFull: false
   }
   output.limitBytes = told.outputLimitBytes
   output.printer = () => currentOf(loop)
@@ -225,10 +231,21 @@ const later = (loop: JobLoop): void => {
   })
 }
 
+/** Whether what earlier jobs left is enough for the next one. Only a job that is not claimed can go elsewhere. */
+const hasRoom = (loop: JobLoop): boolean => {
+  const { offset, view } = loop.queue[loop.head]!
+  const limitKiB = Entries.jobMemoryKiB(view, offset)
+  if (limitKiB === 0 || loop.jobsRun === 0 || loop.claims < 0 || loop.several !== null) return true
+  if (MemoryRoom.suffices(loop.memory, limitKiB * 1024)) return true
+  loop.isFull = true
+  Channel.send(FromSlot.full, Entries.noBytes)
+  return false
+}
+
 const advance = (loop: JobLoop): void => {
   while (loop.active < loop.concurrency && loop.head < loop.queue.length) {
     if (now() > loop.sliceEnd) return later(loop)
-    if (!claim(loop)) return
+    if (loop.isFull || !hasRoom(loop) || !claim(loop)) return
     const job = loop.queue[loop.head++]!
     if (loop.head === loop.queue.length) {
       loop.queue = []

@@ -25,6 +25,7 @@ export interface TestReply {
 /** What can be said of a job beside its arguments. */
 export interface JobOptions {
   readonly timeoutMillis?: number
+  readonly memoryKiB?: number
   readonly flags?: number
 }
 
@@ -53,6 +54,7 @@ export interface OpenOptions {
   readonly name?: string
   readonly executor?: ExecutorKind
   readonly concurrency?: number
+  readonly slotLimits?: Computation["slotLimits"]
   readonly definitions?: ReadonlyArray<Definition>
   readonly lifecycle?: Computation["lifecycle"]
   readonly setupArgs?: ReadonlyArray<unknown>
@@ -111,6 +113,7 @@ export const openCode = (
         executor: kind,
         concurrency,
         ...(definitions === undefined ? {} : { depends: { definitions, modules: [], files: [] } }),
+        ...(options.slotLimits === undefined ? {} : { slotLimits: options.slotLimits }),
         ...(lifecycle === undefined ? {} : { lifecycle })
       },
       ...(setupArgs === undefined ? {} : { setupArgs: Values.encodeArgs(setupArgs) }),
@@ -118,12 +121,13 @@ export const openCode = (
       onReplies
     })
     let lastId = 0
-    const submit: Opened["submit"] = (argsOfJobs, { flags = 0, timeoutMillis = 0 } = {}) => {
+    const submit: Opened["submit"] = (argsOfJobs, { flags = 0, memoryKiB = 0, timeoutMillis = 0 } = {}) => {
       const jobs = argsOfJobs.map((args) => ({
         jobId: ++lastId,
         attempt: 7,
         flags,
         timeoutMillis,
+        memoryKiB,
         args: Values.encodeArgs(args)
       }))
       session.dispatch(Entries.encodeJobs(jobs))

@@ -4,11 +4,13 @@
  * directions wait until they are delivered, so that every race between a node and
  * its slots can be had on purpose.
  */
+import type { SlotLimits } from "../../src/domain/Computation.ts"
 import * as JobRing from "../../src/domain/node/JobRing.ts"
 import * as SlotPool from "../../src/domain/node/SlotPool.ts"
 import type { PoolAction, PoolEvent } from "../../src/domain/node/SlotPoolEvent.ts"
 import * as SlotPoolState from "../../src/domain/node/SlotPoolState.ts"
 import * as Entries from "../../src/domain/wire/Entries.ts"
+import { decodeMemoryPeak } from "../../src/domain/wire/MemoryPeak.ts"
 
 interface SimulatedJob {
   readonly session: number
@@ -38,6 +40,12 @@ export interface SimulatedSlot {
   readonly running: Array<SimulatedJob>
   isTerminated: boolean
   isAlive: boolean
+  /** What it uses, and the most that its node was told of it under the job that runs. */
+  kib: number
+  toldKiB: number
+  /** It claims no more. */
+  isFull: boolean
+  begun: number
 }
 
 /** A pool over simulated slots. */
@@ -60,6 +68,14 @@ export interface Simulation {
   /** Jobs whose end was asked for, and those with a timeout. */
   readonly cancelled: Set<string>
   readonly timeouts: Map<string, number>
+  /** Memory that jobs may use, where that is limited. */
+  readonly limits: Map<string, number>
+  /** What was found out of slots, and not told yet; told at once where `looksAtOnce`. */
+  readonly looks: Array<Extract<PoolEvent, { readonly _tag: "Measured" }>>
+  looksAtOnce: boolean
+  /** How often a slot was looked at. */
+  looked: number
+  readonly slotLimits: Map<number, SlotLimits>
   /** Jobs at a time per slot, by session. */
   readonly concurrency: Map<number, number>
   readonly readySessions: Set<number>
@@ -95,6 +111,11 @@ export const make = (config: Partial<SlotPoolState.PoolConfig> = {}): Simulation
     started: new Set(),
     cancelled: new Set(),
     timeouts: new Map(),
+    limits: new Map(),
+    looks: [],
+    looksAtOnce: true,
+    looked: 0,
+    slotLimits: new Map(),
     concurrency: new Map(),
     readySessions: new Set(),
     refusedSessions: new Set(),
@@ -124,7 +145,33 @@ const perform = (simulation: Simulation, action: PoolAction, events: Array<PoolE
   else if (action._tag === "SessionRefused") simulation.refusedSessions.add(action.session)
   else if (action._tag === "StartSlot") startSlot(simulation, action.slot)
   else if (action._tag === "StartThread") startThread(simulation, action)
+  else if (action._tag === "Measure") measure(simulation, action.slots, events)
   else performOn(simulation, simulation.slots.get(action.slot)!, action, events)
+}
+
+const measure = (
+  simulation: Simulation,
+  slots: Extract<PoolAction, { readonly _tag: "Measure" }>["slots"],
+  events: Array<PoolEvent>
+): void => {
+  const told = slots.map(({ slot: id }) => {
+    const slot = simulation.slots.get(id)
+    if (slot?.isAlive !== true) return { slot: id, kib: 0 }
+    slot.toldKiB = Math.max(slot.toldKiB, slot.kib)
+    return { slot: id, kib: slot.kib }
+  })
+  simulation.looked += told.length
+  const event = { _tag: "Measured", slots: told, costMillis: 0 } as const
+  if (simulation.looksAtOnce) events.push(event)
+  else simulation.looks.push(event)
+}
+
+/** The node hears what was found out of its slots. */
+export const hearLook = (simulation: Simulation): boolean => {
+  const event = simulation.looks.shift()
+  if (event === undefined) return false
+  feed(simulation, event)
+  return true
 }
 
 const addSlot = (simulation: Simulation, id: number, host: number): SimulatedSlot => {
@@ -140,7 +187,11 @@ const addSlot = (simulation: Simulation, id: number, host: number): SimulatedSlo
     queue: [],
     running: [],
     isTerminated: false,
-    isAlive: true
+    isAlive: true,
+    kib: 0,
+    toldKiB: 0,
+    isFull: false,
+    begun: 0
   }
   simulation.slots.set(id, slot)
   return slot
@@ -215,7 +266,11 @@ const demandGuilt = (simulation: Simulation, slot: SimulatedSlot): void => {
   if (jobs.length === 0 || slots.some((one) => one.isTerminated)) return
   const hasReplied = slots.length + slot.concurrency > 2 &&
     slots.some((one) => one.outbox.some((event) => event._tag === "Replied"))
-  const isGuilty = jobs.some((job) => job.id === brokenJob || isToEnd(simulation, nameOf(job.session, job.id)))
+  const isGuilty = jobs.some((job) => {
+    const name = nameOf(job.session, job.id)
+    const isLarge = slot.toldKiB > (simulation.limits.get(name) ?? Infinity)
+    return job.id === brokenJob || isToEnd(simulation, name) || (isLarge && slot.concurrency === 1 && slot.host === 0)
+  })
   demand(hasReplied || isGuilty, `job ${jobs[0]!.id} is killed for no reason`)
 }
 
@@ -271,6 +326,11 @@ const emitted = (simulation: Simulation, session: number, entries: Uint8Array): 
     }
     if (reply.outcome === Entries.Outcome.timedOut) {
       demand(simulation.timeouts.has(name) && hasStarted, `job ${name} cannot have run too long`)
+    }
+    if (reply.outcome === Entries.Outcome.outOfMemory) {
+      const { limitBytes, peakBytes } = decodeMemoryPeak(reply.result)
+      demand(limitBytes === simulation.limits.get(name)! * 1024, `job ${name} had another limit`)
+      demand(hasStarted && peakBytes > limitBytes, `job ${name} did not use too much`)
     }
     if (reply.outcome === Entries.Outcome.returned) demand(!hasStarted, `job ${name} started and is given back`)
     if (reply.startMillis === 0) demand(!hasStarted, `job ${name} started and its reply says that it did not`)
@@ -333,13 +393,18 @@ export const receive = (slot: SimulatedSlot): boolean => {
 /** The slot claims and starts its next job. */
 export const begin = (simulation: Simulation, slot: SimulatedSlot): boolean => {
   const job = slot.queue[0]
-  if (!slot.isAlive || slot.running.length >= slot.concurrency || job === undefined || slot.fifo === 0) return false
+  if (!slot.isAlive || slot.isFull || slot.running.length >= slot.concurrency || job === undefined || slot.fifo === 0) {
+    return false
+  }
   slot.fifo--
   slot.queue.shift()
   const name = nameOf(job.session, job.id)
   demand(!simulation.started.has(name), `job ${name} is started twice`)
   demand(!simulation.replies.has(name), `job ${name} is started after its reply`)
   simulation.started.add(name)
+  slot.toldKiB = 0
+  const most = simulation.slotLimits.get(job.session)?.jobs ?? 0
+  demand(++slot.begun <= most || most === 0, `slot ${slot.id} runs more jobs than it may`)
   slot.running.push(job)
   return true
 }
@@ -379,6 +444,14 @@ export const finish = (slot: SimulatedSlot, micros: number, pick = 0): boolean =
   return true
 }
 
+/** What earlier jobs left is too much for the next one. */
+export const fill = (slot: SimulatedSlot): boolean => {
+  if (!slot.isAlive || slot.isFull || slot.running.length > 0 || slot.queue.length === 0) return false
+  slot.isFull = true
+  slot.outbox.push({ _tag: "SlotBroken", slot: slot.id, reason: "it is full" })
+  return true
+}
+
 /** Time passes. */
 export const advance = (simulation: Simulation, millis: number): void => {
   simulation.now += millis
@@ -391,6 +464,7 @@ export const advance = (simulation: Simulation, millis: number): void => {
 export interface SessionKind {
   readonly kind: "process" | "thread"
   readonly concurrency: number
+  readonly slotLimits?: SlotLimits
 }
 
 const aProcess: SessionKind = { kind: "process", concurrency: 1 }
@@ -408,6 +482,7 @@ export const open = (
   { cpus = Infinity, graceMillis = 1000, kind = aProcess }: OpenOptions = {}
 ): void => {
   simulation.concurrency.set(session, kind.concurrency)
+  if (kind.slotLimits !== undefined) simulation.slotLimits.set(session, kind.slotLimits)
   simulation.open.set(session, new Set())
   simulation.waiting.set(session, [])
   feed(simulation, { _tag: "SessionOpened", session, graceMillis, cpus, ...kind })
@@ -425,12 +500,14 @@ export const dispatch = (
   simulation: Simulation,
   session: number,
   count: number,
-  timeoutMillis = 0
+  timeoutMillis = 0,
+  memoryKiB = 0
 ): ReadonlyArray<number> => {
   const jobs: Array<Entries.JobFields> = []
   for (let i = 0; i < count; i++) {
     const jobId = simulation.nextJob++
-    jobs.push({ jobId, attempt: 3, flags: 0, timeoutMillis, args: Entries.noBytes })
+    jobs.push({ jobId, attempt: 3, flags: 0, timeoutMillis, memoryKiB, args: Entries.noBytes })
+    if (memoryKiB > 0) simulation.limits.set(nameOf(session, jobId), memoryKiB)
     simulation.open.get(session)!.add(jobId)
     if (timeoutMillis > 0) simulation.timeouts.set(nameOf(session, jobId), timeoutMillis)
     simulation.waiting.get(session)!.push(jobId)
@@ -445,16 +522,21 @@ export const cancel = (simulation: Simulation, session: number, jobIds: Readonly
   feed(simulation, { _tag: "JobsCancelled", session, jobIds })
 }
 
+/** The job is over its limit, where jobs are limited. */
+const isTooLarge = (simulation: Simulation, slot: SimulatedSlot, job: SimulatedJob): boolean =>
+  slot.concurrency === 1 && slot.host === 0 &&
+  slot.kib > (simulation.limits.get(nameOf(job.session, job.id)) ?? Infinity)
+
 /** Everything that can go on without time passing goes on; jobs take `micros`, and with `isStubborn` those that are to end never do. */
 export const settle = (simulation: Simulation, micros: number, isStubborn = false): void => {
   for (let isBusy = true; isBusy;) {
     isBusy = false
     for (const slot of simulation.slots.values()) {
       const mayEnd = slot.running.findIndex((job) =>
-        !isStubborn || !simulation.cancelled.has(nameOf(job.session, job.id))
+        !isStubborn || (!simulation.cancelled.has(nameOf(job.session, job.id)) && !isTooLarge(simulation, slot, job))
       )
       const hasMoved = receive(slot) || (mayEnd >= 0 && finish(slot, micros, mayEnd)) || begin(simulation, slot)
-      isBusy = read(simulation, slot) || hasMoved || isBusy
+      isBusy = read(simulation, slot) || hearLook(simulation) || hasMoved || isBusy
     }
   }
 }

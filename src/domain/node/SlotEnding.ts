@@ -99,7 +99,8 @@ const act = (slot: PoolSlot, plan: SlotPlan, step: KillPlan.KillStep, out: Array
     if (slot.host !== null) slot.stopBy = Math.min(slot.stopBy, plan.startedAt + plan.steps.at(-1)!.atMillis)
     out.push({ _tag: "Terminate", slot: slot.id })
   } else if (slot.host === null) {
-    out.push({ _tag: "Kill", slot: slot.id, reason: `job ${jobId} did not end in time` })
+    const reason = plan.job.ending === "outOfMemory" ? "used more memory than it may" : "did not end in time"
+    out.push({ _tag: "Kill", slot: slot.id, reason: `job ${jobId} ${reason}` })
   } else SlotKill.killProcess(slot.host, `job ${jobId}, which ran in another thread, could not be stopped`, out)
 }
 
@@ -172,6 +173,7 @@ export const tookBack = (
     if (job !== undefined && session !== null) unstarted(pool, session, job, now, out)
   }
   if (count > 0 && slot.inflight.length === 0) pool.busy--
+  slot.served -= count
   for (const job of JobRing.toArray(slot.inflight)) if (job.ending === "returned") job.ending = null
   if (session === null) return
   if (State.isShared(slot)) {
@@ -183,9 +185,15 @@ export const tookBack = (
   pursue(slot, now, out)
 }
 
-/** Begins the end of a running job that is to end, unless it has begun. */
+/** Kills a job that is alone in its process. */
+export const killAtOnce = (slot: PoolSlot, job: PoolJob, now: number, out: Array<PoolAction>): void => {
+  slot.plans.push({ job, startedAt: now, steps: [{ atMillis: 0, act: "kill" }], next: 0 })
+  pursue(slot, now, out)
+}
+
+/** Begins the end of a running job that is to end, unless it has begun. Who uses too much is looked at once more. */
 const begin = (session: PoolSession, slot: PoolSlot, job: PoolJob, now: number): void => {
-  if (job.ending === null || slot.plans.some((plan) => plan.job === job)) return
+  if (job.ending === null || job.ending === "outOfMemory" || slot.plans.some((plan) => plan.job === job)) return
   const surroundings = { isThread: slot.host !== null, isShared: State.isShared(slot) }
   slot.plans.push({
     job,

@@ -3,6 +3,7 @@
  * Says what becomes of their jobs and of the computations that wait for a slot.
  */
 import * as Entries from "../wire/Entries.ts"
+import { encodeMemoryPeak } from "../wire/MemoryPeak.ts"
 import * as PrintedText from "../wire/PrintedText.ts"
 import { encodeSlotDeath, type SlotDeath } from "../wire/SlotDeath.ts"
 import * as JobRing from "./JobRing.ts"
@@ -137,6 +138,9 @@ const reasonOf = ({ slot }: Lost, process: PoolSlot, reason: string, suspects: R
   return `${reason}; jobs ${listed(suspects)} ran in the same ${where}, and any of them may have caused it`
 }
 
+/** What the slot was seen to use under its first job. */
+const peakOf = ({ gauge }: PoolSlot): number => gauge.peakKiB * 1024
+
 /** Settles the jobs of slots that went together. */
 const settle = (
   pool: SlotPool,
@@ -158,8 +162,13 @@ const settle = (
         SlotEnding.emit(pool, session, job, Entries.Outcome.timedOut, now, out, own)
       } else if (isEnding && job.ending === "cancelled") {
         SlotEnding.emit(pool, session, job, Entries.Outcome.cancelled, now, out, own)
+      } else if (isEnding && job.ending === "outOfMemory") {
+        const result = encodeMemoryPeak({ peakBytes: peakOf(slot), limitBytes: job.memoryKiB * 1024 })
+        SlotEnding.emit(pool, session, job, Entries.Outcome.outOfMemory, now, out, { ...own, result })
       } else {
-        const result = encodeSlotDeath({ ...death, reason: reasonOf(one, process, death.reason, suspects) })
+        const peakBytes = peakOf(slot)
+        const known = peakBytes > 0 && claimed[0] === job ? { ...death, peakBytes } : death
+        const result = encodeSlotDeath({ ...known, reason: reasonOf(one, process, death.reason, suspects) })
         SlotEnding.emit(pool, session, job, Entries.Outcome.slotDied, now, out, { ...own, result })
       }
     }

@@ -12,6 +12,7 @@ import * as JobRing from "./JobRing.ts"
 import * as SlotEnding from "./SlotEnding.ts"
 import * as SlotKill from "./SlotKill.ts"
 import * as SlotLoss from "./SlotLoss.ts"
+import * as SlotMemory from "./SlotMemory.ts"
 import type { PoolAction, PoolEvent } from "./SlotPoolEvent.ts"
 import * as State from "./SlotPoolState.ts"
 import type { PoolJob, PoolSession, PoolSlot, SlotPool } from "./SlotPoolState.ts"
@@ -38,6 +39,7 @@ const arrived = (session: PoolSession, batch: Uint8Array): void => {
       order: session.arrived++,
       attempt: Entries.entryAttempt(view, offset),
       timeoutMillis: Entries.jobTimeoutMillis(view, offset),
+      memoryKiB: Entries.jobMemoryKiB(view, offset),
       batch,
       offset,
       size,
@@ -62,6 +64,8 @@ const settlePlan = (slot: PoolSlot, job: PoolJob, view: DataView, offset: number
   const plan = slot.plans.find((one) => one.job === job)
   if (plan === undefined) return
   slot.plans = slot.plans.filter((one) => one !== plan)
+  // It ended before it was killed.
+  if (job.ending === "outOfMemory") return
   const { next, steps } = plan
   // Asked to end, the job may have answered just for that, a little before its own clock says that its time was up.
   const wasAsked = next > 0 && steps[0]?.act === "abort"
@@ -128,6 +132,7 @@ const replied = (pool: SlotPool, slot: PoolSlot, entries: Uint8Array, now: numbe
     if (slot.inflight.length === 0) {
       pool.busy--
       slot.since = now
+      SlotMemory.emptied(slot, now, out)
     }
     if (session !== null) session.lastServed = ++pool.served
   }
@@ -144,6 +149,7 @@ const nextHead = (pool: SlotPool, slot: PoolSlot, now: number, out: Array<PoolAc
   slot.window = Math.min(slot.window * 2, limit)
   slot.headSince = now
   slot.takes = 0
+  SlotMemory.began(slot, now)
   // It was told to end, or is about to be: the job made it in time, its slot is not to be trusted any more.
   if (slot.phase === "dying") SlotKill.discard(slot, "its job ended while it was being killed", now, out)
   const head = JobRing.at(slot.inflight, 0)
@@ -240,7 +246,7 @@ const timed = (pool: SlotPool, slot: PoolSlot, now: number, out: Array<PoolActio
 
 const setTimer = (pool: SlotPool, now: number, out: Array<PoolAction>): void => {
   let at = Infinity
-  for (const slot of pool.slots.values()) at = Math.min(at, deadline(pool, slot))
+  for (const slot of pool.slots.values()) at = Math.min(at, deadline(pool, slot), SlotMemory.lookAt(slot))
   if (pool.startAfter > now) at = Math.min(at, pool.startAfter)
   if (pool.spareAfter > now) at = Math.min(at, pool.spareAfter)
   for (const session of pool.sessions.values()) {
@@ -266,6 +272,7 @@ const onSession = (
       cpus: event.cpus,
       kind: event.kind,
       concurrency: event.concurrency,
+      slotLimits: event.slotLimits ?? { jobs: 0, memoryKiB: 0 },
       host: null,
       queue: JobRing.make(),
       slots: new Set(),
@@ -304,7 +311,10 @@ const onSlot = (
     case "Replied":
       return replied(pool, slot, event.entries, now, out)
     case "TookBack":
-      return SlotEnding.tookBack(pool, slot, event.count, now, out)
+      SlotEnding.tookBack(pool, slot, event.count, now, out)
+      SlotMemory.tookBack(slot, out)
+      if (event.count > 0 && slot.inflight.length === 0) SlotMemory.emptied(slot, now, out)
+      return
     case "SlotDied":
       return SlotLoss.died(pool, slot, event, now, out)
     case "SlotRevoked":
@@ -366,7 +376,9 @@ export const step = (pool: SlotPool, event: PoolEvent, now: number): ReadonlyArr
   if (event._tag === "Timer") {
     pool.timerAt = Infinity
     for (const slot of pool.slots.values()) timed(pool, slot, now, out)
-  } else if (event._tag === "CpusSet") setCpus(pool, event.cpus, now, out)
+    SlotMemory.look(pool, now, out)
+  } else if (event._tag === "Measured") SlotMemory.measured(pool, event, now, out)
+  else if (event._tag === "CpusSet") setCpus(pool, event.cpus, now, out)
   else if ("slot" in event) onSlot(pool, event, now, out)
   else onSession(pool, event, now, out)
   pool.ceiling = Math.max(pool.cpus, Math.min(pool.ceiling, pool.busy))

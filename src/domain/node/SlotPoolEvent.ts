@@ -1,5 +1,5 @@
 /** What a slot pool is told and what it asks for: the seam between `SlotPool.step` and the layer that carries it out. */
-import type { ExecutorKind } from "../Computation.ts"
+import type { ExecutorKind, SlotLimits } from "../Computation.ts"
 import type { SlotDeath } from "../wire/SlotDeath.ts"
 import type { SetupStep } from "../wire/SlotFrames.ts"
 import type { PoolJob } from "./SlotPoolState.ts"
@@ -32,6 +32,8 @@ export type PoolEvent =
     readonly concurrency: number
     /** How long `setup` in its host, and `setupSlot` in each slot, may take once the code is loaded. Default 0. */
     readonly setupMillis?: number
+    /** When its slots are replaced. Default: never. */
+    readonly slotLimits?: SlotLimits
   }
   /** The session may use so many cpus from now on; what runs goes on, with 0 the rest is given back. */
   | { readonly _tag: "SessionLimited"; readonly session: number; readonly cpus: number }
@@ -60,6 +62,13 @@ export type PoolEvent =
   | { readonly _tag: "SlotBroken"; readonly slot: number; readonly reason: string }
   /** The process or thread is gone; of a host all threads are gone with it. */
   | ({ readonly _tag: "SlotDied"; readonly death: SlotDeath; readonly threads: ReadonlyArray<SlotEnd> } & SlotEnd)
+  /** Answer to `Measure`, with every slot that was asked for; one that is gone uses nothing. */
+  | {
+    readonly _tag: "Measured"
+    readonly slots: ReadonlyArray<{ readonly slot: number; readonly kib: number }>
+    /** What it cost the node to find out, in milliseconds. */
+    readonly costMillis: number
+  }
   /** The node offers another number of cpus from now on; jobs that run go on, and with 0 the others are given back. */
   | { readonly _tag: "CpusSet"; readonly cpus: number }
   | { readonly _tag: "Timer" }
@@ -80,6 +89,14 @@ export type PoolAction =
   | { readonly _tag: "Kill"; readonly slot: number; readonly reason: string }
   /** The slot is gone: SIGKILL to what it left behind, after this time. */
   | { readonly _tag: "Sweep"; readonly slot: number; readonly afterMillis: number }
+  /**
+   * Find out what these slots' processes use with all they started, and answer with `Measured`. What several of them
+   * share has to be told apart only above `aboveKiB`.
+   */
+  | {
+    readonly _tag: "Measure"
+    readonly slots: ReadonlyArray<{ readonly slot: number; readonly aboveKiB: number }>
+  }
   | { readonly _tag: "Emit"; readonly session: number; readonly entries: Uint8Array }
   | { readonly _tag: "SessionReady"; readonly session: number }
   | { readonly _tag: "SessionRefused"; readonly session: number; readonly reason: string }

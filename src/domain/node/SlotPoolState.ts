@@ -13,10 +13,11 @@
  * A slot is what takes a cpu: a process, or a thread of a process that is its host. It runs one job at a time, or as
  * many as its computation's `concurrency` says, on one event loop; however many they are, it is one busy slot.
  */
-import type { ExecutorKind } from "../Computation.ts"
+import type { ExecutorKind, SlotLimits } from "../Computation.ts"
 import type { SetupStep } from "../wire/SlotFrames.ts"
 import * as JobRing from "./JobRing.ts"
 import type * as KillPlan from "./KillPlan.ts"
+import * as MemoryGauge from "./MemoryGauge.ts"
 
 /** A job on this node. */
 export interface PoolJob {
@@ -26,6 +27,8 @@ export interface PoolJob {
   readonly attempt: number
   /** 0 for none. */
   readonly timeoutMillis: number
+  /** 0 for any. */
+  readonly memoryKiB: number
   /** The batch it came in, and where its entry is in there. */
   readonly batch: Uint8Array
   readonly offset: number
@@ -33,7 +36,7 @@ export interface PoolJob {
   /** When it was last sent to a slot. */
   sentAt: number
   /** Why it is to be ended, or given back if it has not started. */
-  ending: "timedOut" | "cancelled" | "returned" | null
+  ending: "timedOut" | "cancelled" | "returned" | "outOfMemory" | null
 }
 
 /** A computation on this node. */
@@ -48,6 +51,8 @@ export interface PoolSession {
   readonly kind: ExecutorKind
   /** Jobs at a time per slot. */
   readonly concurrency: number
+  /** When its slots are replaced. */
+  readonly slotLimits: SlotLimits
   /** The process whose threads are its slots; null while there is none that is good. */
   host: PoolSlot | null
   readonly queue: JobRing.JobRing<PoolJob>
@@ -98,6 +103,12 @@ export interface PoolSlot {
   takes: number
   /** Jobs in flight that are being ended: the first one, or several of a shared slot. */
   plans: Array<SlotPlan>
+  /** What it uses. */
+  readonly gauge: MemoryGauge.MemoryGauge
+  /** Jobs that it was sent and not taken back. */
+  served: number
+  /** It was seen to use too much to be kept: it gets no more jobs, and is looked at again when it has none. */
+  isLarge: boolean
   /** Of a thread that is to stop: its process is killed if it has not by then. */
   stopBy: number
   /** Why the node ended it under a job; empty when it did not. */
@@ -152,6 +163,8 @@ export interface SlotPool {
   spareAfter: number
   /** When the timer that was asked for fires. */
   timerAt: number
+  /** A look at what slots use follows the last one after so many milliseconds at least: more where looking costs more. */
+  lookMillis: number
 }
 
 /** A pool without slots and computations. */
@@ -168,7 +181,8 @@ export const make = (config: PoolConfig): SlotPool => ({
   startFailures: 0,
   startAfter: 0,
   spareAfter: 0,
-  timerAt: Infinity
+  timerAt: Infinity,
+  lookMillis: 0
 })
 
 /** A process that is about to be started. */
@@ -189,6 +203,9 @@ export const makeSlot = (id: number, now: number): PoolSlot => ({
   isRevoking: false,
   takes: 0,
   plans: [],
+  gauge: MemoryGauge.make(),
+  served: 0,
+  isLarge: false,
   stopBy: Infinity,
   fault: "",
   since: now
@@ -209,9 +226,18 @@ export const isShared = (slot: PoolSlot): boolean => slot.concurrency > 1
 /** When a job in flight that was claimed started, as far as the node can tell. */
 export const startOf = (slot: PoolSlot, job: PoolJob): number => slot.concurrency > 1 ? job.sentAt : slot.headSince
 
+/** Jobs that a slot may still be sent before it is replaced. */
+export const servesMore = (slot: PoolSlot): number => {
+  const most = slot.session?.slotLimits.jobs ?? 0
+  return most > 0 ? most - slot.served : Infinity
+}
+
+/** Whether a slot gets no more jobs and is replaced once it has none. */
+export const isWorn = (slot: PoolSlot): boolean => slot.isLarge || servesMore(slot) <= 0
+
 /** Whether a slot can be given a first job now. */
 export const isIdle = (slot: PoolSlot): boolean =>
-  slot.phase === "ready" && slot.inflight.length === 0 && !slot.isTaking && !slot.isRevoking
+  slot.phase === "ready" && slot.inflight.length === 0 && !slot.isTaking && !slot.isRevoking && !isWorn(slot)
 
 const wrongWithJobs = (pool: SlotPool, slot: PoolSlot): ReadonlyArray<string> => {
   const wrong: Array<string> = []
@@ -220,6 +246,7 @@ const wrongWithJobs = (pool: SlotPool, slot: PoolSlot): ReadonlyArray<string> =>
   if (slot.inflight.length > 0 && slot.phase !== "ready" && slot.phase !== "dying") {
     wrong.push(`slot ${slot.id} has jobs in phase ${slot.phase}`)
   }
+  if (servesMore(slot) < 0) wrong.push(`slot ${slot.id} was sent more jobs than it may serve`)
   const jobs = JobRing.toArray(slot.inflight)
   for (const { job } of slot.plans) {
     if (!jobs.includes(job)) wrong.push(`slot ${slot.id} is ending a job that it does not run`)

@@ -8,6 +8,7 @@
  */
 import * as JobRing from "./JobRing.ts"
 import * as SlotKill from "./SlotKill.ts"
+import * as SlotMemory from "./SlotMemory.ts"
 import type { PoolAction } from "./SlotPoolEvent.ts"
 import * as State from "./SlotPoolState.ts"
 import type { PoolJob, PoolSession, PoolSlot, SlotPool } from "./SlotPoolState.ts"
@@ -63,7 +64,8 @@ const send = (
 ): void => {
   const jobs: Array<PoolJob> = []
   let bytes = 0
-  while (jobs.length < most) {
+  const room = Math.min(most, State.servesMore(slot))
+  while (jobs.length < room) {
     const job = JobRing.at(session.queue, 0)
     if (job === undefined || (jobs.length > 0 && bytes + job.size > inflightBytes && !State.isShared(slot))) break
     JobRing.shift(session.queue)
@@ -74,6 +76,7 @@ const send = (
     bytes += job.size
   }
   if (jobs.length === 0) return
+  slot.served += jobs.length
   session.lastServed = ++pool.served
   if (State.isShared(slot)) {
     slot.headSince = now
@@ -110,6 +113,7 @@ const fillIdle = (pool: SlotPool, now: number, out: Array<PoolAction>): void => 
     slot.headSince = now
     slot.takes = 0
     send(pool, session, slot, Math.min(windowOf(pool, session, slot), share), now, out)
+    SlotMemory.began(slot, now)
     pool.busy++
   }
 }
@@ -130,7 +134,7 @@ const someoneStarves = (pool: SlotPool): boolean => {
 /** Whether a busy slot is to get more jobs: one that runs several when it has room, one that runs one when half is done. */
 const wantsMore = (slot: PoolSlot, window: number): boolean => {
   if (slot.phase !== "ready" || slot.inflight.length === 0 || slot.plans.length > 0) return false
-  if (slot.isRevoking || slot.isTaking) return false
+  if (slot.isRevoking || slot.isTaking || State.isWorn(slot)) return false
   return State.isShared(slot) ? slot.inflight.length < window : slot.takes === 0 && slot.inflight.length * 2 <= window
 }
 

@@ -49,6 +49,8 @@ export interface JobRecord {
   readonly flags: number
   /** Longest running time in milliseconds; 0 for none. */
   readonly timeoutMillis: number
+  /** Memory that it may use on its node; 0, the default, for any. */
+  readonly memoryKiB?: number
   /** Id of the only node where it may run; empty when every node will do. */
   readonly pinnedTo: string
   status: JobStatus

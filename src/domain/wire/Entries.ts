@@ -5,7 +5,7 @@
  * node moves bytes and never decodes a user's value. Little-endian throughout.
  *
  * ```
- * job    u32 size | u32 jobId | u16 attempt | u16 flags | u32 timeoutMillis | arguments …
+ * job    u32 size | u32 jobId | u16 attempt | u16 flags | u32 timeoutMillis | u32 memoryKiB | arguments …
  * reply  u32 size | u32 jobId | u16 attempt | u8 outcome | u8 flags | f64 startMillis | f64 durationMicros
  *        | u32 resultBytes | u32 stdoutBytes | result … | stdout … | stderr …
  * ```
@@ -13,7 +13,7 @@
  */
 
 /** Bytes before a job's arguments. */
-export const jobHeaderBytes = 16
+export const jobHeaderBytes = 20
 
 /** Bytes before a reply's result. */
 export const replyHeaderBytes = 36
@@ -51,13 +51,15 @@ export const Outcome = {
   /** No outcome yet: the result is a provisional one, and the job goes on. */
   provisional: 7,
   /** The arguments or the result did not make it over the bulk connection; the result is the encoded error. */
-  notTransferred: 8
+  notTransferred: 8,
+  /** The job used more memory than its limit and was killed; the result is an encoded `MemoryPeak`. */
+  outOfMemory: 9
 } as const
 
 /** One of the numbers in {@link Outcome}. */
 export type Outcome = typeof Outcome[keyof typeof Outcome]
 
-const lastOutcome: number = Outcome.notTransferred
+const lastOutcome: number = Outcome.outOfMemory
 
 /** Flags of a reply entry. */
 export const ReplyFlags = {
@@ -78,6 +80,8 @@ export interface JobFields {
   readonly flags: number
   /** Longest running time in milliseconds; 0 for none. */
   readonly timeoutMillis: number
+  /** Most memory that its slot and all it started may use; 0, the default, for any. */
+  readonly memoryKiB?: number
   readonly args: Uint8Array
 }
 
@@ -116,6 +120,9 @@ export const jobFlags = (view: DataView, offset: number): number => view.getUint
 /** Timeout in milliseconds of the job entry at `offset`; 0 for none. */
 export const jobTimeoutMillis = (view: DataView, offset: number): number => view.getUint32(offset + 12, true)
 
+/** Memory limit in KiB of the job entry at `offset`; 0 for none. */
+export const jobMemoryKiB = (view: DataView, offset: number): number => view.getUint32(offset + 16, true)
+
 /** The arguments of the job entry at `offset`, as a view into `bytes`. */
 export const jobArgs = (bytes: Uint8Array, view: DataView, offset: number): Uint8Array =>
   bytes.subarray(offset + jobHeaderBytes, offset + entrySize(view, offset))
@@ -131,6 +138,7 @@ export const writeJob = (bytes: Uint8Array, view: DataView, offset: number, job:
   view.setUint16(offset + 8, job.attempt, true)
   view.setUint16(offset + 10, job.flags, true)
   view.setUint32(offset + 12, job.timeoutMillis, true)
+  view.setUint32(offset + 16, job.memoryKiB ?? 0, true)
   bytes.set(job.args, offset + jobHeaderBytes)
   return offset + size
 }

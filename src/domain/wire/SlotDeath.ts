@@ -12,6 +12,8 @@ export interface SlotDeath {
   readonly signal: string | null
   /** Last lines that the slot wrote to stderr before it ended. */
   readonly lastStderr: string
+  /** Most memory that its process and all it started were seen to use under the job; absent where nobody looked. */
+  readonly peakBytes?: number
 }
 
 const escape = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
@@ -44,6 +46,7 @@ export const decodeSlotDeath = (bytes: Uint8Array): SlotDeath => {
     reason: typeof read.reason === "string" ? read.reason : "the slot process ended",
     exitCode: typeof read.exitCode === "number" ? read.exitCode : null,
     signal: typeof read.signal === "string" ? read.signal : null,
-    lastStderr: typeof read.lastStderr === "string" ? read.lastStderr : ""
+    lastStderr: typeof read.lastStderr === "string" ? read.lastStderr : "",
+    ...(typeof read.peakBytes === "number" && read.peakBytes > 0 ? { peakBytes: read.peakBytes } : {})
   }
 }

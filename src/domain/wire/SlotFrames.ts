@@ -9,6 +9,7 @@
  *                               ◀───────  SettingUp (text): it begins `setup` (a host of threads) or `setupSlot`
  *                               ◀───────  Ready | Refused (encoded error)
  *   Jobs (job entries)          ───────▶  claims and runs one after another
+ *                               ◀───────  Full: earlier jobs left too little room for the next one; it claims no more
  *                               ◀───────  Listening (u32 jobId): the job asked for `dispy.signal`
  *                               ◀───────  Output: what the job printed since the last one
  *                               ◀───────  Provisional: a result that the job sent ahead of its end
@@ -80,7 +81,9 @@ export const FromSlot = {
   /** Why `cleanup` failed, as text; empty when it did not. */
   cleanedUp: 11,
   /** Its code is loaded, and this of what is around the jobs runs now, as text: a `SetupStep`. */
-  settingUp: 12
+  settingUp: 12,
+  /** No payload. */
+  full: 13
 } as const
 
 /** What a slot may run before it is ready, once its code is loaded. */

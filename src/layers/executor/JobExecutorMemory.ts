@@ -4,7 +4,8 @@
  * on the event loop and in the directory of this process, so a cancelled job is given
  * up at once and may go on unseen, nothing is known of what it prints, and one that
  * loops for ever hangs the test. Files of the computation are transferred and
- * verified, but jobs do not see them in their directory.
+ * verified, but jobs do not see them in their directory. Memory is not limited:
+ * it is this process's own.
  */
 import { Clock, Effect, FiberMap, FiberSet, Layer, Result, Semaphore } from "effect"
 import * as fs from "node:fs/promises"

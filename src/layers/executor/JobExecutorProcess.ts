@@ -118,6 +118,7 @@ const openSession = (
       cpus,
       kind: executor,
       concurrency,
+      ...(request.computation.slotLimits === undefined ? {} : { slotLimits: request.computation.slotLimits }),
       // What a slot, or the host of threads, does beside loading the code.
       setupMillis: loaded.setupSlot === null && (setup === null || executor === "process")
         ? 0

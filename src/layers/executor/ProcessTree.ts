@@ -23,7 +23,8 @@ export interface TreeRoot {
   readonly seen: Map<number, string>
 }
 
-interface ProcessEntry {
+/** A process of this machine. */
+export interface ProcessEntry {
   readonly pid: number
   readonly ppid: number
   readonly pgid: number
@@ -31,6 +32,8 @@ interface ProcessEntry {
   readonly start: string
   /** Value of its marker; looked up when it is first asked for. */
   marker: string | undefined
+  /** Resident memory, where the list tells it. */
+  readonly residentKiB?: number
 }
 
 const statOf = (pid: number): ProcessEntry | undefined => {
@@ -67,18 +70,63 @@ const listProc = (): ReadonlyArray<ProcessEntry> => {
   return entries
 }
 
-const listPs = (): Promise<ReadonlyArray<ProcessEntry>> =>
+/** All processes, as `ps` tells them; none if it cannot. */
+export const listPs = (): Promise<ReadonlyArray<ProcessEntry>> =>
   new Promise((resolve) => {
-    execFile("ps", ["-A", "-o", "pid=,ppid=,pgid="], (error, text) => {
+    execFile("ps", ["-A", "-o", "pid=,ppid=,pgid=,rss="], (error, text) => {
       if (error !== null) return resolve([])
       resolve(
         text.trim().split("\n").map((line) => {
-          const [pid = 0, ppid = 0, pgid = 0] = line.trim().split(/\s+/).map(Number)
-          return { pid, ppid, pgid, sid: pgid, start: "", marker: "" }
+          const [pid = 0, ppid = 0, pgid = 0, residentKiB = 0] = line.trim().split(/\s+/).map(Number)
+          return { pid, ppid, pgid, sid: pgid, start: "", marker: "", residentKiB }
         })
       )
     })
   })
+
+/** What is known of the processes of this machine, for who looks again and again. */
+export interface ProcessTable {
+  entries: Map<number, ProcessEntry | undefined>
+  /** When everything is to be read again: parents and groups change, seldom. */
+  freshUntil: number
+  /** What the last listing spent on that, in milliseconds of a cpu: it has its own bound. */
+  readMillis: number
+}
+
+/** A table of nothing. */
+export const makeTable = (): ProcessTable => ({ entries: new Map(), freshUntil: 0, readMillis: 0 })
+
+const freshMillis = 1_000
+
+/** Reading everything takes at most one part in so many of the time. */
+const readShare = 100
+
+/** What this process has used of the cpus: on a busy machine less than the time that has passed. */
+export const cpuMillis = (): number => {
+  const { system, user } = process.cpuUsage()
+  return (system + user) / 1000
+}
+
+/** The processes that there are; of those that are not new what was known a moment ago. For `/proc` only. */
+export const listKnown = (table: ProcessTable): ReadonlyArray<ProcessEntry> => {
+  const startedAt = cpuMillis()
+  const isFresh = performance.now() < table.freshUntil
+  const before = table.entries
+  const entries = new Map<number, ProcessEntry | undefined>()
+  for (const name of fs.readdirSync("/proc")) {
+    const pid = Number(name)
+    if (!(pid > 0)) continue
+    const known = before.get(pid)
+    const entry = isFresh && before.has(pid) ? known : statOf(pid)
+    // The environment that a process was started with stays.
+    if (entry !== undefined && entry !== known && entry.start === known?.start) entry.marker = known.marker
+    entries.set(pid, entry)
+  }
+  table.entries = entries
+  table.readMillis = isFresh ? 0 : cpuMillis() - startedAt
+  if (!isFresh) table.freshUntil = performance.now() + Math.max(freshMillis, table.readMillis * readShare)
+  return [...entries.values()].filter((entry) => entry !== undefined && entry.ppid !== 2) as Array<ProcessEntry>
+}
 
 const isLinux = process.platform === "linux"
 
@@ -89,7 +137,8 @@ const isMarked = (entry: ProcessEntry, root: TreeRoot): boolean =>
 const isReused = (entries: ReadonlyArray<ProcessEntry>, root: TreeRoot): boolean =>
   root.start !== "" && entries.some((entry) => entry.pid === root.pid && entry.start !== root.start)
 
-const collect = (entries: ReadonlyArray<ProcessEntry>, root: TreeRoot): ReadonlyArray<ProcessEntry> => {
+/** What belongs to a slot. */
+export const collect = (entries: ReadonlyArray<ProcessEntry>, root: TreeRoot): ReadonlyArray<ProcessEntry> => {
   const found = new Set<number>()
   const group = isReused(entries, root) ? 0 : root.pid
   for (const entry of entries) {
@@ -101,6 +150,8 @@ const collect = (entries: ReadonlyArray<ProcessEntry>, root: TreeRoot): Readonly
     for (const entry of entries) if (found.has(entry.ppid)) found.add(entry.pid)
   }
   const members = entries.filter((entry) => found.has(entry.pid))
+  // What was seen and is still there is among them; a list that could not be made says nothing.
+  if (entries.length > 0) root.seen.clear()
   for (const { pid, start } of members) root.seen.set(pid, start)
   return members
 }

@@ -112,7 +112,8 @@ const onFrame = (slot: SlotChannel, type: number, payload: Uint8Array): void => 
     const step = Buffer.from(payload).toString()
     if (step !== "setup" && step !== "setupSlot") return broken(slot, "it wrote a malformed frame about its setup")
     slot.onEvent({ _tag: "SlotSettingUp", slot: slot.id, step })
-  } else if (type === FromSlot.revoked) slot.onEvent({ _tag: "SlotRevoked", slot: slot.id })
+  } else if (type === FromSlot.full) broken(slot, "earlier jobs left too little memory for the next one")
+  else if (type === FromSlot.revoked) slot.onEvent({ _tag: "SlotRevoked", slot: slot.id })
   else if (!slot.onOther(type, payload)) broken(slot, `it wrote a frame of unknown type ${type}`)
 }
 

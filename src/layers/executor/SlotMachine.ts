@@ -17,6 +17,7 @@ import * as SentFiles from "./SentFiles.ts"
 import * as SlotChannel from "./SlotChannel.ts"
 import * as SlotProcess from "./SlotProcess.ts"
 import * as SlotThread from "./SlotThread.ts"
+import * as TreeMemory from "./TreeMemory.ts"
 
 /** A computation as its slots and its client see it. */
 export interface MachineSession {
@@ -64,6 +65,7 @@ export interface SlotMachine {
   condemned: Array<ProcessTree.TreeRoot>
   execution: Promise<void> | undefined
   readonly sweeps: Map<number, NodeJS.Timeout>
+  readonly memory: TreeMemory.TreeMemory
   events: Array<PoolEvent>
   isStepping: boolean
   timer: NodeJS.Timeout | undefined
@@ -100,6 +102,7 @@ export const make = (
     condemned: [],
     execution: undefined,
     sweeps: new Map(),
+    memory: TreeMemory.make(),
     events: [],
     isStepping: false,
     timer: undefined
@@ -131,6 +134,8 @@ const perform = (machine: SlotMachine, action: PoolAction): void => {
       return sessionReady(machine, action.session)
     case "SessionRefused":
       return machine.sessions.get(action.session)?.onRefused(action.reason)
+    case "Measure":
+      return void measure(machine, action.slots)
     case "StartSlot":
       return startSlot(machine, action.slot)
     case "StartThread":
@@ -205,6 +210,13 @@ const performOnThread = (
     if (action.afterMillis === 0) sweep()
     else machine.sweeps.set(thread.id, setTimeout(sweep, action.afterMillis))
   }
+}
+
+/** Every slot gets an answer: the pool waits for it. */
+const measure = async (machine: SlotMachine, slots: Action<"Measure">["slots"]): Promise<void> => {
+  const wanted = slots.map(({ aboveKiB, slot }) => ({ aboveKiB, root: machine.processes.get(slot)?.root }))
+  const { costMillis, kib } = await TreeMemory.measure(machine.memory, wanted)
+  feed(machine, { _tag: "Measured", slots: slots.map(({ slot }, i) => ({ slot, kib: kib[i] ?? 0 })), costMillis })
 }
 
 const setTimer = (machine: SlotMachine, at: number): void => {

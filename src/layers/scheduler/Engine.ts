@@ -44,13 +44,13 @@ const acknowledgeAfterBytes = 8 * 1024 * 1024
 const batchesOf = function*(jobs: ReadonlyArray<JobRecord>): Generator<Uint8Array> {
   let batch: Array<JobFields> = []
   let bytes = 0
-  for (const { args, attempt, flags, number, timeoutMillis } of jobs) {
+  for (const { args, attempt, flags, memoryKiB = 0, number, timeoutMillis } of jobs) {
     if (bytes > 0 && bytes + args.length > batchBytes) {
       yield encodeJobs(batch)
       batch = []
       bytes = 0
     }
-    batch.push({ jobId: number, attempt, flags, timeoutMillis, args })
+    batch.push({ jobId: number, attempt, flags, timeoutMillis, memoryKiB, args })
     bytes += args.length
   }
   yield encodeJobs(batch)

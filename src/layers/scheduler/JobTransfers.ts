@@ -133,8 +133,8 @@ const sendArguments = (
   computationId: string,
   job: JobRecord
 ): Effect.Effect<Entries.JobFields, TransferFailed | FileTooLarge> => {
-  const { args, attempt, flags, number: jobId, timeoutMillis } = job
-  const entry = { jobId, attempt, flags, timeoutMillis, args }
+  const { args, attempt, flags, memoryKiB = 0, number: jobId, timeoutMillis } = job
+  const entry = { jobId, attempt, flags, timeoutMillis, memoryKiB, args }
   if (!isLarge(job)) return Effect.succeed(entry)
   return node.transfer.put({
     computationId,

@@ -23,6 +23,7 @@ import { ClusterJob, nameOf, onOutcome, settle } from "./ClusterJob.ts"
 import type { CheckedOptions, ReceivedFile } from "./ClusterOptions.ts"
 import type { Packed } from "./Computation.ts"
 import * as Depends from "./Depends.ts"
+import * as MemoryOptions from "./MemoryOptions.ts"
 import * as Outcomes from "./Outcomes.ts"
 import * as ProvisionalResults from "./ProvisionalResults.ts"
 
@@ -33,6 +34,7 @@ export type SubmitError = ClusterClosed | InvalidArgument | InvalidOption | Argu
 export interface Submission {
   readonly flags: number
   readonly timeoutMillis: number
+  readonly memoryKiB: number
   readonly id: unknown
   readonly signal: AbortSignal | undefined
   /** A job that `map` made: no callback and no event is for it. Default false. */
@@ -57,6 +59,10 @@ export interface ClusterCore {
   readonly concurrency: number
   /** Running time of jobs that have none of their own, in milliseconds; 0 for none. */
   readonly timeoutMillis: number
+  /** Memory of jobs that have no limit of their own; 0 for any. */
+  readonly memoryKiB: number
+  /** Whether a job has a process to itself. */
+  readonly isAlone: boolean
   /** Port of nodes that are named without one. */
   readonly nodePort: number
   /** Classes of its `depends`. */
@@ -136,6 +142,7 @@ const computationOf = (packed: Packed, name: string, options: CheckedOptions): C
   name,
   code: packed.code,
   limits: options.limits,
+  ...(options.memory.slotLimits === undefined ? {} : { slotLimits: options.memory.slotLimits }),
   ...dependsOf(packed),
   ...(packed.lifecycle === undefined ? {} : { lifecycle: packed.lifecycle }),
   ...(options.executor === "process" ? {} : { executor: options.executor }),
@@ -309,13 +316,13 @@ export const make = Effect.fnUntraced(function*(
 
   const submit: ClusterCore["submit"] = (args, submission, pinnedTo = "") => {
     if (isStopped) return Result.fail(new ClusterClosed({ cluster: name }))
-    const { depends, id, timeoutMillis } = submission
+    const { depends, id } = submission
     const encoded = encode(args, submission)
     if (Result.isFailure(encoded)) return Result.fail(encoded.failure)
     const flags = depends?.definitions === undefined ? submission.flags : submission.flags | JobFlags.depends
     const held = ArgumentSpill.hold(encoded.success)
     const inMemory = held === undefined || held.path === "" ? encoded.success : noBytes
-    const job = new ClusterJob(++numbers, inMemory, flags, timeoutMillis, id, pinnedTo)
+    const job = new ClusterJob(++numbers, inMemory, flags, submission, id, pinnedTo)
     job.held = held
     if (depends !== undefined) job.files = depends.files
     job.classes = depends === undefined ? packed.classes : depends.classes
@@ -340,6 +347,8 @@ export const make = Effect.fnUntraced(function*(
     classes: packed.classes,
     concurrency: options.concurrency,
     timeoutMillis: options.timeoutMillis,
+    memoryKiB: options.memory.memoryKiB,
+    isAlone: MemoryOptions.isAlone(options),
     packDepends: (entries) => {
       const packing = Depends.packForJob(entries, packed.depends, { isProgram, maxFileBytes: options.maxFileBytes })
       return Result.map(Effect.runSync(Effect.result(packing)), ({ classes, definitions, files, modules }) => ({

@@ -33,6 +33,7 @@ export class ClusterJob implements JobRecord {
   args: Uint8Array
   readonly flags: number
   readonly timeoutMillis: number
+  readonly memoryKiB: number
   readonly pinnedTo: string
   /** Milliseconds since 1970 by this machine's clock. */
   readonly submitTime = performance.timeOrigin + performance.now()
@@ -55,11 +56,19 @@ export class ClusterJob implements JobRecord {
   /** Called once when the job has its outcome. */
   listener: (() => void) | undefined = undefined
 
-  constructor(number: number, args: Uint8Array, flags: number, timeoutMillis: number, id: unknown, pinnedTo = "") {
+  constructor(
+    number: number,
+    args: Uint8Array,
+    flags: number,
+    { memoryKiB, timeoutMillis }: { readonly timeoutMillis: number; readonly memoryKiB: number },
+    id: unknown,
+    pinnedTo = ""
+  ) {
     this.number = number
     this.args = args
     this.flags = flags
     this.timeoutMillis = timeoutMillis
+    this.memoryKiB = memoryKiB
     this.pinnedTo = pinnedTo
     this.id = id
   }

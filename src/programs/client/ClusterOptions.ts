@@ -1,5 +1,5 @@
-/** The options of a cluster and of a job, and the checks that turn a mistake into a sentence. */
-import { Duration, Result, Schema } from "effect"
+/** The options of a cluster, and the checks that turn a mistake into a sentence. */
+import { type Duration, Result, Schema } from "effect"
 import { resolve } from "node:path"
 import { InvalidOption } from "../../domain/ClusterError.ts"
 import { type Code, ExecutorKind, type JobLimits, maxConcurrency } from "../../domain/Computation.ts"
@@ -9,33 +9,16 @@ import * as LocalAddress from "../../domain/LocalAddress.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
 import type { CredentialFiles } from "../../domain/recovery/RecoverFile.ts"
 import { type Credentials, describe } from "../../domain/security/Credentials.ts"
-import { nearest } from "../../domain/Suggestion.ts"
 import * as RelativePath from "../../domain/transfer/RelativePath.ts"
 import * as Interfaces from "../../layers/discovery/Interfaces.ts"
 import * as CredentialsNode from "../../layers/security/CredentialsNode.ts"
 import type { Around, LifecycleInput } from "./Computation.ts"
 import type { Depend } from "./Depends.ts"
+import { timeoutOf } from "./JobOptions.ts"
+import * as MemoryOptions from "./MemoryOptions.ts"
 import * as NodeAllocate from "./NodeAllocate.ts"
 import type { NodeListEntry } from "./NodeAllocate.ts"
-
-/** Options of a single job, also of all jobs of a cluster. */
-export interface JobOptions {
-  /**
-   * Longest running time, counted from the job's start on its node; then it is killed and ends with `JobTimedOut`.
-   * Default: none. A bare number is milliseconds.
-   */
-  readonly timeout?: Duration.Input | undefined
-  /** Cancels the job when it aborts: queued or running. */
-  readonly signal?: AbortSignal | undefined
-  /** The job's `id`; anything. Default: undefined. */
-  readonly id?: unknown
-  /**
-   * What the job alone takes along. Functions, classes and modules are globals while it runs (`globalThis.render`);
-   * instances of the classes arrive as such; files and directories, as they are when the job is sent, lie in its working
-   * directory. All of it is gone after the job. Default none.
-   */
-  readonly depends?: ReadonlyArray<Depend> | undefined
-}
+import { checkNames, fail, integer, intervalOf, listed, millisOf, textsOf, typed } from "./OptionChecks.ts"
 
 /** A file of a job that has arrived. */
 export interface ReceivedFile {
@@ -47,7 +30,7 @@ export interface ReceivedFile {
 }
 
 /** Options of a cluster. */
-export interface ClusterOptions {
+export interface ClusterOptions extends MemoryOptions.JobMemory, MemoryOptions.SlotOptions {
   /**
    * Where to run: `"local"` for this machine, host names, addresses, each with an optional port ("10.0.0.7:51400");
    * patterns ("192.168.3.*", "*") for nodes that are found; tuples, objects and `NodeAllocate`s that say how much of a
@@ -203,6 +186,7 @@ export interface CheckedOptions {
   readonly timeoutMillis: number
   readonly isReentrant: boolean
   readonly limits: JobLimits
+  readonly memory: MemoryOptions.CheckedMemory
   readonly around: Around
   readonly destPath: string | undefined
   readonly keepFiles: boolean
@@ -249,99 +233,16 @@ const known: ReadonlySet<string> = new Set<keyof ClusterOptions>([
   "onFile",
   "recoverFile",
   "executor",
-  "concurrency"
+  "concurrency",
+  "memory",
+  "slotMemory",
+  "slotJobs"
 ])
 
 const mebibyte = 1024 * 1024
 
-/** The largest timeout that fits the protocol, about 49 days. */
-const maxMillis = 0xffffffff
-
 /** The longest timer of JavaScript. */
 const maxTimerMillis = 0x7fffffff
-
-const fail = (option: string, reason: string) => Result.fail(new InvalidOption({ option, reason }))
-
-/** A duration in whole milliseconds, rounded up; 0 for "infinity". */
-export const millisOf = (
-  option: string,
-  input: Duration.Input
-): Result.Result<number, InvalidOption> => {
-  const duration = Duration.fromInput(input)
-  const millis = duration._tag === "Some" ? Duration.toMillis(duration.value) : Number.NaN
-  if (Number.isNaN(millis) || millis < 0) {
-    return fail(option, `${JSON.stringify(input)} is not a duration; write "5 seconds", or a number of milliseconds`)
-  }
-  if (millis === Infinity) return Result.succeed(0)
-  if (millis > maxMillis) return fail(option, `${millis} ms is more than the longest possible, 49 days`)
-  return Result.succeed(Math.ceil(millis))
-}
-
-/** Checks a job's timeout: milliseconds, 0 for none. */
-export const timeoutOf = (
-  timeout: Duration.Input | undefined,
-  byDefault: number
-): Result.Result<number, InvalidOption> => {
-  if (timeout === undefined) return Result.succeed(byDefault)
-  return Result.flatMap(
-    millisOf("timeout", timeout),
-    (millis) =>
-      millis === 0 && Duration.isZero(Duration.fromInputUnsafe(timeout))
-        ? fail("timeout", "0 leaves a job no time; leave it out for no timeout")
-        : Result.succeed(millis)
-  )
-}
-
-/** Dispy writes seconds, JavaScript milliseconds: the range tells them apart. */
-const intervalOf = (
-  option: string,
-  input: Duration.Input | undefined,
-  { least, leastText }: { readonly least: number; readonly leastText: string }
-): Result.Result<number | undefined, InvalidOption> =>
-  input === undefined ? Result.succeed(undefined) : Result.flatMap(millisOf(option, input), (millis) => {
-    if (millis >= least && millis <= 1_000_000) return Result.succeed(millis)
-    const hint = typeof input === "number" && input > 0 && input <= 1000
-      ? `; did you mean "${input} second${input === 1 ? "" : "s"}"?`
-      : `; it is from ${leastText} to 1000 seconds`
-    return fail(option, `${JSON.stringify(input)} is ${millis} ms${hint}`)
-  })
-
-/** One text or several, each of which is right. */
-const textsOf = (
-  option: string,
-  value: string | ReadonlyArray<string> | undefined,
-  isRight: (text: string) => boolean,
-  what: string
-): Result.Result<ReadonlyArray<string>, InvalidOption> => {
-  const texts: ReadonlyArray<unknown> = value === undefined ? [] : typeof value === "string" ? [value] : value
-  if (!Array.isArray(texts)) return fail(option, "it is an address, or a list of them")
-  const wrong: unknown = texts.find((text) => typeof text !== "string" || !isRight(text))
-  return wrong === undefined
-    ? Result.succeed(texts as ReadonlyArray<string>)
-    : fail(option, `${JSON.stringify(wrong)} is not ${what}`)
-}
-
-const integer = (
-  option: string,
-  value: number | undefined,
-  byDefault: number,
-  [least, most]: readonly [number, number]
-): Result.Result<number, InvalidOption> => {
-  if (value === undefined) return Result.succeed(byDefault)
-  return Number.isInteger(value) && value >= least && value <= most
-    ? Result.succeed(value)
-    : fail(option, `${String(value)} is not a whole number from ${least} to ${most}`)
-}
-
-/** A value of this JavaScript type, or none. */
-export const typed = <A>(
-  option: string,
-  value: A | undefined,
-  type: "string" | "boolean" | "function"
-): Result.Result<A | undefined, InvalidOption> =>
-  value === undefined || typeof value === type
-    ? Result.succeed(value)
-    : fail(option, `${JSON.stringify(value) ?? String(value)} is not a ${type}`)
 
 /** A directory below the client's own on a node. */
 const destPathOf = (value: string | undefined): Result.Result<string | undefined, InvalidOption> =>
@@ -370,13 +271,6 @@ export const checkFor = (options: CheckedOptions, code: Code): Result.Result<voi
   options.executor === "thread" && code._tag === "ProgramCode"
     ? fail("executor", "a program is a process of its own and does not run in a thread; leave the option out")
     : Result.void
-
-/** A copy of a list. */
-export const listed = (
-  option: string,
-  value: ReadonlyArray<unknown> | undefined
-): Result.Result<ReadonlyArray<unknown>, InvalidOption> =>
-  value === undefined || Array.isArray(value) ? Result.succeed([...value ?? []]) : fail(option, "it is a list")
 
 const dependsOf = (value: ReadonlyArray<Depend> | undefined): Result.Result<ReadonlyArray<unknown>, InvalidOption> =>
   Result.flatMap(listed("depends", value), (entries) => {
@@ -492,24 +386,13 @@ const recoverFileOf = (
     : fail("recoverFile", `${JSON.stringify(value) ?? "it"} is neither a path nor false`)
 }
 
-/** Refuses options that there are not. */
-export const checkNames = (
-  options: object,
-  names: ReadonlySet<string>,
-  whose: string
-): Result.Result<void, InvalidOption> => {
-  const unknown = Object.keys(options).find((option) => !names.has(option))
-  if (unknown === undefined) return Result.void
-  const meant = nearest(unknown, [...names])
-  const hint = meant === undefined ? "" : `; did you mean ${meant}?`
-  return fail(unknown, `there is no such option${hint}; the options of ${whose} are ${[...names].join(", ")}`)
-}
-
 /** Checks everything a user can write; the first mistake is named. */
 export const check = (options: ClusterOptions): Result.Result<CheckedOptions, InvalidOption> =>
   Result.gen(function*() {
     yield* checkNames(options, known, "a cluster")
     const { credentialFiles, credentials } = yield* credentialsOf(options)
+    const executor = yield* executorOf(options.executor)
+    const concurrency = yield* integer("concurrency", options.concurrency, 1, [1, maxConcurrency])
     const nodePort = yield* integer("nodePort", options.nodePort, NodeAddress.defaultNodePort, [1, 65535])
     return {
       around: yield* aroundOf(options),
@@ -543,7 +426,8 @@ export const check = (options: ClusterOptions): Result.Result<CheckedOptions, In
           `destPath ${options.destPath} is relative to a directory of your own on each node: its leading "/" is ignored`
         ]
         : [],
-      executor: yield* executorOf(options.executor),
-      concurrency: yield* integer("concurrency", options.concurrency, 1, [1, maxConcurrency])
+      executor,
+      concurrency,
+      memory: yield* MemoryOptions.check(options, { executor, concurrency })
     }
   })

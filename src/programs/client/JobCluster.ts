@@ -13,49 +13,26 @@ import type { ComputationError } from "../../domain/ComputationError.ts"
 import type { JobError } from "../../domain/JobError.ts"
 import type { CannotStart, ComputationRefused, NodeUnreachable, ShutdownRefused } from "../../domain/NodeError.ts"
 import type { Explanation } from "../../domain/scheduler/Explain.ts"
-import type { JobStatus } from "../../domain/scheduler/JobRecord.ts"
 import type { Scheduler } from "../../services/Scheduler.ts"
 import { roughSize } from "../../slot/RoughSize.ts"
 import * as ClusterCore from "./ClusterCore.ts"
 import type { ClusterEvent } from "./ClusterEvents.ts"
-import { type ClusterJob, onOutcome } from "./ClusterJob.ts"
+import type { ClusterJob } from "./ClusterJob.ts"
 import * as ClusterOptions from "./ClusterOptions.ts"
 import { type Args, type Input, pack, type Provisional, type Success } from "./Computation.ts"
 import * as Dispy from "./Dispy.ts"
+import { awaitOutcome, innerOf, type Job, jobOf } from "./EffectJob.ts"
 import * as InputReader from "./InputReader.ts"
+import * as JobOptions from "./JobOptions.ts"
 import * as MapItems from "./MapItems.ts"
+import * as MemoryOptions from "./MemoryOptions.ts"
 import type { NodeListEntry } from "./NodeAllocate.ts"
 import * as NodeMethods from "./NodeMethods.ts"
 import type { NodeRef } from "./NodeMethods.ts"
-import * as ProvisionalResults from "./ProvisionalResults.ts"
+import * as OptionChecks from "./OptionChecks.ts"
 import * as StatusTable from "./StatusTable.ts"
 
-/** A submitted job. Fields change as the job goes on. */
-export interface Job<out A, out P = unknown> {
-  /** Yours to set; anything. */
-  id: unknown
-  /** Number within the cluster, from 1: what `recoverJobs` calls the job. */
-  readonly number: number
-  readonly status: JobStatus
-  /** Address of the node that has the job or had it last; undefined before the first. */
-  readonly ipAddr: string | undefined
-  /** Waits for the outcome. Interrupting it leaves the job alone: see `cancel`. */
-  readonly result: Effect.Effect<A, JobError>
-  /** The latest provisional result; undefined before the first. */
-  readonly provisionalResult: P | undefined
-  /** Its provisional results in order (of those before now the last 1,000); ends when the job has its outcome. */
-  readonly provisional: Stream.Stream<P>
-  /** What the job printed; undefined before it has ended. */
-  readonly stdout: string | undefined
-  readonly stderr: string | undefined
-  /** What went wrong; undefined when nothing did or the job has not ended. */
-  readonly exception: JobError | undefined
-  /** Milliseconds since 1970 by this machine's clock. */
-  readonly submitTime: number
-  /** Milliseconds since 1970 by the node's clock; undefined before the job has ended. */
-  readonly startTime: number | undefined
-  readonly endTime: number | undefined
-}
+export type { Job } from "./EffectJob.ts"
 
 /** A computation on the nodes of a cluster. */
 export interface JobCluster<in Params extends ReadonlyArray<unknown>, out A, out P = unknown> {
@@ -91,7 +68,7 @@ export interface JobCluster<in Params extends ReadonlyArray<unknown>, out A, out
     options?: NodeMethods.SendFileOptions
   ) => Effect.Effect<0, NodeMethods.SendFileError>
   /** The same cluster with other job options. */
-  readonly with: (options: ClusterOptions.JobOptions) => JobCluster<Params, A, P>
+  readonly with: (options: JobOptions.JobOptions) => JobCluster<Params, A, P>
   /** Nodes and pending jobs. */
   readonly status: Effect.Effect<StatusTable.ClusterStatus>
   /** The table of nodes that dispy's `print_status` gives. */
@@ -165,68 +142,6 @@ export interface CloseOptions {
   /** Cancel jobs that are pending when the timeout ends. Default false. */
   readonly terminate?: boolean | undefined
 }
-
-/** The job behind the object that users hold. */
-const inner: unique symbol = Symbol("dispy/ClusterJob")
-
-const jobOf = <A, P>(core: ClusterCore.ClusterCore, job: ClusterJob): Job<A, P> => {
-  const view: Job<A, P> & { readonly [inner]: ClusterJob } = {
-    [inner]: job,
-    get id() {
-      return job.id
-    },
-    set id(id) {
-      job.id = id
-    },
-    number: job.number,
-    get status() {
-      return job.status
-    },
-    get ipAddr() {
-      return job.nodeId === "" ? undefined : core.addressOf(job)
-    },
-    result: awaitOutcome<A>(job),
-    get provisionalResult() {
-      return ProvisionalResults.latest(job) as P | undefined
-    },
-    get provisional() {
-      return provisionalOf<P>(job)
-    },
-    get stdout() {
-      return job.outcome?.stdout
-    },
-    get stderr() {
-      return job.outcome?.stderr
-    },
-    get exception() {
-      return job.outcome?.error
-    },
-    submitTime: job.submitTime,
-    get startTime() {
-      return job.outcome?.startTime
-    },
-    get endTime() {
-      return job.outcome?.endTime
-    }
-  }
-  return view
-}
-
-const awaitOutcome = <A>(job: ClusterJob): Effect.Effect<A, JobError> =>
-  Effect.callback<A, JobError>((resume) => {
-    const forget = onOutcome(job, () => {
-      const { error, value } = job.outcome!
-      resume(error === undefined ? Effect.succeed(value as A) : Effect.fail(error))
-    })
-    return Effect.sync(forget)
-  })
-
-const provisionalOf = <P>(job: ClusterJob): Stream.Stream<P> =>
-  Stream.orDie(
-    Stream.unwrap(
-      Effect.sync(() => Stream.fromAsyncIterable(new ProvisionalResults.ProvisionalIterator<P>(job), (error) => error))
-    )
-  )
 
 const awaitIdle = (core: ClusterCore.ClusterCore): Effect.Effect<void> =>
   Effect.callback<void>((resume) => {
@@ -323,21 +238,19 @@ const fromStream = Effect.fnUntraced(function*<I, E>(
 /** How jobs with these options are to run. */
 export const submission = (
   core: ClusterCore.ClusterCore,
-  options: ClusterOptions.JobOptions
+  options: JobOptions.JobOptions
 ): Result.Result<ClusterCore.Submission, ClusterCore.SubmitError> =>
   Result.gen(function*() {
-    const entries = yield* ClusterOptions.listed("depends", options.depends)
+    const entries = yield* OptionChecks.listed("depends", options.depends)
     return {
       flags: 0,
-      timeoutMillis: yield* ClusterOptions.timeoutOf(options.timeout, core.timeoutMillis),
+      timeoutMillis: yield* JobOptions.timeoutOf(options.timeout, core.timeoutMillis),
+      memoryKiB: yield* MemoryOptions.ofJob(options.memory, core),
       id: options.id,
       signal: options.signal,
       depends: entries.length === 0 ? undefined : yield* core.packDepends(entries)
     }
   })
-
-/** The job behind the object that a user holds; undefined for an object of somebody else's. */
-const innerOf = (job: Job<unknown>): ClusterJob | undefined => inner in job ? job[inner] as ClusterJob : undefined
 
 /** The clusters of each scheduler that are not closed, with what frees them. */
 const families = new WeakMap<object, Map<ClusterCore.ClusterCore, Effect.Effect<void>>>()
@@ -366,7 +279,7 @@ const listeners: ClusterCore.Listeners = { viewOf: (core, job) => jobOf(core, jo
 const fromCore = <Params extends ReadonlyArray<unknown>, A, P>(
   core: ClusterCore.ClusterCore,
   release: Effect.Effect<void>,
-  options: ClusterOptions.JobOptions
+  options: JobOptions.JobOptions
 ): JobCluster<Params, A, P> => {
   const startedAt = performance.now()
   const checked = submission(core, options)

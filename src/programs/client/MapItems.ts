@@ -93,13 +93,13 @@ const resultOf = <A>(core: ClusterCore, job: ClusterJob): ChunkResult<A> => {
  */
 export const make = Effect.fnUntraced(function*<I, A, E>(
   core: ClusterCore,
-  { depends, timeoutMillis }: Pick<Submission, "timeoutMillis" | "depends">,
+  { depends, memoryKiB, timeoutMillis }: Pick<Submission, "timeoutMillis" | "memoryKiB" | "depends">,
   source: Source<I, E>,
   options: MapOptions
 ): Effect.fn.Return<Pull.Pull<NonEmptyReadonlyArray<A>, E | JobError | SubmitError>, never, Scope.Scope> {
   const isOrdered = options.ordered ?? true
   const window = options.window ?? defaultWindow
-  const isFixed = options.chunkSize !== undefined || timeoutMillis > 0 || core.isProgram
+  const isFixed = options.chunkSize !== undefined || timeoutMillis > 0 || memoryKiB > 0 || core.isProgram
   let size = core.isProgram ? 1 : Math.min(options.chunkSize ?? 1, window)
   /** Items taken so far; names them in errors. */
   let taken = 0
@@ -127,6 +127,7 @@ export const make = Effect.fnUntraced(function*<I, A, E>(
     const submitted = core.submit(core.isProgram ? [items[0]] : items, {
       flags: core.isProgram ? 0 : JobFlags.chunk,
       timeoutMillis,
+      memoryKiB,
       id: chunk.first,
       signal: undefined,
       depends,

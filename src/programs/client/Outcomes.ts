@@ -4,6 +4,7 @@ import {
   JobCrashed,
   type JobError,
   JobFailed,
+  JobOutOfMemory,
   JobTimedOut,
   NodeLost,
   ResultNotSendable,
@@ -11,6 +12,7 @@ import {
 } from "../../domain/JobError.ts"
 import { messageOf } from "../../domain/Thrown.ts"
 import { Outcome, type ReplyFields, ReplyFlags } from "../../domain/wire/Entries.ts"
+import { decodeMemoryPeak } from "../../domain/wire/MemoryPeak.ts"
 import { decodeSlotDeath } from "../../domain/wire/SlotDeath.ts"
 import type { ClassTable } from "../../slot/ClassTable.ts"
 import * as Values from "../../slot/Values.ts"
@@ -83,12 +85,14 @@ const errorOf = (job: ClusterJob, node: string, reply: ReplyFields): JobError | 
     case Outcome.failed:
       return failure(jobId, node, reply.result, job.classes)
     case Outcome.slotDied: {
-      const { exitCode, lastStderr, reason, signal } = decodeSlotDeath(reply.result)
+      const { lastStderr, ...death } = decodeSlotDeath(reply.result)
       const last = lastStderr === "" ? lastLines(textOf(reply.stderr)) : lastStderr
-      return new JobCrashed({ jobId, node, reason, exitCode, signal, lastStderr: last })
+      return new JobCrashed({ jobId, node, ...death, lastStderr: last })
     }
     case Outcome.timedOut:
       return new JobTimedOut({ jobId, node, timeoutMillis: job.timeoutMillis, ...partialOf(reply, job.classes) })
+    case Outcome.outOfMemory:
+      return new JobOutOfMemory({ jobId, node, ...decodeMemoryPeak(reply.result) })
     case Outcome.cancelled:
       return new JobCancelled({
         jobId,

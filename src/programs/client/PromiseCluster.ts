@@ -4,133 +4,27 @@
  */
 import { Cause, type Duration, Effect, Exit, Layer, ManagedRuntime, Result, Scope } from "effect"
 import type { DispyNode } from "../../domain/DispyNode.ts"
-import type { JobError } from "../../domain/JobError.ts"
 import type { Explanation } from "../../domain/scheduler/Explain.ts"
-import type { JobStatus } from "../../domain/scheduler/JobRecord.ts"
 import * as AmbientNetwork from "./AmbientNetwork.ts"
 import type * as ClusterCore from "./ClusterCore.ts"
 import type { ClusterEvent } from "./ClusterEvents.ts"
-import { type ClusterJob, onOutcome } from "./ClusterJob.ts"
+import type { ClusterJob } from "./ClusterJob.ts"
 import * as ClusterOptions from "./ClusterOptions.ts"
 import type { Args, Input, Provisional, Success } from "./Computation.ts"
+import { DispyJob } from "./DispyJob.ts"
 import * as EndSignals from "./EndSignals.ts"
 import * as InputReader from "./InputReader.ts"
 import * as JobCluster from "./JobCluster.ts"
+import type { JobOptions } from "./JobOptions.ts"
 import * as KeepAlive from "./KeepAlive.ts"
 import * as MapItems from "./MapItems.ts"
 import { MapResults } from "./MapResults.ts"
 import type { NodeListEntry } from "./NodeAllocate.ts"
 import * as NodeMethods from "./NodeMethods.ts"
 import type { NodeRef } from "./NodeMethods.ts"
-import * as ProvisionalResults from "./ProvisionalResults.ts"
+import * as OptionChecks from "./OptionChecks.ts"
 import * as SentenceLog from "./SentenceLog.ts"
 import * as StatusTable from "./StatusTable.ts"
-
-/** A submitted job. Fields change as the job goes on. */
-export class DispyJob<out A, out P = unknown> {
-  readonly #job: ClusterJob
-  readonly #core: ClusterCore.ClusterCore
-
-  /** @internal Jobs are made by `submit`. */
-  constructor(core: ClusterCore.ClusterCore, job: ClusterJob) {
-    this.#core = core
-    this.#job = job
-  }
-
-  /** Yours to set; anything. Errors call the job by it. Default: undefined. */
-  get id(): unknown {
-    return this.#job.id
-  }
-
-  set id(id: unknown) {
-    this.#job.id = id
-  }
-
-  /** Number within the cluster, from 1: what `recoverJobs` calls the job. */
-  get number(): number {
-    return this.#job.number
-  }
-
-  /** What the job is doing; see `JobStatus`. */
-  get status(): JobStatus {
-    return this.#job.status
-  }
-
-  /** Address of the node that has the job or had it last; undefined before the first. */
-  get ipAddr(): string | undefined {
-    return this.#job.nodeId === "" ? undefined : this.#core.addressOf(this.#job)
-  }
-
-  /** The latest provisional result; undefined before the first. */
-  get provisionalResult(): P | undefined {
-    return ProvisionalResults.latest(this.#job) as P | undefined
-  }
-
-  /**
-   * Its provisional results in order (of those before now the last 1,000), until the job has its outcome. Leaving the
-   * loop leaves the job alone.
-   */
-  provisional(): AsyncIterableIterator<P, void, void> {
-    return new ProvisionalResults.ProvisionalIterator<P>(this.#job)
-  }
-
-  /** What the job printed to stdout; undefined before it has ended. */
-  get stdout(): string | undefined {
-    return this.#job.outcome?.stdout
-  }
-
-  /** What the job printed to stderr; undefined before it has ended. */
-  get stderr(): string | undefined {
-    return this.#job.outcome?.stderr
-  }
-
-  /** What went wrong; undefined when nothing did or the job has not ended. */
-  get exception(): JobError | undefined {
-    return this.#job.outcome?.error
-  }
-
-  /** When the job was submitted, in milliseconds since 1970 by this machine's clock. */
-  get submitTime(): number {
-    return this.#job.submitTime
-  }
-
-  /** When the job started, in milliseconds since 1970 by its node's clock; undefined before it has ended. */
-  get startTime(): number | undefined {
-    return this.#job.outcome?.startTime
-  }
-
-  /** When the job ended, in milliseconds since 1970 by its node's clock; undefined before it has ended. */
-  get endTime(): number | undefined {
-    return this.#job.outcome?.endTime
-  }
-
-  /**
-   * The result, as soon as it is there. Rejects with a `JobError` when the job has none. A rejection that nobody
-   * awaits does not end the program.
-   */
-  result(): Promise<A> {
-    const job = this.#job
-    const promise = new Promise<A>((resolve, reject) => {
-      onOutcome(job, () => {
-        const { error, value } = job.outcome!
-        if (error === undefined) resolve(value as A)
-        else reject(error)
-      })
-    })
-    promise.catch(() => {})
-    return promise
-  }
-
-  /** Cancels the job, queued or running; false when it has ended already. */
-  cancel(): boolean {
-    return this.#core.cancel(this.#job, "cancel was called")
-  }
-
-  /** Why the job is not running, or what became of it. */
-  explain(): Explanation {
-    return NodeMethods.explain(this.#core, this.#job)
-  }
-}
 
 /** Options of `createJobCluster`. */
 export interface PromiseClusterOptions<A = unknown, P = unknown> extends ClusterOptions.ClusterOptions {
@@ -184,7 +78,7 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
   readonly #core: ClusterCore.ClusterCore
   readonly #runtime: Runtime
   readonly #lifetime: Lifetime
-  readonly #options: ClusterOptions.JobOptions
+  readonly #options: JobOptions
   readonly #submission: ClusterCore.Submission
   readonly #startedAt: number
 
@@ -193,7 +87,7 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
     core: ClusterCore.ClusterCore,
     runtime: Runtime,
     lifetime: Lifetime,
-    options: ClusterOptions.JobOptions,
+    options: JobOptions,
     startedAt: number
   ) {
     this.#core = core
@@ -392,7 +286,7 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
   }
 
   /** The same cluster with other job options: `cluster.with({ timeout: "2 seconds" }).submit(…)`. */
-  with(options: ClusterOptions.JobOptions): PromiseJobCluster<Params, A, P> {
+  with(options: JobOptions): PromiseJobCluster<Params, A, P> {
     return new PromiseJobCluster(
       this.#core,
       this.#runtime,
@@ -538,8 +432,8 @@ export const createJobCluster = async <const C extends Input>(
   const { callback, clusterStatus, logLevel = "warning", ...rest } = options
   const startedAt = performance.now()
   const checked = Result.getOrThrow(ClusterOptions.check(rest))
-  Result.getOrThrow(ClusterOptions.typed("callback", callback, "function"))
-  Result.getOrThrow(ClusterOptions.typed("clusterStatus", clusterStatus, "function"))
+  Result.getOrThrow(OptionChecks.typed("callback", callback, "function"))
+  Result.getOrThrow(OptionChecks.typed("clusterStatus", clusterStatus, "function"))
   Result.getOrThrow(SentenceLog.check(logLevel))
   const ambient = AmbientNetwork.current()
   const runtime = ManagedRuntime.make(

@@ -1,7 +1,7 @@
 /** Recovers the jobs of a program that died, for programs that know nothing of Effect. */
 import { Effect, ManagedRuntime, Result, Stream } from "effect"
 import type { Unfinished } from "../../domain/RecoverError.ts"
-import * as ClusterOptions from "./ClusterOptions.ts"
+import * as OptionChecks from "./OptionChecks.ts"
 import * as RecoverJobs from "./RecoverJobs.ts"
 import type { RecoveredJob, RecoveredJobs } from "./RecoverJobs.ts"
 import * as SentenceLog from "./SentenceLog.ts"
@@ -67,7 +67,7 @@ export const recoverJobs = async <A = unknown>(
   options: PromiseRecoverOptions<A> = {}
 ): Promise<RecoveredJobs<A>> => {
   const { callback, logLevel = "warning", signal, ...rest } = options
-  Result.getOrThrow(ClusterOptions.typed("callback", callback, "function"))
+  Result.getOrThrow(OptionChecks.typed("callback", callback, "function"))
   const runtime = ManagedRuntime.make(SentenceLog.layer(Result.getOrThrow(SentenceLog.check(logLevel))))
   try {
     signal?.throwIfAborted()

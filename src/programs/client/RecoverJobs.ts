@@ -26,6 +26,7 @@ import type { FileTransfer } from "../../services/FileTransfer.ts"
 import type { NodeLink } from "../../services/NodeLink.ts"
 import { ClusterJob, type JobOutcome } from "./ClusterJob.ts"
 import * as ClusterOptions from "./ClusterOptions.ts"
+import * as OptionChecks from "./OptionChecks.ts"
 import * as Outcomes from "./Outcomes.ts"
 
 /** How to recover jobs. */
@@ -101,7 +102,7 @@ const known: ReadonlySet<string> = new Set<keyof RecoverOptions>([
 const timeoutOf = (timeout: Duration.Input | undefined): Result.Result<number, InvalidOption> =>
   timeout === undefined ?
     Result.succeed(0) :
-    Result.flatMap(ClusterOptions.millisOf("timeout", timeout), (millis) =>
+    Result.flatMap(OptionChecks.millisOf("timeout", timeout), (millis) =>
       millis > 0 || !Duration.isFinite(Duration.fromInputUnsafe(timeout))
         ? Result.succeed(millis)
         : Result.fail(
@@ -113,12 +114,12 @@ const timeoutOf = (timeout: Duration.Input | undefined): Result.Result<number, I
 
 const check = (options: RecoverOptions): Result.Result<JobRecovery.RecoveryOptions, InvalidOption> =>
   Result.gen(function*() {
-    yield* ClusterOptions.checkNames(options, known, "recoverJobs")
+    yield* OptionChecks.checkNames(options, known, "recoverJobs")
     const { filesDirectory, terminatePending, timeout } = options
     return {
       timeoutMillis: yield* timeoutOf(timeout),
-      terminatePending: (yield* ClusterOptions.typed("terminatePending", terminatePending, "boolean")) ?? false,
-      directory: resolve((yield* ClusterOptions.typed("filesDirectory", filesDirectory, "string")) ?? ".")
+      terminatePending: (yield* OptionChecks.typed("terminatePending", terminatePending, "boolean")) ?? false,
+      directory: resolve((yield* OptionChecks.typed("filesDirectory", filesDirectory, "string")) ?? ".")
     }
   })
 
@@ -163,7 +164,7 @@ const outcomeOf = ({ lost, node, number, reply }: KeptJob): JobOutcome & Pick<Re
     const reason = "its node gave it back when its program was gone"
     return { ...nothing, status: "Cancelled", error: new JobCancelled({ jobId: number, node: "", reason }) }
   }
-  const job = new ClusterJob(number, noBytes, 0, 0, undefined)
+  const job = new ClusterJob(number, noBytes, 0, { timeoutMillis: 0, memoryKiB: 0 }, undefined)
   job.cancelReason = "its program or the recovery ended it"
   return { ...Outcomes.fromReply(job, node, reply), status: statusOf(reply) }
 }

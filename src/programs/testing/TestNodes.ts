@@ -6,9 +6,9 @@ import * as FaultsMemory from "../../layers/testing/FaultsMemory.ts"
 import { ClusterNetwork } from "../../services/ClusterNetwork.ts"
 import type { Faults } from "../../services/Faults.ts"
 import * as AmbientNetwork from "../client/AmbientNetwork.ts"
-import * as ClusterOptions from "../client/ClusterOptions.ts"
 import type { Args, Input, Provisional, Success } from "../client/Computation.ts"
 import * as KeepAlive from "../client/KeepAlive.ts"
+import * as OptionChecks from "../client/OptionChecks.ts"
 import { createJobCluster, type PromiseClusterOptions, type PromiseJobCluster } from "../client/PromiseCluster.ts"
 import * as TestNetwork from "./TestNetwork.ts"
 
@@ -94,7 +94,7 @@ export class TestNodes implements AsyncDisposable {
    * and timeouts that were due until then happen at once, in order. Resolves when they have happened.
    */
   async advance(time: Duration.Input): Promise<void> {
-    const millis = Result.getOrThrow(ClusterOptions.millisOf("time", time))
+    const millis = Result.getOrThrow(OptionChecks.millisOf("time", time))
     await KeepAlive.during(keepAlive, this.#inner.advance(millis))
   }
 

@@ -22,12 +22,15 @@ const kinds: ReadonlyArray<Simulated.SessionKind> = [
   { kind: "process", concurrency: 1 },
   { kind: "thread", concurrency: 1 },
   { kind: "process", concurrency: 3 },
-  { kind: "thread", concurrency: 2 }
+  { kind: "thread", concurrency: 2 },
+  { kind: "process", concurrency: 1, slotLimits: { jobs: 7, memoryKiB: 250 } },
+  { kind: "process", concurrency: 3, slotLimits: { jobs: 4, memoryKiB: 250 } },
+  { kind: "thread", concurrency: 1, slotLimits: { jobs: 3, memoryKiB: 0 } }
 ]
 
 /** What can happen; some of it more often. */
 const happenings = "dispatch dispatch receive receive begin begin begin finish finish read read read advance advance " +
-  "cancel crash open close return settle finishLong listen burst say limit cpus"
+  "cancel crash open close return settle finishLong listen burst say limit cpus grow grow hear fill late"
 
 /** One thing that happens; `pick` chooses among what is there. */
 const command = fc.record({
@@ -59,8 +62,9 @@ const onSession = (simulation: Simulated.Simulation, { amount, pick, what }: Com
   else if (what === "limit") Simulated.feed(simulation, { _tag: "SessionLimited", session, cpus: amount % 4 })
   else if (what === "return") Simulated.feed(simulation, { _tag: "QueueReturned", session })
   else if (!simulation.readySessions.has(session)) return
-  else if (what === "dispatch") Simulated.dispatch(simulation, session, amount, pick % 5 === 0 ? 30 : 0)
-  else if (jobs.size > 0) {
+  else if (what === "dispatch") {
+    Simulated.dispatch(simulation, session, amount, pick % 5 === 0 ? 30 : 0, pick % 3 === 0 ? 200 : 0)
+  } else if (jobs.size > 0) {
     const started = [...jobs].filter((job) => simulation.started.has(`${session}/${job}`))
     const jobIds = [
       among(jobs, pick)!,
@@ -84,6 +88,8 @@ const onSlot = (simulation: Simulated.Simulation, { amount, pick, what }: Comman
   else if (what === "finishLong") Simulated.finish(slot, amount * 10_000, pick)
   else if (what === "say") Simulated.say(slot, pick)
   else if (what === "read") Simulated.read(simulation, slot)
+  else if (what === "grow") slot.kib = amount * 10
+  else if (what === "fill") Simulated.fill(slot)
   else if (what === "listen" && slot.running.length > 0) {
     slot.outbox.push({ _tag: "SlotListening", slot: slot.id, jobId: among(slot.running, pick)!.id })
   } else if (what === "crash" && (slot.isTerminated || amount > 20)) Simulated.die(simulation, slot)
@@ -92,6 +98,8 @@ const onSlot = (simulation: Simulated.Simulation, { amount, pick, what }: Comman
 const happen = (simulation: Simulated.Simulation, next: Command, turn: number): void => {
   if (["open", "close", "return", "limit", "dispatch", "cancel"].includes(next.what)) onSession(simulation, next, turn)
   else if (next.what === "advance") Simulated.advance(simulation, next.amount)
+  else if (next.what === "hear") Simulated.hearLook(simulation)
+  else if (next.what === "late") simulation.looksAtOnce = next.amount > 20
   else if (next.what === "cpus") Simulated.feed(simulation, { _tag: "CpusSet", cpus: next.pick % 5 })
   else if (next.what === "settle") Simulated.settle(simulation, next.amount)
   else onSlot(simulation, next)
@@ -115,7 +123,7 @@ describe("any sequence of events", () => {
         fc.array(command, { maxLength: 300, size: "max" }),
         fc.integer({ min: 1, max: 4 }),
         fc.constantFrom(1, 4, 256),
-        fc.nat(3),
+        fc.nat(6),
         (commands, cpus, maxInflight, turn) => {
           const simulation = Simulated.make({ cpus, maxInflight, spares: 1 })
           Simulated.open(simulation, 1, { kind: kinds[(1 + turn) % kinds.length] })

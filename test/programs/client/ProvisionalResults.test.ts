@@ -4,7 +4,7 @@ import { noBytes } from "../../../src/domain/wire/Entries.ts"
 import { ClusterJob, settle } from "../../../src/programs/client/ClusterJob.ts"
 import * as ProvisionalResults from "../../../src/programs/client/ProvisionalResults.ts"
 
-const aJob = () => new ClusterJob(1, noBytes, 0, 0, undefined)
+const aJob = () => new ClusterJob(1, noBytes, 0, { timeoutMillis: 0, memoryKiB: 0 }, undefined)
 
 const end = (job: ClusterJob) =>
   settle(job, { value: undefined, error: undefined, stdout: "", stderr: "", startTime: 0, endTime: 0 })
