@@ -53,6 +53,9 @@ export const aFleet = () => {
   const outcomes = new Map<JobRecord, Array<string>>()
   const executions = new Map<JobRecord, number>()
   const provisional = new Map<JobRecord, number>()
+  const retried = new Map<JobRecord, number>()
+  /** Nodes that were set aside and taken again. */
+  const benches: Array<string> = []
   /** Nodes that a computation has left, and the cpus that nodes were told to use. */
   const drained: Array<string> = []
   const limits = new Map<string, number>()
@@ -85,12 +88,26 @@ export const aFleet = () => {
       case "SetCpus":
         limits.set(action.nodeId, action.cpus)
         return
+      case "WakeAt":
+        clock.wakeAt = action.millis
+        return
+      case "Retried": {
+        retried.set(action.job, (retried.get(action.job) ?? 0) + 1)
+        return
+      }
+      case "Benched":
+      case "Unbenched": {
+        benches.push(`${action._tag} ${action.nodeId}`)
+        return
+      }
       case "CancelOnNode":
       case "Requeued":
     }
   }
+  const clock = { now: 0, wakeAt: Infinity }
   const send = (event: Event): ReadonlyArray<Action> => {
-    const actions = step(state, event)
+    if (event._tag === "TimePassed") clock.wakeAt = Infinity
+    const actions = step(state, event, clock.now)
     actions.forEach(perform)
     return actions
   }
@@ -108,5 +125,29 @@ export const aFleet = () => {
     send({ _tag: "Replied", nodeId, computationId: job.computationId, batch })
     return true
   }
-  return { state, held, outcomes, executions, provisional, drained, limits, send, join, answer }
+  /** Lets time pass, and wakes the scheduler whenever it asked for that. */
+  const pass = (millis: number): void => {
+    const until = clock.now + millis
+    while (clock.wakeAt <= until) {
+      clock.now = Math.max(clock.now, clock.wakeAt)
+      send({ _tag: "TimePassed" })
+    }
+    clock.now = until
+  }
+  return {
+    state,
+    held,
+    outcomes,
+    executions,
+    provisional,
+    retried,
+    benches,
+    drained,
+    limits,
+    clock,
+    send,
+    join,
+    answer,
+    pass
+  }
 }

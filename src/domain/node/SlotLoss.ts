@@ -25,7 +25,7 @@ const giveUp = (
   now: number,
   out: Array<PoolAction>
 ): void => {
-  const result = encodeSlotDeath({ reason, exitCode: null, signal: null, lastStderr: "" })
+  const result = encodeSlotDeath({ reason, exitCode: null, signal: null, lastStderr: "", suspects: 0 })
   for (const job of JobRing.remove(session.queue, () => true)) {
     SlotEnding.emit(pool, session, job, Entries.Outcome.slotDied, now, out, { result })
   }
@@ -158,7 +158,11 @@ const settle = (
       } else if (isEnding && job.ending === "cancelled") {
         SlotEnding.emit(pool, session, job, Entries.Outcome.cancelled, now, out, own)
       } else {
-        const result = encodeSlotDeath({ ...death, reason: reasonOf(one, process, death.reason, suspects) })
+        const result = encodeSlotDeath({
+          ...death,
+          reason: reasonOf(one, process, death.reason, suspects),
+          suspects: suspects.length
+        })
         SlotEnding.emit(pool, session, job, Entries.Outcome.slotDied, now, out, { ...own, result })
       }
     }

@@ -12,6 +12,8 @@ export interface SlotDeath {
   readonly signal: string | null
   /** Last lines that the slot wrote to stderr before it ended. */
   readonly lastStderr: string
+  /** Jobs that ran in what ended, any of which may have caused it; 1 when it was this one, 0 when it was another. Default 1. */
+  readonly suspects?: number
 }
 
 const escape = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
@@ -44,6 +46,7 @@ export const decodeSlotDeath = (bytes: Uint8Array): SlotDeath => {
     reason: typeof read.reason === "string" ? read.reason : "the slot process ended",
     exitCode: typeof read.exitCode === "number" ? read.exitCode : null,
     signal: typeof read.signal === "string" ? read.signal : null,
-    lastStderr: typeof read.lastStderr === "string" ? read.lastStderr : ""
+    lastStderr: typeof read.lastStderr === "string" ? read.lastStderr : "",
+    ...(typeof read.suspects === "number" ? { suspects: read.suspects } : {})
   }
 }

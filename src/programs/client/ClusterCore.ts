@@ -4,12 +4,19 @@
  */
 import { Effect, Result, type Scope } from "effect"
 import { join } from "node:path"
-import { ArgumentTooLarge, ClusterClosed, InvalidArgument, type InvalidOption } from "../../domain/ClusterError.ts"
+import {
+  ArgumentTooLarge,
+  ClusterClosed,
+  InvalidArgument,
+  type InvalidOption,
+  type NotResubmittable
+} from "../../domain/ClusterError.ts"
 import type { Computation } from "../../domain/Computation.ts"
 import type { DispyNode } from "../../domain/DispyNode.ts"
 import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
 import { maxValueBytes } from "../../domain/NodeInfo.ts"
-import { type GatherFiles, hasEnded, type JobStatus } from "../../domain/scheduler/JobRecord.ts"
+import { type GatherFiles, hasEnded, type JobStatus, type Terms } from "../../domain/scheduler/JobRecord.ts"
+import * as Trials from "../../domain/scheduler/Trials.ts"
 import type { FileTooLarge, TransferFailed } from "../../domain/TransferError.ts"
 import { JobFlags, noBytes } from "../../domain/wire/Entries.ts"
 import * as JobDepends from "../../domain/wire/JobDepends.ts"
@@ -24,15 +31,21 @@ import type { CheckedOptions, ReceivedFile } from "./ClusterOptions.ts"
 import type { Packed } from "./Computation.ts"
 import * as Depends from "./Depends.ts"
 import * as Outcomes from "./Outcomes.ts"
+import * as Poisoned from "./Poisoned.ts"
 import * as ProvisionalResults from "./ProvisionalResults.ts"
 
 /** Why a job was not submitted. */
 export type SubmitError = ClusterClosed | InvalidArgument | InvalidOption | ArgumentTooLarge | Depends.JobDependError
 
+/** Why a job was not submitted again. */
+export type ResubmitError = ClusterClosed | NotResubmittable
+
 /** How a job is to run. */
 export interface Submission {
   readonly flags: number
   readonly timeoutMillis: number
+  /** Retries and further timeouts; undefined for none. */
+  readonly terms: Terms | undefined
   readonly id: unknown
   readonly signal: AbortSignal | undefined
   /** A job that `map` made: no callback and no event is for it. Default false. */
@@ -57,6 +70,8 @@ export interface ClusterCore {
   readonly concurrency: number
   /** Running time of jobs that have none of their own, in milliseconds; 0 for none. */
   readonly timeoutMillis: number
+  /** Retries and further timeouts of jobs that have none of their own; undefined for none. */
+  readonly terms: Terms | undefined
   /** Port of nodes that are named without one. */
   readonly nodePort: number
   /** Classes of its `depends`. */
@@ -69,6 +84,8 @@ export interface ClusterCore {
     submission: Submission,
     pinnedTo?: string
   ) => Result.Result<ClusterJob, SubmitError>
+  /** Queues a job with the arguments of one that ended as `JobPoisoned`. */
+  readonly resubmit: (job: ClusterJob) => Result.Result<ClusterJob, ResubmitError>
   /** Cancels a job; false when it has ended already. */
   readonly cancel: (job: ClusterJob, reason: string) => boolean
   /** Jobs without an outcome, and outcomes whose callback is not done. */
@@ -89,6 +106,8 @@ export interface ClusterCore {
   readonly addressOfNode: (nodeId: string) => string
   /** Jobs that go before this one among those that wait. */
   readonly ahead: (job: ClusterJob) => number
+  /** How long the job waits before it is tried again, in milliseconds; undefined when it does not. */
+  readonly retryMillis: (job: ClusterJob) => number | undefined
   readonly control: NodeControl
   /** The scheduler that the cluster shares with others. */
   readonly scheduler: object
@@ -163,6 +182,7 @@ export const make = Effect.fnUntraced(function*(
   const idleListeners = new Set<() => void>()
   const { callback, clusterStatus } = listeners
   const events = ClusterEvents.make()
+  const poisoned = Poisoned.make()
   let pending = 0
   let numbers = 0
   let isStopped = false
@@ -203,7 +223,7 @@ export const make = Effect.fnUntraced(function*(
 
   const ended = (job: ClusterJob): void => {
     if (events.isWatched) tell(job.status, job, session.nodeOf(job.nodeId))
-    if (job.held !== undefined) ArgumentSpill.release(job.held)
+    Poisoned.keep(poisoned, job, isOwn(job))
     const done = callback?.(job)
     if (done instanceof Promise) void done.finally(release)
     else release()
@@ -218,6 +238,12 @@ export const make = Effect.fnUntraced(function*(
     }
     if (events.isWatched) tell("ProvisionalResult", job, session.nodeOf(job.nodeId))
     keepBusy(callback?.(job))
+  }
+
+  /** The job waits again. */
+  const again = (job: ClusterJob): void => {
+    ProvisionalResults.reset(job)
+    if (events.isWatched) tell("Created", job, undefined)
   }
 
   Partials.removeStale(options.filesDirectory)
@@ -243,13 +269,13 @@ export const make = Effect.fnUntraced(function*(
     isReentrant: options.isReentrant,
     onReply: (record, reply) => {
       const job = record as ClusterJob
-      settle(job, Outcomes.fromReply(job, session.addressOf(job.nodeId), reply))
+      settle(job, Outcomes.fromReply(job, session.addressOf(job.nodeId), reply, session.addressOf))
       ended(job)
     },
     onProvisional: (record, reply) => provisional(record as ClusterJob, reply.result),
     onEnd: (record, reason) => {
       const job = record as ClusterJob
-      settle(job, Outcomes.fromEnd(job, session.addressOf(job.nodeId), reason))
+      settle(job, Outcomes.fromEnd(job, reason, session.addressOf))
       ended(job)
     },
     nodes: options.isListed ? options.nodes.map(({ knowing }) => knowing(packed.classes)) : undefined,
@@ -259,8 +285,20 @@ export const make = Effect.fnUntraced(function*(
       for (const record of records) tell("Running", record as ClusterJob, node)
     },
     onRequeued: (records) => {
-      if (!events.isWatched) return
-      for (const record of records) tell("Created", record as ClusterJob, undefined)
+      for (const record of records) {
+        const job = record as ClusterJob
+        if (job.trials !== undefined) Outcomes.lost(job, session.addressOf)
+        again(job)
+      }
+    },
+    onRetried: (record, reply) => {
+      const job = record as ClusterJob
+      Outcomes.retried(job, session.addressOf(job.nodeId), reply)
+      again(job)
+    },
+    onBench: (nodeId, isBenched) => {
+      const node = events.isWatched ? session.nodeOf(nodeId) : undefined
+      if (node !== undefined) ClusterEvents.emit(events, isBenched ? "Benched" : "Unbenched", node, undefined)
     },
     onNode: (status, node) => {
       if (events.isWatched) ClusterEvents.emit(events, status, node(), undefined)
@@ -307,6 +345,21 @@ export const make = Effect.fnUntraced(function*(
     }
   }
 
+  const enqueue = (job: ClusterJob): void => {
+    acquire()
+    if (events.isWatched) tell("Created", job, undefined)
+    session.submit(job)
+  }
+
+  const resubmit: ClusterCore["resubmit"] = (job) => {
+    if (isStopped) return Result.fail(new ClusterClosed({ cluster: name }))
+    return Result.map(Poisoned.take(poisoned, job, name, numbers + 1), (fresh) => {
+      numbers++
+      enqueue(fresh)
+      return fresh
+    })
+  }
+
   const submit: ClusterCore["submit"] = (args, submission, pinnedTo = "") => {
     if (isStopped) return Result.fail(new ClusterClosed({ cluster: name }))
     const { depends, id, timeoutMillis } = submission
@@ -319,10 +372,9 @@ export const make = Effect.fnUntraced(function*(
     job.held = held
     if (depends !== undefined) job.files = depends.files
     job.classes = depends === undefined ? packed.classes : depends.classes
-    acquire()
+    if (submission.terms !== undefined) job.trials = Trials.make(submission.terms)
     if (submission.isItem === true) job.view = null
-    if (events.isWatched) tell("Created", job, undefined)
-    session.submit(job)
+    enqueue(job)
     if (submission.signal !== undefined) cancelOnAbort(job, submission.signal)
     return Result.succeed(job)
   }
@@ -330,6 +382,7 @@ export const make = Effect.fnUntraced(function*(
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
       isStopped = true
+      Poisoned.clear(poisoned)
     })
   )
 
@@ -340,6 +393,7 @@ export const make = Effect.fnUntraced(function*(
     classes: packed.classes,
     concurrency: options.concurrency,
     timeoutMillis: options.timeoutMillis,
+    terms: options.terms,
     packDepends: (entries) => {
       const packing = Depends.packForJob(entries, packed.depends, { isProgram, maxFileBytes: options.maxFileBytes })
       return Result.map(Effect.runSync(Effect.result(packing)), ({ classes, definitions, files, modules }) => ({
@@ -351,6 +405,7 @@ export const make = Effect.fnUntraced(function*(
       }))
     },
     submit,
+    resubmit,
     cancel,
     pending: () => pending,
     whenIdle: (listener) => {
@@ -369,6 +424,7 @@ export const make = Effect.fnUntraced(function*(
     addressOf: (job) => session.addressOf(job.nodeId),
     addressOfNode: session.addressOf,
     ahead: session.ahead,
+    retryMillis: session.retryMillis,
     control: session.control,
     scheduler,
     events,
