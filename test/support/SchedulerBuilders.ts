@@ -1,12 +1,25 @@
 /** Builders for tests of the scheduler core: jobs, replies, and a fleet of simulated nodes. */
-import type { JobRecord } from "../../src/domain/scheduler/JobRecord.ts"
+import type { JobRecord, Terms } from "../../src/domain/scheduler/JobRecord.ts"
+import type { RetryPolicy } from "../../src/domain/scheduler/Retry.ts"
 import { step } from "../../src/domain/scheduler/Scheduler.ts"
 import type { Action, Event } from "../../src/domain/scheduler/SchedulerEvent.ts"
 import * as SchedulerState from "../../src/domain/scheduler/SchedulerState.ts"
+import * as Trials from "../../src/domain/scheduler/Trials.ts"
 import { encodeReply, noBytes, Outcome } from "../../src/domain/wire/Entries.ts"
 
+/** Terms of jobs: so many retries after a second each, unless something else is said. */
+export const someTerms = (
+  retry: Partial<RetryPolicy> = {},
+  millis: { readonly queueMillis?: number; readonly totalMillis?: number } = {}
+): Terms => ({
+  retry: { times: 0, delayMillis: 1000, factor: 1, maxDelayMillis: 1000, on: [], ...retry },
+  queueMillis: 0,
+  totalMillis: 0,
+  ...millis
+})
+
 /** A job that nobody has submitted yet. */
-export const aJob = (number: number, pinnedTo = ""): JobRecord => ({
+export const aJob = (number: number, pinnedTo = "", terms?: Terms): JobRecord => ({
   number,
   args: noBytes,
   flags: 0,
@@ -15,14 +28,16 @@ export const aJob = (number: number, pinnedTo = ""): JobRecord => ({
   status: "Created",
   attempt: 0,
   nodeId: "",
-  cancelReason: ""
+  cancelReason: "",
+  trials: terms === undefined ? undefined : Trials.make(terms)
 })
 
 /** A node's answer to a job that it was sent. */
 export const aReply = (
   job: { readonly number: number; readonly attempt: number },
   outcome: Outcome = Outcome.succeeded,
-  durationMicros = 10
+  durationMicros = 10,
+  result: Uint8Array = noBytes
 ): Uint8Array =>
   encodeReply({
     jobId: job.number,
@@ -31,7 +46,7 @@ export const aReply = (
     flags: 0,
     startMillis: 1,
     durationMicros,
-    result: noBytes,
+    result,
     stdout: noBytes,
     stderr: noBytes
   })
@@ -117,11 +132,16 @@ export const aFleet = () => {
     send({ _tag: "NodeReady", nodeId, computationId, ...(limit === undefined ? {} : { cpus: limit }) })
   }
   /** Answers the oldest job that the node holds; false when it holds none. */
-  const answer = (nodeId: string, outcome: Outcome = Outcome.succeeded, durationMicros = 10): boolean => {
+  const answer = (
+    nodeId: string,
+    outcome: Outcome = Outcome.succeeded,
+    durationMicros = 10,
+    result: Uint8Array = noBytes
+  ): boolean => {
     const jobs = held.get(nodeId) ?? []
     const job = outcome === Outcome.provisional ? jobs[0] : jobs.shift()
     if (job === undefined) return false
-    const batch = aReply(job, outcome, durationMicros)
+    const batch = aReply(job, outcome, durationMicros, result)
     send({ _tag: "Replied", nodeId, computationId: job.computationId, batch })
     return true
   }

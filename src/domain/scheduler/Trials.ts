@@ -36,7 +36,7 @@ export const make = (terms: Terms): Trials => ({
 
 /** When the job is to be looked at next, as it is now. */
 export const nextAt = (job: JobRecord, trials: Trials): number => {
-  if (hasEnded(job) || trials.overdue !== "") return Infinity
+  if (hasEnded(job) || job.cancelReason !== "") return Infinity
   if (job.status !== "Created") return trials.totalAt
   const queueAt = trials.history.length === 0 ? trials.queueAt : Infinity
   return Math.min(trials.retryAt, queueAt, trials.totalAt)
