@@ -11,6 +11,7 @@
  * ```
  */
 import type { ReplyFields } from "../wire/Entries.ts"
+import * as Credit from "./Credit.ts"
 import * as Retry from "./Retry.ts"
 import type { Action } from "./SchedulerEvent.ts"
 import type { ComputationState, SchedulerState, Seat, SeatTimer } from "./SchedulerState.ts"
@@ -20,7 +21,7 @@ import * as Timers from "./Timers.ts"
 /** Failures in a row, without a success between them, after which a node is set aside. */
 export const failureLimit = 10
 
-/** Failures in a row from which on nothing is sent ahead to a node, if other nodes have results. */
+/** Failures in a row from which on nothing is sent ahead to a node, if other nodes do better. */
 const cautionLimit = 5
 
 /** An attempt that took longer did not fail at once, and says nothing about its node. */
@@ -57,30 +58,60 @@ const seatsOf = function*(state: SchedulerState, { id }: ComputationState): Gene
   }
 }
 
-const hasUsable = (state: SchedulerState, computation: ComputationState, without?: Seat): boolean => {
-  for (const seat of seatsOf(state, computation)) if (seat !== without && isUsable(seat)) return true
+const hasUsable = (state: SchedulerState, computation: ComputationState): boolean => {
+  for (const seat of seatsOf(state, computation)) if (isUsable(seat)) return true
   return false
 }
 
-/** Looks at a seat after its replies: sets it aside, or goes on to do so. */
+/**
+ * Whether another node does better than one with failures: it has not failed since its last success, and has had one
+ * meanwhile or is busy with jobs that have not failed so far. The latter counts because jobs may take hours.
+ */
+const hasBetter = (state: SchedulerState, seat: Seat): boolean => {
+  const { computation } = seat
+  // Its own success would have ended the run: these are others'.
+  const hasSuccesses = computation.successes !== seat.successesBefore
+  for (const other of seatsOf(state, computation)) {
+    if (other !== seat && isUsable(other) && other.failures === 0 && (hasSuccesses || other.outstanding > 0)) {
+      return true
+    }
+  }
+  return false
+}
+
+/** Looks at a seat after its replies: adapts what it is sent ahead, sets it aside, or goes on to do so. */
 export const judge = (state: SchedulerState, seat: Seat, now: number, actions: Array<Action>): void => {
   const { computation } = seat
-  if (seat.failures === 0 || seat.closing !== "") return
+  if (seat.failures === 0 || seat.closing !== "") return Credit.adapt(seat.credit)
   if (seat.benched !== "") {
     if (seat.isProbed) wait(state, seat, Math.min(longestMillis, seat.benchMillis * 2), now, actions)
     return
   }
-  // Its own success would have ended the run: these are others'.
-  if (computation.successes === seat.successesBefore) return
+  if (!hasBetter(state, seat)) {
+    Credit.adapt(seat.credit)
+    if (seat.failures >= failureLimit && computation.benched > 0) acquit(state, computation, actions)
+    return
+  }
   if (seat.failures >= cautionLimit) seat.credit.ahead = 0
-  if (seat.failures < failureLimit || !hasUsable(state, computation, seat)) return
+  if (seat.failures < failureLimit) return
   computation.benched++
   wait(state, seat, firstMillis, now, actions)
 }
 
+/**
+ * Everything fails everywhere since before these nodes were set aside: they are used again. Their failures still count,
+ * so that they are no measure for others.
+ */
+const acquit = (state: SchedulerState, computation: ComputationState, actions: Array<Action>): void => {
+  for (const seat of seatsOf(state, computation)) {
+    if (seat.benched === "" || seat.successesBefore !== computation.successes) continue
+    lift(state, seat, actions, failureLimit)
+  }
+}
+
 const wait = (state: SchedulerState, seat: Seat, millis: number, now: number, actions: Array<Action>): void => {
   seat.benched = `${seat.failures} job${seat.failures === 1 ? "" : "s"} in a row failed there at once (the last with ` +
-    `${seat.lastFailure}) while other nodes had results`
+    `${seat.lastFailure}) while other nodes do better`
   seat.benchMillis = millis
   seat.isProbed = false
   seat.timer ??= { _tag: "Seat", seat, at: Infinity, order: 0, heapIndex: -1 } satisfies SeatTimer
@@ -104,19 +135,19 @@ export const probe = (seat: Seat, actions: Array<Action>): void => {
 }
 
 /** Forgets that a seat is set aside; it is up to the caller to use it. */
-export const forget = (state: SchedulerState, seat: Seat): void => {
+export const forget = (state: SchedulerState, seat: Seat, failures = 0): void => {
   if (seat.benched === "") return
   seat.benched = ""
   seat.isProbed = false
-  seat.failures = 0
+  seat.failures = failures
   seat.computation.benched--
   if (seat.timer !== undefined) Timers.set(state.timers, seat.timer, Infinity)
 }
 
 /** Uses a seat again that was set aside. */
-export const lift = (state: SchedulerState, seat: Seat, actions: Array<Action>): void => {
+export const lift = (state: SchedulerState, seat: Seat, actions: Array<Action>, failures = 0): void => {
   if (seat.benched === "") return
-  forget(state, seat)
+  forget(state, seat, failures)
   actions.push({ _tag: "Unbenched", nodeId: seat.node.id, computationId: seat.computation.id })
   Seats.resize(seat, actions)
 }

@@ -333,7 +333,6 @@ const takeReplies = (
     actions.push({ _tag: "Replied", computationId: computation.id, job, reply })
   }
   if (returned.length > 0) Seats.requeue(computation, seat, returned, actions)
-  Credit.adapt(seat.credit)
   Bench.judge(state, seat, now, actions)
   if (Seats.closeIfDrained(seat, actions)) Seats.dispatch(computation, actions)
   else Seats.fill(seat, actions)
@@ -353,6 +352,7 @@ const delayAfter = (seat: Seat, job: JobRecord, reply: ReplyFields, now: number)
 
 /** Ends a job whose node was lost, unless it runs again: then says how long it waits before. */
 const loseJob = (
+  state: SchedulerState,
   seat: Seat,
   job: JobRecord,
   lost: { readonly reason: string; readonly isAlone: boolean },
@@ -365,7 +365,10 @@ const loseJob = (
     Seats.end(computation.id, job, "Terminated", job.cancelReason, actions)
     return undefined
   }
-  if (Trials.maySurvive(job, isReentrant)) job.trials ??= Trials.make(Trials.noTerms)
+  if (job.trials === undefined && Trials.maySurvive(job, isReentrant)) {
+    job.trials = Trials.make(Trials.noTerms)
+    Trials.begin(state.timers, computation.id, job, now)
+  }
   const ending = {
     failure: "NodeLost",
     reason: lost.reason,
@@ -396,7 +399,7 @@ const loseNode = (
     const again: Array<{ readonly job: JobRecord; readonly delay: number }> = []
     for (const job of jobs) {
       computation.running.delete(job.number)
-      const delay = loseJob(seat, job, lost, now, actions)
+      const delay = loseJob(state, seat, job, lost, now, actions)
       if (delay !== undefined) again.push({ job, delay })
     }
     // The last one that is put at the head of the queue is its first.

@@ -99,7 +99,7 @@ describe("a node on which everything fails at once", () => {
           _tag: "SeatClosing",
           nodeId: "good",
           computationId: "c",
-          reason: "",
+          reason: "closed",
           isTerminating: false,
           keepsPinned: false
         })
@@ -113,12 +113,25 @@ describe("a node on which everything fails at once", () => {
   })
 
   it("goes on when it is the only one, or when everything fails everywhere: no computation stalls", () => {
+    for (const nodes of [["a"], ["a", "b", "c"]]) {
+      const fleet = opened(1000)
+      for (const nodeId of nodes) fleet.join(nodeId, 2)
+      while (fleet.outcomes.size < 1000) for (const nodeId of nodes) fleet.answer(nodeId, Outcome.failed, 100)
+      expect(fleet.benches).toEqual([])
+    }
+  })
+
+  it("is set aside while another is busy with its first jobs, and used again when those fail as well", () => {
     const fleet = opened(1000)
-    fleet.join("a", 2)
-    fleet.join("b", 2)
-    while (fleet.answer("a", Outcome.failed, 100) || fleet.answer("b", Outcome.slotDied, 100));
-    expect(fleet.benches).toEqual([])
-    expect(fleet.outcomes.size).toBe(1000)
+    fleet.join("fast", 2)
+    fleet.join("slow", 2)
+    while (fleet.answer("fast", Outcome.failed, 100));
+    expect(fleet.benches).toEqual(["Benched fast"])
+    expect(fleet.outcomes.size).toBeLessThanOrEqual(20)
+    while (fleet.benches.length === 1) fleet.answer("slow", Outcome.slotDied, 100)
+    expect(fleet.benches).toEqual(["Benched fast", "Unbenched fast"])
+    while (fleet.answer("fast", Outcome.failed, 100) || fleet.answer("slow", Outcome.failed, 100));
+    expect([fleet.benches.length, fleet.outcomes.size]).toEqual([2, 1000])
   })
 
   it("is not one whose failures take their time, or come between successes", () => {
