@@ -26,7 +26,7 @@ import * as ClassTable from "../../slot/ClassTable.ts"
 import * as Values from "../../slot/Values.ts"
 import * as ArgumentSpill from "./ArgumentSpill.ts"
 import * as ClusterEvents from "./ClusterEvents.ts"
-import { ClusterJob, nameOf, onOutcome, settle } from "./ClusterJob.ts"
+import { ClusterJob, type JobOutcome, nameOf, onOutcome, settle } from "./ClusterJob.ts"
 import type { CheckedOptions, ReceivedFile } from "./ClusterOptions.ts"
 import type { Packed } from "./Computation.ts"
 import * as Depends from "./Depends.ts"
@@ -221,9 +221,11 @@ export const make = Effect.fnUntraced(function*(
     ClusterEvents.emit(events, status, node, job.view)
   }
 
-  const ended = (job: ClusterJob): void => {
-    if (events.isWatched) tell(job.status, job, session.nodeOf(job.nodeId))
+  const ended = (job: ClusterJob, outcome: JobOutcome): void => {
+    // Whoever waits for the outcome may submit the job again at once.
     Poisoned.keep(poisoned, job, isOwn(job))
+    settle(job, outcome)
+    if (events.isWatched) tell(job.status, job, session.nodeOf(job.nodeId))
     const done = callback?.(job)
     if (done instanceof Promise) void done.finally(release)
     else release()
@@ -269,14 +271,12 @@ export const make = Effect.fnUntraced(function*(
     isReentrant: options.isReentrant,
     onReply: (record, reply) => {
       const job = record as ClusterJob
-      settle(job, Outcomes.fromReply(job, session.addressOf(job.nodeId), reply, session.addressOf))
-      ended(job)
+      ended(job, Outcomes.fromReply(job, session.addressOf(job.nodeId), reply, session.addressOf))
     },
     onProvisional: (record, reply) => provisional(record as ClusterJob, reply.result),
     onEnd: (record, reason) => {
       const job = record as ClusterJob
-      settle(job, Outcomes.fromEnd(job, reason, session.addressOf))
-      ended(job)
+      ended(job, Outcomes.fromEnd(job, reason, session.addressOf))
     },
     nodes: options.isListed ? options.nodes.map(({ knowing }) => knowing(packed.classes)) : undefined,
     onDispatched: (records, nodeId) => {

@@ -84,10 +84,11 @@ const tagsOf = (value: RetryOptions["on"]): Result.Result<ReadonlyArray<FailureT
     }
     const wrong = tags.find((tag) => !(failureTags as ReadonlyArray<unknown>).includes(tag))
     if (wrong === undefined) return Result.succeed(tags as ReadonlyArray<FailureTag>)
-    const meant = nearest(String(wrong), failureTags)
+    const text = JSON.stringify(wrong) ?? "it"
+    const meant = nearest(text.replaceAll("\"", ""), failureTags)
     return fail(
       "retries.on",
-      `${JSON.stringify(wrong) ?? "it"} is no error after which jobs are tried again` +
+      `${text} is no error after which jobs are tried again` +
         `${meant === undefined ? "" : `; did you mean ${meant}?`}; these are ${failureTags.join(", ")}`
     )
   })
