@@ -48,10 +48,10 @@ const group = 256
  */
 const microsPerJob = (nodes: number, jobs: number): number => {
   const state = SchedulerState.make()
-  step(state, { _tag: "ComputationOpened", computationId, isReentrant: false })
+  step(state, { _tag: "ComputationOpened", computationId, isReentrant: false }, 0)
   for (let i = 0; i < nodes; i++) {
-    step(state, { _tag: "NodeJoined", nodeId: `node-${i}`, cpus })
-    step(state, { _tag: "NodeReady", nodeId: `node-${i}`, computationId })
+    step(state, { _tag: "NodeJoined", nodeId: `node-${i}`, cpus }, 0)
+    step(state, { _tag: "NodeReady", nodeId: `node-${i}`, computationId }, 0)
   }
   const held: Array<JobRecord> = []
   let millis = 0
@@ -59,7 +59,7 @@ const microsPerJob = (nodes: number, jobs: number): number => {
   const stepAll = (events: ReadonlyArray<Event>): void => {
     const actions: Array<ReadonlyArray<Action>> = []
     const start = performance.now()
-    for (const event of events) actions.push(step(state, event))
+    for (const event of events) actions.push(step(state, event, 0))
     millis += performance.now() - start
     for (const action of actions.flat()) {
       if (action._tag === "Dispatch") held.push(...action.jobs)

@@ -10,6 +10,18 @@ export class ClusterClosed extends Schema.TaggedError<ClusterClosed>()("ClusterC
   }
 }
 
+/** The job cannot be submitted again by itself: only the arguments of jobs that ended as `JobPoisoned` are kept. */
+export class NotResubmittable extends Schema.TaggedError<NotResubmittable>()("NotResubmittable", {
+  cluster: Schema.String,
+  jobId: Schema.Unknown,
+  reason: Schema.String
+}) {
+  override get message(): string {
+    return `job ${String(this.jobId)} of cluster ${this.cluster} cannot be submitted again: ${this.reason}; ` +
+      "call submit with its arguments"
+  }
+}
+
 /** The cluster has no such node. */
 export class UnknownNode extends Schema.TaggedError<UnknownNode>()("UnknownNode", {
   cluster: Schema.String,

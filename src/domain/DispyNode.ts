@@ -7,6 +7,7 @@ import type { AvailInfo } from "./NodeInfo.ts"
  * ```
  * connecting ──▶ ready ◀──▶ deallocated      `deallocateNode`, `allocateNode`
  *   │  ▲           ├──▶ leaving              it is ending: no more jobs
+ *   │  │           ├──▶ benched             everything failed there at once; tried again now and then
  *   │  │           └──▶ closing ──▶ closed   `closeNode`
  *   │  └── missing, busy                     tried again every second
  *   ├──▶ unused                              the node list gives the cluster nothing of it
@@ -21,6 +22,7 @@ export type NodeState =
   | "unused"
   | "refused"
   | "deallocated"
+  | "benched"
   | "leaving"
   | "closing"
   | "closed"
@@ -71,5 +73,8 @@ export interface DispyNode {
   readonly transferred: Transferred
 }
 
-/** What is told of a node: it has loaded the computation; it is used no more; its pulse. */
-export type NodeStatus = "Initialized" | "Closed" | "AvailInfo"
+/**
+ * What is told of a node: it has loaded the computation; it is used no more; its pulse; it is set aside because
+ * everything failed there at once; it is used again.
+ */
+export type NodeStatus = "Initialized" | "Closed" | "AvailInfo" | "Benched" | "Unbenched"

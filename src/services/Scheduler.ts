@@ -40,6 +40,10 @@ export interface SchedulerRequest {
   readonly onEnd: (job: JobRecord, reason: string) => void
   /** These jobs were sent to a node. */
   readonly onDispatched: (jobs: ReadonlyArray<JobRecord>, nodeId: string) => void
+  /** An attempt of the job ended without a result, and it waits for another one. */
+  readonly onRetried: (job: JobRecord, reply: ReplyFields) => void
+  /** The node was set aside because everything failed there at once, or is used again. */
+  readonly onBench: (nodeId: string, isBenched: boolean) => void
   /** These jobs wait again. */
   readonly onRequeued: (jobs: ReadonlyArray<JobRecord>) => void
   /** Something is to be told of a node; called after the scheduler knows of it. */
@@ -98,6 +102,8 @@ export interface SchedulerSession {
   readonly addressOf: (nodeId: string) => string
   /** Slots of the nodes that take the computation's jobs now. */
   readonly cpus: () => number
+  /** How long the job waits before it is tried again, in milliseconds; undefined when it does not. */
+  readonly retryMillis: (job: JobRecord) => number | undefined
   /** Jobs that go before this one among those that wait. */
   readonly ahead: (job: JobRecord) => number
   readonly control: NodeControl

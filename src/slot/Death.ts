@@ -31,7 +31,8 @@ const tell = (loop: JobLoop.JobLoop, reason: string, exitCode: number, lastStder
       reason: job === guilty ? reason : reason + others,
       exitCode,
       signal: null,
-      lastStderr: lastStderr.slice(-4096)
+      lastStderr: lastStderr.slice(-4096),
+      suspects: guilty === null ? jobs.length : job === guilty ? 1 : 0
     }
     JobLoop.finish(loop, job, Outcome.slotDied, encodeSlotDeath(death))
   }

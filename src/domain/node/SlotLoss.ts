@@ -27,7 +27,7 @@ const giveUp = (
   now: number,
   out: Array<PoolAction>
 ): void => {
-  const result = encodeSlotDeath({ reason, exitCode: null, signal: null, lastStderr: "" })
+  const result = encodeSlotDeath({ reason, exitCode: null, signal: null, lastStderr: "", suspects: 0 })
   for (const job of JobRing.remove(session.queue, () => true)) {
     SlotEnding.emit(pool, session, job, Entries.Outcome.slotDied, now, out, { result })
   }
@@ -168,7 +168,11 @@ const settle = (
       } else {
         const peakBytes = peakOf(slot)
         const known = peakBytes > 0 && claimed[0] === job ? { ...death, peakBytes } : death
-        const result = encodeSlotDeath({ ...known, reason: reasonOf(one, process, death.reason, suspects) })
+        const result = encodeSlotDeath({
+          ...known,
+          reason: reasonOf(one, process, death.reason, suspects),
+          suspects: suspects.length
+        })
         SlotEnding.emit(pool, session, job, Entries.Outcome.slotDied, now, out, { ...own, result })
       }
     }

@@ -21,6 +21,10 @@ export interface Facts {
   readonly ahead: number
   /** The nodes of the cluster. */
   readonly nodes: ReadonlyArray<DispyNode>
+  /** Its attempts without a result. Default none. */
+  readonly attempts?: ReadonlyArray<AttemptExplanation>
+  /** How long it waits before it is tried again, in milliseconds; absent when it does not. */
+  readonly retryMillis?: number | undefined
 }
 
 /** Why a job is where it is. */
@@ -37,6 +41,10 @@ export type ExplanationCode =
   | "NoNodes"
   /** No node takes jobs now; each says why. */
   | "NoUsableNode"
+  /** It is tried again in a while. */
+  | "WaitingForRetry"
+  /** Everything failed at once at the node that it is pinned to, which gets a single job now and then. */
+  | "NodeBenched"
   /** The node that it is pinned to takes no jobs now. */
   | "PinnedNodeUnusable"
   /** The node that it is pinned to is not there any more. */
@@ -49,6 +57,19 @@ export interface NodeExplanation {
   readonly reason: string
 }
 
+/** An attempt of the job that ended without a result. */
+export interface AttemptExplanation {
+  /** From 1. */
+  readonly attempt: number
+  /** Address of the node where it was. */
+  readonly node: string
+  /** Milliseconds since 1970 by the node's clock; 0 where it is not known, because the node was lost. */
+  readonly startTime: number
+  readonly endTime: number
+  /** What went wrong, in a sentence. */
+  readonly reason: string
+}
+
 /** Why a job is not running, or what became of it. */
 export interface Explanation {
   readonly jobId: string
@@ -58,6 +79,10 @@ export interface Explanation {
   readonly text: string
   /** What every node that the job could run on is doing about it; empty for a job that has ended. */
   readonly nodes: ReadonlyArray<NodeExplanation>
+  /** Its attempts that ended without a result, oldest first: the last ten or so. */
+  readonly attempts: ReadonlyArray<AttemptExplanation>
+  /** How long it waits before it is tried again, in milliseconds; undefined when it does not. */
+  readonly retryMillis: number | undefined
 }
 
 const plural = (count: number, thing: string): string => `${count} ${thing}${count === 1 ? "" : "s"}`
@@ -80,6 +105,8 @@ const reasonOf = (node: DispyNode): string => {
       return `does not take the computation: ${node.reason}`
     case "deallocated":
       return "gets no jobs of this cluster: deallocateNode was called"
+    case "benched":
+      return `is benched: ${node.reason}; it gets a single job now and then, and is used at once after allocateNode`
     case "leaving":
       return `is leaving: ${node.reason}`
     case "closing":
@@ -99,16 +126,29 @@ const ended = ({ error, job, nodeAddress }: Facts): string => {
   return job.status === "Finished" ? `it returned a result${where}` : `it ended as ${job.status}${where}`
 }
 
+/** What came before, for a job that is not at its first attempt. */
+const before = ({ attempts = [], job }: Facts): string => {
+  const last = attempts.at(-1)
+  if (last !== undefined) {
+    return `it was tried ${plural(last.attempt, "time")} without a result (the last time: ${last.reason}); `
+  }
+  return job.attempt === 0 ? "" : `it was given back or its node was lost after attempt ${job.attempt}; `
+}
+
 const waiting = (facts: Facts, nodes: ReadonlyArray<NodeExplanation>): readonly [ExplanationCode, string] => {
   const { ahead, job, pinnedAddress } = facts
   const line = ahead === 0
     ? "it is next"
     : `${plural(ahead, "job")} of the cluster ${ahead === 1 ? "is" : "are"} before it`
-  const again = job.attempt === 0 ? "" : `it was given back or its node was lost after attempt ${job.attempt}; `
+  const again = before(facts)
+  if (facts.retryMillis !== undefined) {
+    return ["WaitingForRetry", `${again}it is tried again in ${(facts.retryMillis / 1000).toFixed(1)} s`]
+  }
   if (job.pinnedTo !== "") {
     const pinned = facts.nodes.find((node) => node.address === pinnedAddress)
     if (pinned === undefined) return ["PinnedNodeGone", `${again}it is pinned to a node that is not there any more`]
     const why = `${again}it is pinned to ${pinned.address}, which ${reasonOf(pinned)}`
+    if (pinned.state === "benched") return ["NodeBenched", why]
     return isUsable(pinned) ? ["NoFreeSlot", `${why}; ${line}`] : ["PinnedNodeUnusable", why]
   }
   if (facts.nodes.length === 0) {
@@ -121,11 +161,22 @@ const waiting = (facts: Facts, nodes: ReadonlyArray<NodeExplanation>): readonly 
   return ["NoUsableNode", `${again}no node takes it: ${listed(nodes)}`]
 }
 
+/** The attempts of a job that had several. */
+const attemptsText = ({ attempts = [], job }: Facts): string => {
+  if (attempts.length === 0 || (attempts.length === 1 && job.status !== "Finished")) return ""
+  const all = attempts.map(({ attempt, node, reason }) => `${attempt} on ${node}: ${reason}`)
+  return `; attempts without a result: ${all.join("; ")}`
+}
+
 /** Why the job is not running, or what became of it. */
 export const explain = (facts: Facts): Explanation => {
   const { job, jobId } = facts
-  const head = { jobId, status: job.status }
-  if (hasEnded(job)) return { ...head, code: "Ended", text: `job ${jobId} has ended: ${ended(facts)}`, nodes: [] }
+  const { attempts = [], retryMillis } = facts
+  const head = { jobId, status: job.status, attempts, retryMillis }
+  if (hasEnded(job)) {
+    const text = `job ${jobId} has ended: ${ended(facts)}${attemptsText(facts)}`
+    return { ...head, code: "Ended", text, nodes: [] }
+  }
   const relevant = job.pinnedTo === ""
     ? facts.nodes
     : facts.nodes.filter((node) => node.address === facts.pinnedAddress)

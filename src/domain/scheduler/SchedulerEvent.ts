@@ -43,6 +43,7 @@ export type Event =
     readonly _tag: "SeatAllocated"
     readonly nodeId: string
     readonly computationId: string
+    /** True also puts back a node that was set aside because everything failed there. */
     readonly isAllocated: boolean
   }
   /**
@@ -76,6 +77,8 @@ export type Event =
     readonly computationId: string
     readonly batch: Uint8Array
   }
+  /** It is as late as `WakeAt` asked for, or later. */
+  | { readonly _tag: "TimePassed" }
 
 /** What to do. */
 export type Action =
@@ -100,8 +103,27 @@ export type Action =
   }
   /** The node has answered all jobs of a computation that leaves it: it can be closed there. */
   | { readonly _tag: "Drained"; readonly nodeId: string; readonly computationId: string }
-  /** These jobs wait again: they did not start, or may start once more. */
+  /** These jobs wait again: they did not start, or may start once more because their node was lost. */
   | { readonly _tag: "Requeued"; readonly computationId: string; readonly jobs: ReadonlyArray<JobRecord> }
+  /** An attempt ended without a result, and the job waits for another one; the attempt is the last of its history. */
+  | {
+    readonly _tag: "Retried"
+    readonly computationId: string
+    readonly job: JobRecord
+    readonly reply: ReplyFields
+  }
+  /** Everything failed at the node at once: it gets nothing but a job now and then, the first in so many milliseconds. */
+  | {
+    readonly _tag: "Benched"
+    readonly nodeId: string
+    readonly computationId: string
+    readonly reason: string
+    readonly probeMillis: number
+  }
+  /** The node is used again. */
+  | { readonly _tag: "Unbenched"; readonly nodeId: string; readonly computationId: string }
+  /** Post `TimePassed` at this time, and no earlier one that was asked for before. */
+  | { readonly _tag: "WakeAt"; readonly millis: number }
   /** The job has its outcome; `status` of the job is set. */
   | {
     readonly _tag: "Replied"

@@ -5,8 +5,11 @@
  */
 import * as Credit from "./Credit.ts"
 import * as JobQueue from "./JobQueue.ts"
-import { hasEnded, type JobRecord } from "./JobRecord.ts"
+import { hasEnded, type JobRecord, type JobTimer } from "./JobRecord.ts"
+import type { FailureTag } from "./Retry.ts"
 import type { SeatHeap } from "./SeatHeap.ts"
+import * as Timers from "./Timers.ts"
+import * as Trials from "./Trials.ts"
 
 /** A node that the scheduler may use. */
 export interface NodeState {
@@ -20,11 +23,19 @@ export interface NodeState {
   readonly seats: Map<string, Seat>
 }
 
+/** A timer of a seat that is set aside: when it is tried again. */
+export interface SeatTimer extends Timers.Timer {
+  readonly _tag: "Seat"
+  readonly seat: Seat
+}
+
 /**
  * A computation that is open on a node.
  *
  * ```
  * open ◀──▶ deallocated   gets no jobs; what it has goes on, what is pinned to it waits
+ *   │ ▲        │
+ *   │ └─▶ benched           everything failed there at once: gets single jobs now and then (`Bench.ts`)
  *   └──┬───────┘
  *      ▼
  *   closing ──▶ (drained: gone)
@@ -52,6 +63,18 @@ export interface Seat {
   /** `outstanding` per cpu. */
   load: number
   readonly credit: Credit.Credit
+  /** Attempts in a row that failed at once, and what the computation's `successes` were before the first of them. */
+  failures: number
+  successesBefore: number
+  lastFailure: FailureTag | undefined
+  /** Why it is set aside; empty while it is not. */
+  benched: string
+  /** It is set aside, and tried with one job at a time. */
+  isProbed: boolean
+  /** How long it is set aside before it is tried again. */
+  benchMillis: number
+  /** There once it was set aside. */
+  timer: SeatTimer | undefined
   /** Place in the computation's heap; -1 while the seat can take no job. */
   heapIndex: number
 }
@@ -68,14 +91,22 @@ export interface ComputationState {
   readonly pinned: Map<string, JobQueue.JobQueue>
   /** Jobs that a node has, by number. */
   readonly running: Map<number, JobRecord>
+  /** Jobs that wait until they are tried again, by number. */
+  readonly delayed: Map<number, JobRecord>
   /** Seats with credit. */
   readonly open: SeatHeap<Seat>
+  /** Attempts that had a result. */
+  successes: number
+  /** Seats that are set aside. */
+  benched: number
 }
 
 /** Everything the scheduler knows. */
 export interface SchedulerState {
   readonly nodes: Map<string, NodeState>
   readonly computations: Map<string, ComputationState>
+  /** What is due later. */
+  readonly timers: Timers.Timers<JobTimer | SeatTimer>
   nextSequence: number
   /** Replies and files that belonged to no running attempt of their node, and were dropped. */
   droppedReplies: number
@@ -85,6 +116,7 @@ export interface SchedulerState {
 export const make = (): SchedulerState => ({
   nodes: new Map(),
   computations: new Map(),
+  timers: Timers.make(),
   nextSequence: 0,
   droppedReplies: 0
 })
@@ -97,7 +129,10 @@ export const makeComputation = (id: string, isReentrant: boolean, concurrency = 
   waiting: JobQueue.make(),
   pinned: new Map(),
   running: new Map(),
-  open: []
+  delayed: new Map(),
+  open: [],
+  successes: 0,
+  benched: 0
 })
 
 /** The jobs that wait for this node and no other. */
@@ -127,23 +162,39 @@ export const makeSeat = (
   outstanding: 0,
   load: 0,
   credit: Credit.make(),
+  failures: 0,
+  successesBefore: 0,
+  lastFailure: undefined,
+  benched: "",
+  isProbed: false,
+  benchMillis: 0,
+  timer: undefined,
   heapIndex: -1
 })
 
 /** Cpus that new jobs may use, as things are. */
-export const usableCpus = (seat: Seat): number =>
-  seat.node.isLeaving || !seat.isAllocated || seat.closing !== "" ? 0 : Math.min(seat.node.cpus, seat.limit)
+export const usableCpus = (seat: Seat): number => {
+  if (seat.node.isLeaving || !seat.isAllocated || seat.closing !== "") return 0
+  const cpus = Math.min(seat.node.cpus, seat.limit)
+  return seat.benched === "" ? cpus : seat.isProbed ? Math.min(cpus, 1) : 0
+}
 
 /** Whether the seat's node may get another job of the seat's computation. */
 export const canTake = (seat: Seat): boolean =>
-  seat.outstanding < Credit.limit(seat.credit, seat.cpus, seat.computation.concurrency)
+  seat.outstanding < (seat.isProbed ? seat.cpus : Credit.limit(seat.credit, seat.cpus, seat.computation.concurrency))
 
-/** All jobs of a computation that wait, pinned ones last. */
-export const waitingJobs = (computation: ComputationState): Array<JobRecord> => {
+/** All jobs of a computation that wait for a node, pinned ones last. */
+const queuedJobs = (computation: ComputationState): Array<JobRecord> => {
   const waiting = JobQueue.toArray(computation.waiting)
-  for (const queue of computation.pinned.values()) waiting.push(...JobQueue.toArray(queue))
+  for (const queue of computation.pinned.values()) for (const job of JobQueue.toArray(queue)) waiting.push(job)
   return waiting
 }
+
+/** All jobs of a computation that wait: for a node, pinned ones last, or for another attempt. */
+export const waitingJobs = (computation: ComputationState): Array<JobRecord> => [
+  ...queuedJobs(computation),
+  ...computation.delayed.values()
+]
 
 /** What is wrong with the state, in sentences; empty when all is well. */
 export const invariants = (state: SchedulerState): Array<string> => {
@@ -170,9 +221,40 @@ export const invariants = (state: SchedulerState): Array<string> => {
       if (computation.running.has(job.number)) wrong.push(`job ${job.number} waits and runs at a time`)
       if (hasEnded(job)) wrong.push(`job ${job.number} has ended (${job.status}) and still waits`)
     }
+    for (const job of queuedJobs(computation)) {
+      if (computation.delayed.has(job.number)) wrong.push(`job ${job.number} waits for a node and for its time`)
+      if ((job.trials?.retryAt ?? Infinity) !== Infinity) wrong.push(`job ${job.number} waits for a time and a node`)
+    }
+    for (const [number, job] of computation.delayed) {
+      if (job.number !== number || job.status !== "Created") wrong.push(`job ${number} waits for its time by mistake`)
+      if ((job.trials?.retryAt ?? Infinity) === Infinity) wrong.push(`job ${number} waits for no time`)
+      if (job.pinnedTo !== "" && !state.nodes.has(job.pinnedTo)) wrong.push(`job ${number} waits for a lost node`)
+    }
+    for (const job of [...waitingJobs(computation), ...computation.running.values()]) {
+      const { trials } = job
+      if (trials !== undefined && (trials.timer?.at ?? Infinity) !== Trials.nextAt(job, trials)) {
+        wrong.push(`job ${job.number} has a timer for ${trials.timer?.at}, not ${Trials.nextAt(job, trials)}`)
+      }
+    }
     for (const job of waiting) if (job.pinnedTo !== "") wrong.push(`job ${job.number} is pinned and may run anywhere`)
     for (const job of computation.running.values()) {
       if (job.pinnedTo !== "" && job.pinnedTo !== job.nodeId) wrong.push(`job ${job.number} runs on the wrong node`)
+    }
+    const seats = [...state.nodes.values()].flatMap((node) => node.seats.get(computation.id) ?? [])
+    const benched = seats.filter((seat) => seat.benched !== "")
+    if (benched.length !== computation.benched) {
+      wrong.push(`${computation.id} counts ${computation.benched} benched nodes and has ${benched.length}`)
+    }
+    if (benched.length > 0 && !seats.some((seat) => seat.benched === "" && seat.cpus > 0)) {
+      wrong.push(`${computation.id} has benched its last node`)
+    }
+    for (const seat of benched) {
+      const isTimed = (seat.timer?.at ?? Infinity) !== Infinity
+      if (isTimed === seat.isProbed) wrong.push(`${seat.node.id} is benched for ever, or tried too early`)
+      if (seat.closing !== "") wrong.push(`${seat.node.id} is benched and closing`)
+    }
+    for (const seat of seats) {
+      if (seat.isProbed && seat.benched === "") wrong.push(`${seat.node.id} is tried and was not benched`)
     }
     for (const node of state.nodes.values()) {
       const seat = node.seats.get(computation.id)
@@ -195,5 +277,14 @@ export const invariants = (state: SchedulerState): Array<string> => {
       if (state.nodes.get(seat.node.id) !== seat.node) wrong.push(`${seat.node.id} is gone and still open for jobs`)
     })
   }
+  state.timers.heap.forEach((timer, index) => {
+    const parent = state.timers.heap[(index - 1) >> 1]
+    if (index > 0 && parent !== undefined && parent.at > timer.at) wrong.push("the timers are out of order")
+    if (timer.heapIndex !== index) wrong.push("a timer is misplaced")
+    if (timer._tag === "Job" && hasEnded(timer.job)) wrong.push(`job ${timer.job.number} has ended and has a timer`)
+    if (timer._tag === "Seat" && timer.seat.benched === "") wrong.push(`${timer.seat.node.id} has a timer by mistake`)
+  })
+  const [next] = state.timers.heap
+  if (next !== undefined && next.at < state.timers.wakeAt) wrong.push("nobody is to wake the scheduler in time")
   return wrong
 }

@@ -1,17 +1,15 @@
 /**
- * The seats of a computation that can take a job, least loaded first: an
- * indexed binary heap, so that choosing a node and changing its load are
- * O(log n) for any number of nodes.
+ * The seats of a computation that can take a job, least loaded first, so that
+ * choosing a node and changing its load are O(log n) for any number of nodes.
  */
+import * as IndexedHeap from "./IndexedHeap.ts"
 
 /** What the heap reads and writes of a seat. */
-export interface Entry {
+export interface Entry extends IndexedHeap.Entry {
   /** Jobs per cpu. */
   readonly load: number
   /** Ties go to the node that came first. */
   readonly node: { readonly sequence: number }
-  /** Place in the heap; -1 for none. */
-  heapIndex: number
 }
 
 /** Seats in heap order. */
@@ -20,55 +18,13 @@ export type SeatHeap<Seat extends Entry> = Array<Seat>
 const isBefore = (a: Entry, b: Entry): boolean =>
   a.load < b.load || (a.load === b.load && a.node.sequence < b.node.sequence)
 
-const place = <Seat extends Entry>(heap: SeatHeap<Seat>, seat: Seat, index: number): void => {
-  heap[index] = seat
-  seat.heapIndex = index
-}
-
-const up = <Seat extends Entry>(heap: SeatHeap<Seat>, seat: Seat, start: number): void => {
-  let index = start
-  while (index > 0) {
-    const parentIndex = (index - 1) >> 1
-    const parent = heap[parentIndex]!
-    if (!isBefore(seat, parent)) break
-    place(heap, parent, index)
-    index = parentIndex
-  }
-  place(heap, seat, index)
-}
-
-const down = <Seat extends Entry>(heap: SeatHeap<Seat>, seat: Seat, start: number): void => {
-  let index = start
-  while (true) {
-    let childIndex = 2 * index + 1
-    if (childIndex >= heap.length) break
-    if (childIndex + 1 < heap.length && isBefore(heap[childIndex + 1]!, heap[childIndex]!)) childIndex++
-    const child = heap[childIndex]!
-    if (!isBefore(child, seat)) break
-    place(heap, child, index)
-    index = childIndex
-  }
-  place(heap, seat, index)
-}
-
 /** Puts the seat where its load belongs, adding it if it is not there. */
-export const update = <Seat extends Entry>(heap: SeatHeap<Seat>, seat: Seat): void => {
-  if (seat.heapIndex < 0) {
-    heap.push(seat)
-    up(heap, seat, heap.length - 1)
-  } else {
-    up(heap, seat, seat.heapIndex)
-    down(heap, seat, seat.heapIndex)
-  }
-}
+export const update = <Seat extends Entry>(heap: SeatHeap<Seat>, seat: Seat): void =>
+  IndexedHeap.update(heap, seat, isBefore)
 
 /** Takes the seat out; does nothing when it is not in the heap. */
-export const remove = <Seat extends Entry>(heap: SeatHeap<Seat>, seat: Seat): void => {
-  const index = seat.heapIndex
-  if (index < 0) return
-  seat.heapIndex = -1
-  const last = heap.pop()!
-  if (last === seat) return
-  up(heap, last, index)
-  down(heap, last, last.heapIndex)
-}
+export const remove = <Seat extends Entry>(heap: SeatHeap<Seat>, seat: Seat): void =>
+  IndexedHeap.remove(heap, seat, isBefore)
+
+/** The seat that has the least to do apart from the first; undefined for none. */
+export const second = <Seat extends Entry>(heap: SeatHeap<Seat>): Seat | undefined => IndexedHeap.second(heap, isBefore)

@@ -6,8 +6,9 @@
 import * as JobQueue from "./JobQueue.ts"
 import type { JobRecord } from "./JobRecord.ts"
 import type { Action } from "./SchedulerEvent.ts"
-import { canTake, type ComputationState, type NodeState, type Seat, usableCpus } from "./SchedulerState.ts"
+import { canTake, type ComputationState, type NodeState, pinnedTo, type Seat, usableCpus } from "./SchedulerState.ts"
 import * as SeatHeap from "./SeatHeap.ts"
+import * as Trials from "./Trials.ts"
 
 /** Ends a job without a reply of a node. */
 export const end = (
@@ -18,10 +19,11 @@ export const end = (
   actions: Array<Action>
 ): void => {
   job.status = status
+  if (job.trials !== undefined) Trials.arm(computationId, job)
   actions.push({ _tag: "Ended", computationId, job, reason })
 }
 
-/** Ends all jobs that wait for a node and no other. */
+/** Ends all jobs that wait for a node and no other, those included that wait for another attempt there. */
 export const endPinned = (
   computation: ComputationState,
   nodeId: string,
@@ -29,6 +31,11 @@ export const endPinned = (
   reason: string,
   actions: Array<Action>
 ): void => {
+  for (const job of computation.delayed.values()) {
+    if (job.pinnedTo !== nodeId) continue
+    undelay(computation, job)
+    end(computation.id, job, status, reason, actions)
+  }
   const queue = computation.pinned.get(nodeId)
   if (queue === undefined || queue.size === 0) return
   for (const job of JobQueue.clear(queue)) {
@@ -37,12 +44,46 @@ export const endPinned = (
   }
 }
 
+const undelay = (computation: ComputationState, job: JobRecord): boolean => {
+  if (!computation.delayed.delete(job.number)) return false
+  job.trials!.retryAt = Infinity
+  return true
+}
+
+/** Takes a job out of where it waits, because it ends. */
+export const unqueue = (computation: ComputationState, job: JobRecord): void => {
+  if (undelay(computation, job)) return
+  JobQueue.forget(job.pinnedTo === "" ? computation.waiting : pinnedTo(computation, job.pinnedTo))
+}
+
+/** Puts a job that was tried back where it waits for a node: before those that were not. */
+const enqueue = (computation: ComputationState, job: JobRecord): void => {
+  job.status = "Created"
+  JobQueue.unshift(job.pinnedTo === "" ? computation.waiting : pinnedTo(computation, job.pinnedTo), job)
+  if (job.trials !== undefined) Trials.arm(computation.id, job)
+}
+
+/** Has a job wait for another attempt, for some time or not. */
+export const retry = (computation: ComputationState, job: JobRecord, millis: number, now: number): void => {
+  if (millis <= 0) return enqueue(computation, job)
+  job.status = "Created"
+  computation.delayed.set(job.number, job)
+  job.trials!.retryAt = now + millis
+  Trials.arm(computation.id, job)
+}
+
+/** The job has waited for its time: it waits for a node again. */
+export const release = (computation: ComputationState, job: JobRecord): void => {
+  if (undelay(computation, job)) enqueue(computation, job)
+}
+
 const assign = (seat: Seat, job: JobRecord): void => {
   job.status = "Running"
   job.nodeId = seat.node.id
   job.attempt = (job.attempt + 1) & 0xffff
   seat.computation.running.set(job.number, job)
   seat.outstanding++
+  if (job.trials !== undefined) Trials.arm(seat.computation.id, job)
 }
 
 /** Puts the seat into its computation's heap, or takes it out, as its load and credit say. */
@@ -67,6 +108,13 @@ const refresh = (seat: Seat, actions: Array<Action>): void => {
   settle(seat)
 }
 
+/** Where a job goes: to the least loaded node, and if it has failed there, rather to another one that has room. */
+const choose = ({ open }: ComputationState, { trials }: JobRecord): Seat => {
+  const first = open[0]!
+  if (trials?.history.at(-1)?.nodeId !== first.node.id) return first
+  return SeatHeap.second(open) ?? first
+}
+
 /** Gives waiting jobs to the least loaded nodes until there are no more jobs or no more credit. */
 export const dispatch = (computation: ComputationState, actions: Array<Action>): void => {
   if (computation.waiting.size === 0 || computation.open.length === 0) return
@@ -74,7 +122,7 @@ export const dispatch = (computation: ComputationState, actions: Array<Action>):
   while (computation.open.length > 0) {
     const job = JobQueue.shift(computation.waiting)
     if (job === undefined) break
-    const seat = computation.open[0]!
+    const seat = choose(computation, job)
     assign(seat, job)
     settle(seat)
     const batch = batches.get(seat.node)
@@ -122,8 +170,7 @@ export const requeue = (
     } else if (job.pinnedTo !== "" && seat.closing !== "" && !seat.keepsPinned) {
       end(computation.id, job, "Cancelled", seat.closing, actions)
     } else {
-      job.status = "Created"
-      JobQueue.unshift(job.pinnedTo === "" ? computation.waiting : seat.pinned, job)
+      enqueue(computation, job)
       waiting.push(job)
     }
   }

@@ -14,6 +14,8 @@ export interface SlotDeath {
   readonly lastStderr: string
   /** Most memory that its process and all it started were seen to use under the job; absent where nobody looked. */
   readonly peakBytes?: number
+  /** Jobs that ran in what ended, any of which may have caused it; 1 when it was this one, 0 when it was another. Default 1. */
+  readonly suspects?: number
 }
 
 const escape = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`
@@ -47,6 +49,7 @@ export const decodeSlotDeath = (bytes: Uint8Array): SlotDeath => {
     exitCode: typeof read.exitCode === "number" ? read.exitCode : null,
     signal: typeof read.signal === "string" ? read.signal : null,
     lastStderr: typeof read.lastStderr === "string" ? read.lastStderr : "",
-    ...(typeof read.peakBytes === "number" && read.peakBytes > 0 ? { peakBytes: read.peakBytes } : {})
+    ...(typeof read.peakBytes === "number" && read.peakBytes > 0 ? { peakBytes: read.peakBytes } : {}),
+    ...(typeof read.suspects === "number" ? { suspects: read.suspects } : {})
   }
 }

@@ -3,7 +3,7 @@
  * steps the state and performs the actions. Everything per job in here is plain
  * data; effects run per batch.
  */
-import { Effect, FiberSet, Latch } from "effect"
+import { Clock, Effect, type Fiber, FiberSet, Latch } from "effect"
 import type { MalformedMessage, NodeUnreachable, NotLeased } from "../../domain/NodeError.ts"
 import type { JobRecord } from "../../domain/scheduler/JobRecord.ts"
 import { step } from "../../domain/scheduler/Scheduler.ts"
@@ -22,6 +22,8 @@ export interface Engine {
   /** Addresses of all nodes there ever were, by id. */
   readonly addresses: Map<string, string>
   /** Calls the listener once the node has answered all jobs of a computation that leaves it. */
+  /** The scheduler's own time: monotonic milliseconds. */
+  readonly now: () => number
   readonly onDrained: (nodeId: string, computationId: string, listener: () => void) => void
   /** Takes well-formed replies of a node. */
   readonly take: (node: ConnectedNode, computationId: string, batch: Uint8Array) => void
@@ -56,11 +58,26 @@ const batchesOf = function*(jobs: ReadonlyArray<JobRecord>): Generator<Uint8Arra
   yield encodeJobs(batch)
 }
 
+/** The longest sleep of JavaScript. */
+const longestMillis = 0x7fffffff
+
 const seatKey = (nodeId: string, computationId: string): string => `${nodeId} ${computationId}`
 
 /** What to say of a node that a call failed on. */
 const reasonOf = (error: NotLeased | MalformedMessage | NodeUnreachable): string =>
   error._tag === "NodeUnreachable" ? error.reason : error.message
+
+/** Tells that a node is set aside, or used again. */
+const logOf = (
+  action: Extract<Action, { readonly _tag: "Benched" | "Unbenched" }>,
+  { cluster, node }: { readonly cluster: string; readonly node: string }
+): Effect.Effect<void> =>
+  action._tag === "Unbenched"
+    ? Effect.logInfo(`node ${node} gets jobs of cluster ${cluster} again`)
+    : Effect.logWarning(
+      `node ${node} gets no more jobs of cluster ${cluster}: ${action.reason}; it is tried again with one job in ` +
+        `${action.probeMillis / 1000} s, and used at once after allocateNode("${node}")`
+    )
 
 /** Starts the scheduler; it ends with the scope. */
 export const make = Effect.gen(function*() {
@@ -71,6 +88,9 @@ export const make = Effect.gen(function*() {
   const drained = new Map<string, () => void>()
   const latch = Latch.makeUnsafe(false)
   const fork = yield* FiberSet.makeRuntime()
+  const clock = yield* Clock.Clock
+  const now = (): number => Number(clock.monotonicTimeNanosUnsafe()) / 1e6
+  let alarm: Fiber.Fiber<unknown> | undefined
   let events: Array<Event> = []
   let gathered: { readonly computationId: string; readonly jobs: Array<JobRecord> } | undefined
 
@@ -136,6 +156,21 @@ export const make = Effect.gen(function*() {
     if (rest.length > 0) post({ _tag: "Replied", nodeId: node.id, computationId, batch: rest })
   }
 
+  /** Wakes the scheduler at a time, or before when that is too far away for a timer: it asks again then. */
+  const wakeAt = (millis: number): void => {
+    alarm?.interruptUnsafe()
+    const delay = Math.min(longestMillis, Math.max(0, Math.ceil(millis - now())))
+    alarm = fork(Effect.andThen(Effect.sleep(delay), Effect.sync(() => post({ _tag: "TimePassed" }))))
+  }
+
+  /** A node has run a job, with a result or without. */
+  const count = (job: JobRecord, durationMicros: number): void => {
+    const node = nodes.get(job.nodeId)
+    if (node === undefined) return
+    node.jobsDone++
+    node.busyMicros += durationMicros
+  }
+
   const perform = (action: Action): void => {
     switch (action._tag) {
       case "Dispatch": {
@@ -169,13 +204,26 @@ export const make = Effect.gen(function*() {
       case "Requeued":
         requests.get(action.computationId)?.onRequeued(action.jobs)
         return
+      case "Retried": {
+        count(action.job, action.reply.durationMicros)
+        const reply = JobTransfers.complete(transfers, action.computationId, action.reply)
+        requests.get(action.computationId)?.onRetried(action.job, reply)
+        return
+      }
+      case "Benched":
+      case "Unbenched": {
+        const { computationId, nodeId } = action
+        const request = requests.get(computationId)
+        if (request === undefined) return
+        fork(logOf(action, { cluster: request.computation.name, node: addresses.get(nodeId) ?? nodeId }))
+        request.onBench(nodeId, action._tag === "Benched")
+        return
+      }
+      case "WakeAt":
+        return wakeAt(action.millis)
       case "Replied": {
-        const node = nodes.get(action.job.nodeId)
-        if (node !== undefined) {
-          node.jobsDone++
-          node.busyMicros += action.reply.durationMicros
-        }
-        action.job.args = noBytes
+        count(action.job, action.reply.durationMicros)
+        if (action.job.trials?.isPoisoned !== true) action.job.args = noBytes
         const reply = JobTransfers.complete(transfers, action.computationId, action.reply)
         requests.get(action.computationId)?.onReply(action.job, reply)
         return
@@ -190,7 +238,7 @@ export const make = Effect.gen(function*() {
         return
       }
       case "Ended": {
-        action.job.args = noBytes
+        if (action.job.trials?.isPoisoned !== true) action.job.args = noBytes
         requests.get(action.computationId)?.onEnd(action.job, action.reason)
         return
       }
@@ -210,11 +258,12 @@ export const make = Effect.gen(function*() {
     gathered = undefined
     const taken = events
     events = []
+    const at = now()
     for (const event of taken) {
       for (const earlier of JobTransfers.before(transfers, event)) {
-        for (const action of step(state, earlier)) perform(action)
+        for (const action of step(state, earlier, at)) perform(action)
       }
-      for (const action of step(state, event)) perform(action)
+      for (const action of step(state, event, at)) perform(action)
       if (event._tag === "ComputationClosed") requests.delete(event.computationId)
     }
     acknowledge()
@@ -230,5 +279,5 @@ export const make = Effect.gen(function*() {
     })
   }
 
-  return { onDrained, state, nodes, requests, addresses, take, post, submit } satisfies Engine
+  return { now, onDrained, state, nodes, requests, addresses, take, post, submit } satisfies Engine
 })

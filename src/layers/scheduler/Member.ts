@@ -9,6 +9,7 @@ import * as NodeAddress from "../../domain/NodeAddress.ts"
 import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
 import type { NodeInfo } from "../../domain/NodeInfo.ts"
 import * as NodeList from "../../domain/NodeList.ts"
+import type { Seat } from "../../domain/scheduler/SchedulerState.ts"
 import type { SchedulerRequest } from "../../services/Scheduler.ts"
 import type { ConnectedNode } from "./ConnectedNode.ts"
 import type { Engine } from "./Engine.ts"
@@ -166,7 +167,18 @@ export const decide = (member: Member, seating: Seating): boolean => {
 export const cpusOf = (member: Member, seating: Seating): number =>
   Math.min(seating.chosenCpus ?? seating.allocation.cpus, member.info?.cpus ?? 0)
 
-const stateOf = (member: Member, seating: Seating | undefined): readonly [DispyNode["state"], string] => {
+/** What the scheduler does for a computation on the member; undefined for nothing. */
+export const seatOf = (
+  { node }: Member,
+  computationId: string,
+  { state }: Engine
+): Seat | undefined => node === undefined ? undefined : state.nodes.get(node.id)?.seats.get(computationId)
+
+const stateOf = (
+  member: Member,
+  seating: Seating | undefined,
+  seat: Seat | undefined
+): readonly [DispyNode["state"], string] => {
   if (seating?.isClosed === true) return [seating.state === "closing" ? "closing" : "closed", seating.reason]
   if (member.state === "idle" && seating?.state === "unused") return ["unused", seating.reason]
   if (member.state === "idle") return ["connecting", ""]
@@ -179,7 +191,8 @@ const stateOf = (member: Member, seating: Seating | undefined): readonly [DispyN
       return ["closing", seating.reason]
     case "ready":
       if (member.isLeaving) return ["leaving", member.reason]
-      return seating.isDeallocated ? ["deallocated", "deallocateNode was called"] : ["ready", ""]
+      if (seating.isDeallocated) return ["deallocated", "deallocateNode was called"]
+      return seat === undefined || seat.benched === "" ? ["ready", ""] : ["benched", seat.benched]
     default:
       return member.isLeaving ? ["leaving", member.reason] : ["connecting", "loading the computation"]
   }
@@ -189,8 +202,8 @@ const stateOf = (member: Member, seating: Seating | undefined): readonly [DispyN
 export const nodeOf = (member: Member, computationId: string, engine: Engine): DispyNode => {
   const seating = member.seatings.get(computationId)
   const { info, node } = member
-  const seat = node === undefined ? undefined : engine.state.nodes.get(node.id)?.seats.get(computationId)
-  const [state, reason] = stateOf(member, seating)
+  const seat = seatOf(member, computationId, engine)
+  const [state, reason] = stateOf(member, seating, seat)
   return {
     address: member.address,
     ipAddr: member.ipAddr,

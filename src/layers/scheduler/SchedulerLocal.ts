@@ -222,9 +222,14 @@ const make = Effect.gen(function*() {
         let cpus = 0
         for (const member of members.values()) {
           const seating = member.seatings.get(computation.id)
-          if (seating?.state === "ready" && !seating.isDeallocated) cpus += Member.cpusOf(member, seating)
+          const isBenched = (Member.seatOf(member, computation.id, engine)?.benched ?? "") !== ""
+          if (seating?.state === "ready" && !seating.isDeallocated && !isBenched) cpus += Member.cpusOf(member, seating)
         }
         return cpus
+      },
+      retryMillis: (job) => {
+        const at = job.trials?.retryAt ?? Infinity
+        return at === Infinity ? undefined : Math.max(0, at - engine.now())
       },
       ahead: (job) => {
         const known = engine.state.computations.get(computation.id)

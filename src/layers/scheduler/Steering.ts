@@ -59,7 +59,8 @@ export const make = (fleet: Fleet, roll: Member.Roll, env: NodeSupervisor.Enviro
       for (const member of fleet.members.values()) {
         if (!rules.some(({ target }) => NodeList.matches(target, Member.placeOf(member)))) continue
         const seating = Member.seatingOf(member, roll)
-        const isAgain = seating.isClosed || seating.isDeallocated
+        const isBenched = (Member.seatOf(member, id, engine)?.benched ?? "") !== ""
+        const isAgain = seating.isClosed || seating.isDeallocated || isBenched
         seating.isClosed = false
         seating.isDeallocated = false
         seating.chosenCpus = undefined

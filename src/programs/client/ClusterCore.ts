@@ -4,12 +4,19 @@
  */
 import { Effect, Result, type Scope } from "effect"
 import { join } from "node:path"
-import { ArgumentTooLarge, ClusterClosed, InvalidArgument, type InvalidOption } from "../../domain/ClusterError.ts"
+import {
+  ArgumentTooLarge,
+  ClusterClosed,
+  InvalidArgument,
+  type InvalidOption,
+  type NotResubmittable
+} from "../../domain/ClusterError.ts"
 import type { Computation } from "../../domain/Computation.ts"
 import type { DispyNode } from "../../domain/DispyNode.ts"
 import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
 import { maxValueBytes } from "../../domain/NodeInfo.ts"
-import { type GatherFiles, hasEnded, type JobStatus } from "../../domain/scheduler/JobRecord.ts"
+import { type GatherFiles, hasEnded, type JobStatus, type Terms } from "../../domain/scheduler/JobRecord.ts"
+import * as Trials from "../../domain/scheduler/Trials.ts"
 import type { FileTooLarge, TransferFailed } from "../../domain/TransferError.ts"
 import { JobFlags, noBytes } from "../../domain/wire/Entries.ts"
 import * as JobDepends from "../../domain/wire/JobDepends.ts"
@@ -19,22 +26,28 @@ import * as ClassTable from "../../slot/ClassTable.ts"
 import * as Values from "../../slot/Values.ts"
 import * as ArgumentSpill from "./ArgumentSpill.ts"
 import * as ClusterEvents from "./ClusterEvents.ts"
-import { ClusterJob, nameOf, onOutcome, settle } from "./ClusterJob.ts"
+import { ClusterJob, type JobOutcome, nameOf, onOutcome, settle } from "./ClusterJob.ts"
 import type { CheckedOptions, ReceivedFile } from "./ClusterOptions.ts"
 import type { Packed } from "./Computation.ts"
 import * as Depends from "./Depends.ts"
 import * as MemoryOptions from "./MemoryOptions.ts"
 import * as Outcomes from "./Outcomes.ts"
+import * as Poisoned from "./Poisoned.ts"
 import * as ProvisionalResults from "./ProvisionalResults.ts"
 
 /** Why a job was not submitted. */
 export type SubmitError = ClusterClosed | InvalidArgument | InvalidOption | ArgumentTooLarge | Depends.JobDependError
+
+/** Why a job was not submitted again. */
+export type ResubmitError = ClusterClosed | NotResubmittable
 
 /** How a job is to run. */
 export interface Submission {
   readonly flags: number
   readonly timeoutMillis: number
   readonly memoryKiB: number
+  /** Retries and further timeouts; undefined for none. */
+  readonly terms: Terms | undefined
   readonly id: unknown
   readonly signal: AbortSignal | undefined
   /** A job that `map` made: no callback and no event is for it. Default false. */
@@ -63,6 +76,8 @@ export interface ClusterCore {
   readonly memoryKiB: number
   /** Whether a job has a process to itself. */
   readonly isAlone: boolean
+  /** Retries and further timeouts of jobs that have none of their own; undefined for none. */
+  readonly terms: Terms | undefined
   /** Port of nodes that are named without one. */
   readonly nodePort: number
   /** Classes of its `depends`. */
@@ -75,6 +90,8 @@ export interface ClusterCore {
     submission: Submission,
     pinnedTo?: string
   ) => Result.Result<ClusterJob, SubmitError>
+  /** Queues a job with the arguments of one that ended as `JobPoisoned`. */
+  readonly resubmit: (job: ClusterJob) => Result.Result<ClusterJob, ResubmitError>
   /** Cancels a job; false when it has ended already. */
   readonly cancel: (job: ClusterJob, reason: string) => boolean
   /** Jobs without an outcome, and outcomes whose callback is not done. */
@@ -95,6 +112,8 @@ export interface ClusterCore {
   readonly addressOfNode: (nodeId: string) => string
   /** Jobs that go before this one among those that wait. */
   readonly ahead: (job: ClusterJob) => number
+  /** How long the job waits before it is tried again, in milliseconds; undefined when it does not. */
+  readonly retryMillis: (job: ClusterJob) => number | undefined
   readonly control: NodeControl
   /** The scheduler that the cluster shares with others. */
   readonly scheduler: object
@@ -170,6 +189,7 @@ export const make = Effect.fnUntraced(function*(
   const idleListeners = new Set<() => void>()
   const { callback, clusterStatus } = listeners
   const events = ClusterEvents.make()
+  const poisoned = Poisoned.make()
   let pending = 0
   let numbers = 0
   let isStopped = false
@@ -208,9 +228,11 @@ export const make = Effect.fnUntraced(function*(
     ClusterEvents.emit(events, status, node, job.view)
   }
 
-  const ended = (job: ClusterJob): void => {
+  const ended = (job: ClusterJob, outcome: JobOutcome): void => {
+    // Whoever waits for the outcome may submit the job again at once.
+    Poisoned.keep(poisoned, job, isOwn(job))
+    settle(job, outcome)
     if (events.isWatched) tell(job.status, job, session.nodeOf(job.nodeId))
-    if (job.held !== undefined) ArgumentSpill.release(job.held)
     const done = callback?.(job)
     if (done instanceof Promise) void done.finally(release)
     else release()
@@ -225,6 +247,12 @@ export const make = Effect.fnUntraced(function*(
     }
     if (events.isWatched) tell("ProvisionalResult", job, session.nodeOf(job.nodeId))
     keepBusy(callback?.(job))
+  }
+
+  /** The job waits again. */
+  const again = (job: ClusterJob): void => {
+    ProvisionalResults.reset(job)
+    if (events.isWatched) tell("Created", job, undefined)
   }
 
   Partials.removeStale(options.filesDirectory)
@@ -250,14 +278,12 @@ export const make = Effect.fnUntraced(function*(
     isReentrant: options.isReentrant,
     onReply: (record, reply) => {
       const job = record as ClusterJob
-      settle(job, Outcomes.fromReply(job, session.addressOf(job.nodeId), reply))
-      ended(job)
+      ended(job, Outcomes.fromReply(job, session.addressOf(job.nodeId), reply, session.addressOf))
     },
     onProvisional: (record, reply) => provisional(record as ClusterJob, reply.result),
     onEnd: (record, reason) => {
       const job = record as ClusterJob
-      settle(job, Outcomes.fromEnd(job, session.addressOf(job.nodeId), reason))
-      ended(job)
+      ended(job, Outcomes.fromEnd(job, reason, session.addressOf))
     },
     nodes: options.isListed ? options.nodes.map(({ knowing }) => knowing(packed.classes)) : undefined,
     onDispatched: (records, nodeId) => {
@@ -266,8 +292,20 @@ export const make = Effect.fnUntraced(function*(
       for (const record of records) tell("Running", record as ClusterJob, node)
     },
     onRequeued: (records) => {
-      if (!events.isWatched) return
-      for (const record of records) tell("Created", record as ClusterJob, undefined)
+      for (const record of records) {
+        const job = record as ClusterJob
+        if (job.trials !== undefined) Outcomes.lost(job, session.addressOf)
+        again(job)
+      }
+    },
+    onRetried: (record, reply) => {
+      const job = record as ClusterJob
+      Outcomes.retried(job, session.addressOf(job.nodeId), reply)
+      again(job)
+    },
+    onBench: (nodeId, isBenched) => {
+      const node = events.isWatched ? session.nodeOf(nodeId) : undefined
+      if (node !== undefined) ClusterEvents.emit(events, isBenched ? "Benched" : "Unbenched", node, undefined)
     },
     onNode: (status, node) => {
       if (events.isWatched) ClusterEvents.emit(events, status, node(), undefined)
@@ -314,6 +352,21 @@ export const make = Effect.fnUntraced(function*(
     }
   }
 
+  const enqueue = (job: ClusterJob): void => {
+    acquire()
+    if (events.isWatched) tell("Created", job, undefined)
+    session.submit(job)
+  }
+
+  const resubmit: ClusterCore["resubmit"] = (job) => {
+    if (isStopped) return Result.fail(new ClusterClosed({ cluster: name }))
+    return Result.map(Poisoned.take(poisoned, job, name, numbers + 1), (fresh) => {
+      numbers++
+      enqueue(fresh)
+      return fresh
+    })
+  }
+
   const submit: ClusterCore["submit"] = (args, submission, pinnedTo = "") => {
     if (isStopped) return Result.fail(new ClusterClosed({ cluster: name }))
     const { depends, id } = submission
@@ -326,10 +379,9 @@ export const make = Effect.fnUntraced(function*(
     job.held = held
     if (depends !== undefined) job.files = depends.files
     job.classes = depends === undefined ? packed.classes : depends.classes
-    acquire()
+    if (submission.terms !== undefined) job.trials = Trials.make(submission.terms)
     if (submission.isItem === true) job.view = null
-    if (events.isWatched) tell("Created", job, undefined)
-    session.submit(job)
+    enqueue(job)
     if (submission.signal !== undefined) cancelOnAbort(job, submission.signal)
     return Result.succeed(job)
   }
@@ -337,6 +389,7 @@ export const make = Effect.fnUntraced(function*(
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
       isStopped = true
+      Poisoned.clear(poisoned)
     })
   )
 
@@ -349,6 +402,7 @@ export const make = Effect.fnUntraced(function*(
     timeoutMillis: options.timeoutMillis,
     memoryKiB: options.memory.memoryKiB,
     isAlone: MemoryOptions.isAlone(options),
+    terms: options.terms,
     packDepends: (entries) => {
       const packing = Depends.packForJob(entries, packed.depends, { isProgram, maxFileBytes: options.maxFileBytes })
       return Result.map(Effect.runSync(Effect.result(packing)), ({ classes, definitions, files, modules }) => ({
@@ -360,6 +414,7 @@ export const make = Effect.fnUntraced(function*(
       }))
     },
     submit,
+    resubmit,
     cancel,
     pending: () => pending,
     whenIdle: (listener) => {
@@ -378,6 +433,7 @@ export const make = Effect.fnUntraced(function*(
     addressOf: (job) => session.addressOf(job.nodeId),
     addressOfNode: session.addressOf,
     ahead: session.ahead,
+    retryMillis: session.retryMillis,
     control: session.control,
     scheduler,
     events,

@@ -4,7 +4,7 @@
  * little more than its arguments.
  */
 import type { JobError } from "../../domain/JobError.ts"
-import type { GatherFiles, HeldArguments, JobRecord, JobStatus } from "../../domain/scheduler/JobRecord.ts"
+import type { GatherFiles, HeldArguments, JobRecord, JobStatus, Trials } from "../../domain/scheduler/JobRecord.ts"
 import type { ClassTable } from "../../slot/ClassTable.ts"
 
 /** What became of a job. */
@@ -53,6 +53,8 @@ export class ClusterJob implements JobRecord {
   provisional: ProvisionalLog | undefined = undefined
   /** The object that stands for the job in the API that submitted it; null for a job that `map` made. */
   view: unknown = undefined
+  /** Its attempts without a result, and what it may do beyond one; undefined for a job that has none of it. */
+  trials: Trials | undefined = undefined
   /** Called once when the job has its outcome. */
   listener: (() => void) | undefined = undefined
 

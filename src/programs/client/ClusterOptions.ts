@@ -8,13 +8,14 @@ import * as IpAddress from "../../domain/IpAddress.ts"
 import * as LocalAddress from "../../domain/LocalAddress.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
 import type { CredentialFiles } from "../../domain/recovery/RecoverFile.ts"
+import type { Terms } from "../../domain/scheduler/JobRecord.ts"
 import { type Credentials, describe } from "../../domain/security/Credentials.ts"
 import * as RelativePath from "../../domain/transfer/RelativePath.ts"
 import * as Interfaces from "../../layers/discovery/Interfaces.ts"
 import * as CredentialsNode from "../../layers/security/CredentialsNode.ts"
 import type { Around, LifecycleInput } from "./Computation.ts"
 import type { Depend } from "./Depends.ts"
-import { timeoutOf } from "./JobOptions.ts"
+import { type RetryOptions, termsOf, timeoutOf } from "./JobOptions.ts"
 import * as MemoryOptions from "./MemoryOptions.ts"
 import * as NodeAllocate from "./NodeAllocate.ts"
 import type { NodeListEntry } from "./NodeAllocate.ts"
@@ -89,12 +90,21 @@ export interface ClusterOptions extends MemoryOptions.JobMemory, MemoryOptions.S
   readonly name?: string | undefined
   /** Default `timeout` of its jobs. */
   readonly timeout?: Duration.Input | undefined
+  /** Default `queueTimeout` of its jobs. */
+  readonly queueTimeout?: Duration.Input | undefined
+  /** Default `totalTimeout` of its jobs. */
+  readonly totalTimeout?: Duration.Input | undefined
+  /** Default `retries` of its jobs. */
+  readonly retries?: number | RetryOptions | undefined
   /**
    * How long a cancelled or overdue job may take to end by itself, after `dispy.signal` fired or it got SIGTERM,
    * before it is killed with all it started. Default 1 second.
    */
   readonly grace?: Duration.Input | undefined
-  /** Whether a job may run again elsewhere when its node is lost while it may have been running. Default false. */
+  /**
+   * Whether a job may run again elsewhere when its node is lost while it may have been running: at once after the first
+   * loss, then after a growing time, until it has lost ten nodes. Default false.
+   */
   readonly reentrant?: boolean | undefined
   /**
    * How often nodes tell what they have to spare (`availInfo`), from 100 ms to 1000 s; a node that is silent for five of
@@ -184,6 +194,8 @@ export interface CheckedOptions {
   readonly localCpus: number
   readonly name: string | undefined
   readonly timeoutMillis: number
+  /** Retries and further timeouts of its jobs; undefined for none. */
+  readonly terms: Terms | undefined
   readonly isReentrant: boolean
   readonly limits: JobLimits
   readonly memory: MemoryOptions.CheckedMemory
@@ -217,6 +229,9 @@ const known: ReadonlySet<string> = new Set<keyof ClusterOptions>([
   "cpus",
   "name",
   "timeout",
+  "queueTimeout",
+  "totalTimeout",
+  "retries",
   "grace",
   "reentrant",
   "pulseInterval",
@@ -412,6 +427,7 @@ export const check = (options: ClusterOptions): Result.Result<CheckedOptions, In
       localCpus: yield* integer("cpus", options.cpus, 0, [-1024, 1024]),
       name: yield* typed("name", options.name, "string"),
       timeoutMillis: yield* timeoutOf(options.timeout, 0),
+      terms: yield* termsOf(options, undefined),
       isReentrant: (yield* typed("reentrant", options.reentrant, "boolean")) ?? false,
       limits: {
         graceMillis: options.grace === undefined ? 1000 : yield* millisOf("grace", options.grace),

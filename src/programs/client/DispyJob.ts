@@ -4,13 +4,21 @@ import type { Explanation } from "../../domain/scheduler/Explain.ts"
 import type { JobStatus } from "../../domain/scheduler/JobRecord.ts"
 import type * as ClusterCore from "./ClusterCore.ts"
 import { type ClusterJob, onOutcome } from "./ClusterJob.ts"
+import { attemptsOf, type JobAttempt } from "./JobAttempts.ts"
 import * as NodeMethods from "./NodeMethods.ts"
 import * as ProvisionalResults from "./ProvisionalResults.ts"
+
+/** The job behind the object that a user holds. */
+export let innerOf: (job: DispyJob<unknown>) => ClusterJob
 
 /** A submitted job. Fields change as the job goes on. */
 export class DispyJob<out A, out P = unknown> {
   readonly #job: ClusterJob
   readonly #core: ClusterCore.ClusterCore
+
+  static {
+    innerOf = (job) => job.#job
+  }
 
   /** @internal Jobs are made by `submit`. */
   constructor(core: ClusterCore.ClusterCore, job: ClusterJob) {
@@ -100,6 +108,11 @@ export class DispyJob<out A, out P = unknown> {
     })
     promise.catch(() => {})
     return promise
+  }
+
+  /** Its attempts that ended without a result, oldest first: the last ten or so. Empty for a job that had none. */
+  get attempts(): ReadonlyArray<JobAttempt> {
+    return attemptsOf(this.#job, this.#core.addressOfNode)
   }
 
   /** Cancels the job, queued or running; false when it has ended already. */

@@ -4,6 +4,7 @@ import type { JobError } from "../../domain/JobError.ts"
 import type { JobStatus } from "../../domain/scheduler/JobRecord.ts"
 import type * as ClusterCore from "./ClusterCore.ts"
 import { type ClusterJob, onOutcome } from "./ClusterJob.ts"
+import { attemptsOf, type JobAttempt } from "./JobAttempts.ts"
 import * as ProvisionalResults from "./ProvisionalResults.ts"
 
 /** A submitted job. Fields change as the job goes on. */
@@ -26,6 +27,8 @@ export interface Job<out A, out P = unknown> {
   readonly stderr: string | undefined
   /** What went wrong; undefined when nothing did or the job has not ended. */
   readonly exception: JobError | undefined
+  /** Its attempts that ended without a result, oldest first: the last ten or so. Empty for a job that had none. */
+  readonly attempts: ReadonlyArray<JobAttempt>
   /** Milliseconds since 1970 by this machine's clock. */
   readonly submitTime: number
   /** Milliseconds since 1970 by the node's clock; undefined before the job has ended. */
@@ -68,6 +71,9 @@ export const jobOf = <A, P>(core: ClusterCore.ClusterCore, job: ClusterJob): Job
     },
     get exception() {
       return job.outcome?.error
+    },
+    get attempts() {
+      return attemptsOf(job, core.addressOfNode)
     },
     submitTime: job.submitTime,
     get startTime() {

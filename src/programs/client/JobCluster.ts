@@ -51,6 +51,11 @@ export interface JobCluster<in Params extends ReadonlyArray<unknown>, out A, out
   ) => Stream.Stream<A, E | JobError | ClusterCore.SubmitError>
   /** Cancels a job, queued or running; false when it has ended already. */
   readonly cancel: (job: Job<unknown>) => Effect.Effect<boolean>
+  /**
+   * Queues a new job with the arguments and options of one that ended as `JobPoisoned`; of others the arguments are gone.
+   * Each can be submitted again once.
+   */
+  readonly resubmit: (job: Job<unknown>) => Effect.Effect<Job<A, P>, ClusterCore.ResubmitError>
   /** Waits until no job is pending; false when `timeout` ends first. */
   readonly wait: (timeout?: Duration.Input) => Effect.Effect<boolean>
   /**
@@ -246,6 +251,7 @@ export const submission = (
       flags: 0,
       timeoutMillis: yield* JobOptions.timeoutOf(options.timeout, core.timeoutMillis),
       memoryKiB: yield* MemoryOptions.ofJob(options.memory, core),
+      terms: yield* JobOptions.termsOf(options, core.terms),
       id: options.id,
       signal: options.signal,
       depends: entries.length === 0 ? undefined : yield* core.packDepends(entries)
@@ -321,6 +327,13 @@ const fromCore = <Params extends ReadonlyArray<unknown>, A, P>(
       Effect.sync(() => {
         const known = innerOf(job)
         return known !== undefined && core.cancel(known, "cancel was called")
+      }),
+    resubmit: (job) =>
+      Effect.suspend(() => {
+        const known = innerOf(job)
+        return known === undefined
+          ? Effect.die(new TypeError("resubmit takes a job of this cluster"))
+          : Effect.map(Effect.fromResult(core.resubmit(known)), view)
       }),
     wait: (timeout) => wait(core, timeout),
     close: (closeOptions = {}) => close(core, closeOptions, release),

@@ -20,7 +20,10 @@ import * as Outcomes from "./Outcomes.ts"
 export interface MapOptions {
   /** Results in the order of the inputs (default), or as they are done. */
   readonly ordered?: boolean | undefined
-  /** Items per message. Default: adapts to how long items take. With a job timeout the default is 1. */
+  /**
+   * Items per message. Default: adapts to how long items take. With a job timeout the default is 1; with `retries` it is
+   * always 1, so that an item is tried again alone.
+   */
   readonly chunkSize?: number | undefined
   /** Items taken from the inputs whose results were not yet taken by the consumer, at most. Default 65,536. */
   readonly window?: number | undefined
@@ -78,7 +81,7 @@ const makeChunk = <I, A>(items: ReadonlyArray<I>, first: number): Chunk<I, A> =>
 const resultOf = <A>(core: ClusterCore, job: ClusterJob): ChunkResult<A> => {
   const { error, value } = job.outcome!
   if (error !== undefined) return Exit.fail(error)
-  if (core.isProgram) return Exit.succeed([value as A])
+  if ((job.flags & JobFlags.chunk) === 0) return Exit.succeed([value as A])
   const [values, failures] = value as [Array<A>, Array<[number, Uint8Array]>]
   const failed = failures[0]
   if (failed === undefined) return Exit.succeed(values)
@@ -93,14 +96,16 @@ const resultOf = <A>(core: ClusterCore, job: ClusterJob): ChunkResult<A> => {
  */
 export const make = Effect.fnUntraced(function*<I, A, E>(
   core: ClusterCore,
-  { depends, memoryKiB, timeoutMillis }: Pick<Submission, "timeoutMillis" | "memoryKiB" | "depends">,
+  { depends, memoryKiB, terms, timeoutMillis }: Pick<Submission, "timeoutMillis" | "memoryKiB" | "terms" | "depends">,
   source: Source<I, E>,
   options: MapOptions
 ): Effect.fn.Return<Pull.Pull<NonEmptyReadonlyArray<A>, E | JobError | SubmitError>, never, Scope.Scope> {
   const isOrdered = options.ordered ?? true
   const window = options.window ?? defaultWindow
-  const isFixed = options.chunkSize !== undefined || timeoutMillis > 0 || memoryKiB > 0 || core.isProgram
-  let size = core.isProgram ? 1 : Math.min(options.chunkSize ?? 1, window)
+  /** Each item is a job like those that users submit. */
+  const isSingle = core.isProgram || terms?.retry !== undefined
+  const isFixed = options.chunkSize !== undefined || timeoutMillis > 0 || memoryKiB > 0 || isSingle
+  let size = isSingle ? 1 : Math.min(options.chunkSize ?? 1, window)
   /** Items taken so far; names them in errors. */
   let taken = 0
   /** Items taken whose results the consumer has not done with. */
@@ -124,10 +129,11 @@ export const make = Effect.fnUntraced(function*<I, A, E>(
 
   const send = (chunk: Chunk<I, A>): Result.Result<void, SubmitError> => {
     const { items } = chunk
-    const submitted = core.submit(core.isProgram ? [items[0]] : items, {
-      flags: core.isProgram ? 0 : JobFlags.chunk,
+    const submitted = core.submit(isSingle ? [items[0]] : items, {
+      flags: isSingle ? 0 : JobFlags.chunk,
       timeoutMillis,
       memoryKiB,
+      terms,
       id: chunk.first,
       signal: undefined,
       depends,

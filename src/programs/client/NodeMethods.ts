@@ -9,6 +9,7 @@ import { nearest } from "../../domain/Suggestion.ts"
 import type { FileTooLarge, TransferFailed } from "../../domain/TransferError.ts"
 import type * as ClusterCore from "./ClusterCore.ts"
 import { type ClusterJob, nameOf } from "./ClusterJob.ts"
+import { attemptsOf } from "./JobAttempts.ts"
 import * as NodeAllocate from "./NodeAllocate.ts"
 
 /** How users call a node: a `DispyNode`, its address ("host:port"), its host name or IP address, its own name, "local". */
@@ -217,5 +218,10 @@ export const explain = (core: ClusterCore.ClusterCore, job: ClusterJob): Explain
     nodeAddress: core.addressOf(job),
     pinnedAddress: job.pinnedTo === "" ? "" : core.addressOfNode(job.pinnedTo),
     ahead: job.status === "Created" ? core.ahead(job) : 0,
-    nodes: core.nodes()
+    nodes: core.nodes(),
+    attempts: attemptsOf(job, core.addressOfNode).map(({ error, ...attempt }) => ({
+      ...attempt,
+      reason: error.message
+    })),
+    retryMillis: core.retryMillis(job)
   })

@@ -5,11 +5,13 @@ import {
   type JobError,
   JobFailed,
   JobOutOfMemory,
+  JobPoisoned,
   JobTimedOut,
   NodeLost,
   ResultNotSendable,
   ValueNotTransferred
 } from "../../domain/JobError.ts"
+import type { FailedAttempt, Trials } from "../../domain/scheduler/JobRecord.ts"
 import { messageOf } from "../../domain/Thrown.ts"
 import { Outcome, type ReplyFields, ReplyFlags } from "../../domain/wire/Entries.ts"
 import { decodeMemoryPeak } from "../../domain/wire/MemoryPeak.ts"
@@ -38,12 +40,20 @@ const thrownOf = (thrown: ReturnType<typeof Values.decodeError>): unknown => {
   return Object.defineProperties(error, Object.getOwnPropertyDescriptors(thrown.fields))
 }
 
+/** How many attempts there were, for the error of a job that may have several. */
+interface Counted {
+  readonly attempts?: number
+}
+
+const countedOf = ({ trials }: ClusterJob): Counted => trials === undefined ? {} : { attempts: trials.failed }
+
 /** The error that a job's computation threw, as its user gets it. */
 export const failure = (
   jobId: unknown,
   node: string,
   encoded: Uint8Array,
-  classes: ClassTable | undefined
+  classes: ClassTable | undefined,
+  counted: Counted = {}
 ): JobFailed => {
   const thrown = Values.decodeError(encoded, classes)
   const error = new JobFailed({
@@ -52,7 +62,8 @@ export const failure = (
     errorName: thrown.name,
     errorMessage: thrown.message,
     userStack: thrown.stack ?? "",
-    cause: thrownOf(thrown)
+    cause: thrownOf(thrown),
+    ...counted
   })
   // Whoever prints the error wants to see the user's code, not where dispy decoded it.
   if (thrown.stack !== undefined) error.stack = `${error.name}: ${error.message}\n${framesOf(thrown.stack)}`
@@ -77,23 +88,86 @@ const partialOf = (reply: ReplyFields, classes: ClassTable | undefined): { reado
   }
 }
 
+/** The error of a job whose time was over while it waited, or in all. */
+const overdue = (
+  job: ClusterJob,
+  { failed, overdue: kind, terms }: Trials,
+  node: string,
+  partial: { readonly partialResult?: unknown } = {}
+): JobTimedOut =>
+  new JobTimedOut({
+    jobId: nameOf(job),
+    node,
+    kind: kind === "queue" ? "queue" : "total",
+    timeoutMillis: kind === "queue" ? terms.queueMillis : terms.totalMillis,
+    ...partial,
+    attempts: failed
+  })
+
+/** Address of a node as users write it, by its id. */
+export type AddressOf = (nodeId: string) => string
+
+const evidenceOf = ({ error, nodeId, reason }: FailedAttempt, addressOf: AddressOf): JobPoisoned["evidence"][number] =>
+  error?._tag === "JobCrashed"
+    ? { node: error.node, reason: error.reason, exitCode: error.exitCode, signal: error.signal }
+    : { node: addressOf(nodeId), reason: `the node was lost: ${reason}`, exitCode: null, signal: null }
+
+/** Why a job is not tried again that took down too much; else the error of its last attempt. */
+const verdict = (job: ClusterJob, error: JobError, addressOf: AddressOf): JobError => {
+  const { trials } = job
+  if (trials === undefined || !trials.isPoisoned) return error
+  const evidence = trials.history.filter(({ isEvidence }) => isEvidence).map((one) => evidenceOf(one, addressOf))
+  return new JobPoisoned({ jobId: nameOf(job), node: addressOf(job.nodeId), evidence, attempts: trials.failed })
+}
+
+/** The history's entry of the attempt that the job is at; undefined when there is none. */
+const currentOf = ({ attempt, trials }: ClusterJob): FailedAttempt | undefined => {
+  const last = trials?.history.at(-1)
+  return last?.attempt === attempt ? last : undefined
+}
+
+/** Writes down what went wrong in the attempt that the reply tells of. */
+export const retried = (job: ClusterJob, node: string, reply: ReplyFields): void => {
+  const current = currentOf(job)
+  if (current === undefined) return
+  current.error = errorOf(job, node, reply)
+  current.output = { stdout: textOf(reply.stdout), stderr: textOf(reply.stderr) }
+}
+
+/** Writes down that the node of the attempt was lost, if it was. */
+export const lost = (job: ClusterJob, addressOf: AddressOf): void => {
+  const current = currentOf(job)
+  if (current?.failure !== "NodeLost") return
+  current.error ??= new NodeLost({ jobId: nameOf(job), node: addressOf(current.nodeId), reason: current.reason })
+}
+
 const errorOf = (job: ClusterJob, node: string, reply: ReplyFields): JobError | undefined => {
   const jobId = nameOf(job)
   switch (reply.outcome) {
     case Outcome.succeeded:
       return undefined
     case Outcome.failed:
-      return failure(jobId, node, reply.result, job.classes)
+      return failure(jobId, node, reply.result, job.classes, countedOf(job))
     case Outcome.slotDied: {
       const { lastStderr, ...death } = decodeSlotDeath(reply.result)
       const last = lastStderr === "" ? lastLines(textOf(reply.stderr)) : lastStderr
-      return new JobCrashed({ jobId, node, ...death, lastStderr: last })
+      return new JobCrashed({ jobId, node, ...death, lastStderr: last, ...countedOf(job) })
     }
     case Outcome.timedOut:
-      return new JobTimedOut({ jobId, node, timeoutMillis: job.timeoutMillis, ...partialOf(reply, job.classes) })
+      return new JobTimedOut({
+        jobId,
+        node,
+        kind: "running",
+        timeoutMillis: job.timeoutMillis,
+        ...partialOf(reply, job.classes),
+        ...countedOf(job)
+      })
     case Outcome.outOfMemory:
-      return new JobOutOfMemory({ jobId, node, ...decodeMemoryPeak(reply.result) })
+      return new JobOutOfMemory({ jobId, node, ...decodeMemoryPeak(reply.result), ...countedOf(job) })
     case Outcome.cancelled:
+      if (job.trials !== undefined && job.trials.overdue !== "") {
+        return overdue(job, job.trials, node, partialOf(reply, job.classes))
+      }
       return new JobCancelled({
         jobId,
         node: reply.startMillis === 0 ? "" : node,
@@ -103,7 +177,12 @@ const errorOf = (job: ClusterJob, node: string, reply: ReplyFields): JobError | 
     case Outcome.notCloneable:
       return new ResultNotSendable({ jobId, node, reason: Values.decodeError(reply.result).message })
     case Outcome.notTransferred:
-      return new ValueNotTransferred({ jobId, node, reason: Values.decodeError(reply.result).message })
+      return new ValueNotTransferred({
+        jobId,
+        node,
+        reason: Values.decodeError(reply.result).message,
+        ...countedOf(job)
+      })
     case Outcome.returned:
     case Outcome.provisional:
       // The scheduler runs such a job again, or lets it go on; no reply of these kinds is an outcome.
@@ -122,13 +201,20 @@ const decoded = (job: ClusterJob, node: string, bytes: Uint8Array): Pick<JobOutc
 }
 
 /** The outcome that a node told. `node` is its address as users write it. */
-export const fromReply = (job: ClusterJob, node: string, reply: ReplyFields): JobOutcome => {
+export const fromReply = (
+  job: ClusterJob,
+  node: string,
+  reply: ReplyFields,
+  addressOf: AddressOf = () => node
+): JobOutcome => {
   const { error, value } = reply.outcome === Outcome.succeeded
     ? decoded(job, node, reply.result)
     : { error: errorOf(job, node, reply), value: undefined }
+  const current = currentOf(job)
+  if (current !== undefined) current.error = error
   return {
     value,
-    error,
+    error: error === undefined ? undefined : verdict(job, error, addressOf),
     stdout: textOf(reply.stdout),
     stderr: textOf(reply.stderr),
     startTime: reply.startMillis,
@@ -136,14 +222,31 @@ export const fromReply = (job: ClusterJob, node: string, reply: ReplyFields): Jo
   }
 }
 
-/** The outcome of a job that no node answered. */
-export const fromEnd = (job: ClusterJob, node: string, reason: string): JobOutcome => ({
-  value: undefined,
-  error: job.status === "Abandoned"
-    ? new NodeLost({ jobId: nameOf(job), node, reason })
-    : new JobCancelled({ jobId: nameOf(job), node: job.status === "Terminated" ? node : "", reason }),
-  stdout: "",
-  stderr: "",
-  startTime: 0,
-  endTime: 0
-})
+/** Why a job that no node answered has no result. */
+const endOf = (job: ClusterJob, reason: string, addressOf: AddressOf): JobError => {
+  const { status, trials } = job
+  const jobId = nameOf(job)
+  const node = addressOf(job.nodeId)
+  if (trials !== undefined && trials.overdue !== "") {
+    return overdue(job, trials, status === "Terminated" ? node : "")
+  }
+  if (status !== "Abandoned" && trials?.isPoisoned !== true) {
+    return new JobCancelled({ jobId, node: status === "Terminated" ? node : "", reason })
+  }
+  const nodes = trials === undefined || trials.lostNodes.length < 2 ? {} : { nodes: trials.lostNodes.map(addressOf) }
+  return new NodeLost({ jobId, node, reason, ...nodes, ...countedOf(job) })
+}
+
+/** The outcome of a job that no node answered; its output is that of its last attempt, if it had one. */
+export const fromEnd = (job: ClusterJob, reason: string, addressOf: AddressOf): JobOutcome => {
+  lost(job, addressOf)
+  const last = job.trials?.history.at(-1)
+  return {
+    value: undefined,
+    error: verdict(job, endOf(job, reason, addressOf), addressOf),
+    stdout: last?.output?.stdout ?? "",
+    stderr: last?.output?.stderr ?? "",
+    startTime: last?.startMillis ?? 0,
+    endTime: last?.endMillis ?? 0
+  }
+}

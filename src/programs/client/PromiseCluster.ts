@@ -11,7 +11,7 @@ import type { ClusterEvent } from "./ClusterEvents.ts"
 import type { ClusterJob } from "./ClusterJob.ts"
 import * as ClusterOptions from "./ClusterOptions.ts"
 import type { Args, Input, Provisional, Success } from "./Computation.ts"
-import { DispyJob } from "./DispyJob.ts"
+import { DispyJob, innerOf } from "./DispyJob.ts"
 import * as EndSignals from "./EndSignals.ts"
 import * as InputReader from "./InputReader.ts"
 import * as JobCluster from "./JobCluster.ts"
@@ -174,6 +174,14 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
   /** Cancels a job, queued or running; false when it has ended already. */
   cancel(job: DispyJob<unknown>): boolean {
     return job.cancel()
+  }
+
+  /**
+   * Queues a new job with the arguments and options of one that ended as `JobPoisoned`. Throws `NotResubmittable` for
+   * others, whose arguments are gone, and for one that was submitted again already; `ClusterClosed`.
+   */
+  resubmit(job: DispyJob<A, P>): DispyJob<A, P> {
+    return this.#viewOf(this.#core.resubmit(innerOf(job)))
   }
 
   /** `submit` with an `id` for the job. */

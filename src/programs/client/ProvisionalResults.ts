@@ -18,6 +18,11 @@ export const add = (job: ClusterJob, value: unknown): void => {
   for (const listener of listeners) listener(value)
 }
 
+/** The job is tried again: what another attempt sent is not of this one. */
+export const reset = ({ provisional }: ClusterJob): void => {
+  if (provisional !== undefined) provisional.kept.length = 0
+}
+
 /** The latest result; undefined before the first. */
 export const latest = (job: ClusterJob): unknown => job.provisional?.kept.at(-1)
 

@@ -108,6 +108,26 @@ describe("why a job waits", () => {
       "PinnedNodeGone",
       "not there any more"
     ],
+    [
+      "tried again later",
+      {
+        job: { ...aJob, attempt: 2 },
+        retryMillis: 3210,
+        attempts: [{ attempt: 2, node: "alpha:51348", startTime: 1, endTime: 2, reason: "job 7 failed: no" }]
+      },
+      "WaitingForRetry",
+      "it was tried 2 times without a result (the last time: job 7 failed: no); it is tried again in 3.2 s"
+    ],
+    [
+      "pinned to a benched node",
+      {
+        job: { ...aJob, pinnedTo: "i" },
+        pinnedAddress: "alpha:51348",
+        nodes: [aNode({ state: "benched", reason: "10 jobs failed" })]
+      },
+      "NodeBenched",
+      "is benched: 10 jobs failed; it gets a single job now and then, and is used at once after allocateNode"
+    ],
     ["given back", { job: { ...aJob, attempt: 2 }, nodes: [aNode({ busy: 2 })] }, "NoFreeSlot", "after attempt 2"]
   ])("%s", (_, given, code, text) => {
     const explanation = explain(facts(given))
@@ -137,6 +157,20 @@ describe("what became of a job", () => {
     const explanation = explain(facts({ job: { ...aJob, status, cancelReason }, nodeAddress: "alpha:51348" }))
     expect([explanation.code, explanation.status]).toEqual([code, status])
     expect(explanation.text).toContain(text)
+  })
+
+  it("is told with its attempts when there were several", () => {
+    const attempts = [1, 2].map((attempt) => ({
+      attempt,
+      node: "a",
+      startTime: 1,
+      endTime: 2,
+      reason: `no ${attempt}`
+    }))
+    const explanation = explain(facts({ job: { ...aJob, status: "Finished" }, nodeAddress: "b", attempts }))
+    expect(explanation.text)
+      .toBe("job 7 has ended: it returned a result on b; attempts without a result: 1 on a: no 1; 2 on a: no 2")
+    expect(explanation.attempts).toEqual(attempts)
   })
 
   it("is told in the words of its error", () => {

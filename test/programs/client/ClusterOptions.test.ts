@@ -30,6 +30,7 @@ describe("cluster options", () => {
       localCpus: 0,
       name: undefined,
       timeoutMillis: 0,
+      terms: undefined,
       isReentrant: false,
       limits: { graceMillis: 1000, outputLimitBytes: 1024 * 1024 },
       memory: { memoryKiB: 0, slotLimits: undefined },
@@ -57,6 +58,18 @@ describe("cluster options", () => {
     expect(Result.getOrThrow(ClusterOptions.check({ timeout: Infinity })).timeoutMillis).toBe(0)
   })
 
+  it("take retries as a number, or with when and after what", () => {
+    const retryOf = (retries: ClusterOptions.ClusterOptions["retries"]) =>
+      Result.getOrThrow(ClusterOptions.check({ retries })).terms?.retry
+    expect(retryOf(0)).toBeUndefined()
+    expect(retryOf(3)).toEqual({ times: 3, delayMillis: 100, factor: 2, maxDelayMillis: 30_000, on: [] })
+    expect(retryOf({ times: 1, delay: "1 minute", factor: 1, on: ["NodeLost"] }))
+      .toEqual({ times: 1, delayMillis: 60_000, factor: 1, maxDelayMillis: 60_000, on: ["NodeLost"] })
+    expect(Result.getOrThrow(ClusterOptions.check({ queueTimeout: "1 second", totalTimeout: 5000 })).terms)
+      .toEqual({ retry: undefined, queueMillis: 1000, totalMillis: 5000 })
+    expect(Result.getOrThrow(ClusterOptions.check({})).terms).toBeUndefined()
+  })
+
   it.each([
     [{ destPath: "../x" }, "destPath", "leads elsewhere"],
     [{ destPath: "C:/x" }, "destPath", "drive letter"],
@@ -73,6 +86,21 @@ describe("cluster options", () => {
     [{ timeout: "soon" }, "timeout", "\"soon\" is not a duration"],
     [{ timeout: "60 days" }, "timeout", "49 days"],
     [{ grace: -1 }, "grace", "not a duration"],
+    [{ queueTimeout: 0 }, "queueTimeout", "no time"],
+    [{ totalTimeout: "60 days" }, "totalTimeout", "49 days"],
+    [{ retries: -1 }, "retries", "whole number from 0 to 1000"],
+    [{ retries: "3" as never }, "retries", "\"3\" is neither a number nor { times, delay, … }"],
+    [{ retries: {} }, "retries.times", "is missing"],
+    [{ retries: { times: 3, dealy: 1 } }, "dealy", "did you mean delay?"],
+    [{ retries: { times: 3, delay: "soon" } }, "retries.delay", "not a duration"],
+    [{ retries: { times: 3, factor: 0.5 } }, "retries.factor", "0.5 is not a number from 1 to 100"],
+    [
+      { retries: { times: 3, delay: "1 minute", maxDelay: "1 second" } },
+      "retries.maxDelay",
+      "less than the first delay"
+    ],
+    [{ retries: { times: 3, on: ["JobFail"] } }, "retries.on", "did you mean JobFailed?"],
+    [{ retries: { times: 3, on: [] } }, "retries.on", "it is empty"],
     [{ executor: "Threads" as "thread" }, "executor", "did you mean \"thread\"?"],
     [{ concurrency: 0 }, "concurrency", "whole number from 1 to 1000"],
     [{ memory: 512 }, "memory", "did you mean 512 * 1024 ** 2 (512 MiB)?"],
