@@ -6,14 +6,12 @@ import { ClientAlive, RecoverFileFailed } from "../../domain/RecoverError.ts"
 import * as RecoverFile from "../../domain/recovery/RecoverFile.ts"
 import { messageOf } from "../../domain/Thrown.ts"
 import * as ProcessName from "../files/ProcessName.ts"
-
-/** Larger ones are none. */
-const maxBytes = 1024 * 1024 * 1024
+import * as QueueJournal from "./QueueJournal.ts"
 
 const readBytes = (file: string): Uint8Array => {
   const stats = fs.statSync(file)
   if (!stats.isFile()) throw new Error("it is not a file")
-  if (stats.size > maxBytes) throw new Error("it is too large for a recover file")
+  if (stats.size > QueueJournal.maxBytes + 16 * 1024 * 1024) throw new Error("it is too large for a recover file")
   return fs.readFileSync(file)
 }
 
@@ -62,4 +60,7 @@ export const append = (file: string, entries: ReadonlyArray<RecoverFile.Entry>):
 
 /** Removes the file; nobody needs it any more. */
 export const remove = (file: string): Effect.Effect<void> =>
-  tolerate(file, "removed", () => fs.rmSync(file, { force: true }))
+  tolerate(file, "removed", () => {
+    QueueJournal.removeArguments(file)
+    fs.rmSync(file, { force: true })
+  })
