@@ -133,5 +133,10 @@ export const read = (bytes: Uint8Array): Contents => {
   // A record may end with zeros of its own.
   const last = records.at(-1)?.payload
   const lastEnd = last === undefined ? 0 : last.byteOffset - bytes.byteOffset + last.length + checkBytes
-  return { records, tornBytes: bytes.length - used, damaged, zeroBytes: used === bytes.length ? used - Math.max(end, lastEnd) : 0 }
+  return {
+    records,
+    tornBytes: bytes.length - used,
+    damaged,
+    zeroBytes: used === bytes.length ? used - Math.max(end, lastEnd) : 0
+  }
 }

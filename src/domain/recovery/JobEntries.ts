@@ -255,7 +255,7 @@ const readNoted = (queue: JobQueue, payload: Uint8Array, view: DataView): boolea
     const [first, last] = [view.getUint32(at, true), view.getUint32(at + 4, true)]
     NumberRanges.add(queue.noted, first, last)
     if (last - first < queue.jobs.size) { for (let number = first; number <= last; number++) queue.jobs.delete(number) }
-    else { for (const number of queue.jobs.keys()) if (number >= first && number <= last) queue.jobs.delete(number) }
+    else for (const number of queue.jobs.keys()) if (number >= first && number <= last) queue.jobs.delete(number)
   }
   return true
 }

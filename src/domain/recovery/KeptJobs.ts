@@ -108,7 +108,7 @@ export const unreplied = (
 }
 
 /** Whether a job with this reply has its outcome. */
-const isOutcome = ({ outcome }: ReplyFields): boolean => outcome !== Outcome.returned
+export const isOutcome = ({ outcome }: ReplyFields): boolean => outcome !== Outcome.returned
 
 /** An outcome counts more than that there will be none, and that more than being given back; a later attempt more. */
 const rank = ({ lost: reason, reply }: Pick<KeptJob, "lost" | "reply">): number =>
@@ -187,7 +187,9 @@ export const lost = (
 const isHeld = (job: KeptJob): boolean => rank(job) >= 0
 
 const idleNodes = (self: KeptJobs, among: Iterable<string>): ReadonlyArray<string> =>
-  [...among].filter((node) => node !== fileNode && nodeOf(self, node).hasEnded && ![...nodeOf(self, node).jobs.values()].some(isHeld))
+  [...among].filter((node) =>
+    node !== fileNode && nodeOf(self, node).hasEnded && ![...nodeOf(self, node).jobs.values()].some(isHeld)
+  )
 
 /** The best that is held of every job; without `isAll` only what some node has an outcome of. */
 const settleHeld = (self: KeptJobs, isAll: boolean): Settled => {

@@ -177,6 +177,9 @@ export const target = nodeAddress
 export const nameOf = (node: { readonly host: string; readonly port: number; readonly generation?: number }): string =>
   node.generation === undefined ? addressOf(node) : `${addressOf(node)} (recovery ${node.generation})`
 
+/** The address in a node's name. */
+export const addressIn = (name: string): string => name.replace(/ \(recovery \d+\)$/, "")
+
 /** The key that a node was leased with; undefined where that is damaged. */
 export const keyOf = ({ header, resumed }: Pick<RecoverFile, "header" | "resumed">, node: Node): string | undefined =>
   node.generation === undefined

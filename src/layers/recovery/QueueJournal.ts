@@ -220,11 +220,15 @@ const put = (self: Journals, index: number, job: JobEntries.JobFields): HeldArgu
   RecordFile.reserve(opened, size + spareBytes)
   const held = isLarge ? hold(opened, index, job) : undefined
   const before = opened.pending.size
-  JobEntries.writeJob(opened.pending, index, held === undefined ? job : {
-    ...job,
-    args: noBytes,
-    details: { ...job.details, held: { name: path.basename(held.path), sizeBytes: held.sizeBytes } }
-  })
+  JobEntries.writeJob(
+    opened.pending,
+    index,
+    held === undefined ? job : {
+      ...job,
+      args: noBytes,
+      details: { ...job.details, held: { name: path.basename(held.path), sizeBytes: held.sizeBytes } }
+    }
+  )
   if (!self.isSynced || write(self)) return held
   // What was refused must not be run by whoever reads the file.
   opened.pending.size = before
@@ -260,9 +264,7 @@ export const journal = (
       }
     },
     sent: (node, numbers) =>
-      say((pending) =>
-        JobEntries.writeSent(pending, index, { node: nameOf(node), millis: Date.now() }, numbers)
-      ),
+      say((pending) => JobEntries.writeSent(pending, index, { node: nameOf(node), millis: Date.now() }, numbers)),
     returned: (numbers) => say((pending) => JobEntries.writeReturned(pending, index, numbers)),
     replied: (node, batch) =>
       say((pending) => {
@@ -280,5 +282,4 @@ export const journal = (
 }
 
 /** Removes the large arguments of a recover file. */
-export const removeArguments = (file: string): void =>
-  fs.rmSync(directoryOf(file), { recursive: true, force: true })
+export const removeArguments = (file: string): void => fs.rmSync(directoryOf(file), { recursive: true, force: true })

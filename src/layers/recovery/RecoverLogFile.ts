@@ -127,13 +127,13 @@ const make = Effect.fnUntraced(function*(options: RecoverLogOptions) {
     process: ProcessName.own(),
     createdMillis: Date.now(),
     credentials: options.credentials,
-    ...(indices === 0 ? {} : { nodeList: options.nodeList })
+    nodeList: options.nodeList
   })
 
   const open = (): RecordFile.RecordFile => {
     const made = options.file === undefined ? createOwn() : RecordFile.create(options.file)
     journals.opened = made
-    for (const entry of [header(), ...entries]) QueueJournal.append(journals, entry)
+    for (const entry of [header(), ...entries.splice(0)]) QueueJournal.append(journals, entry)
     return made
   }
 
@@ -169,8 +169,8 @@ const make = Effect.fnUntraced(function*(options: RecoverLogOptions) {
       Effect.sync(() => {
         const index = computation.durable === undefined ? undefined : ++indices
         const added = entriesOf(computation, index)
-        entries.push(...added)
-        if (journals.opened !== undefined) for (const entry of added) QueueJournal.append(journals, entry)
+        if (journals.opened === undefined) entries.push(...added)
+        for (const entry of added) QueueJournal.append(journals, entry)
         if (index === undefined) return undefined
         tryOpen()
         return QueueJournal.journal(journals, { index, name: computation.name, nameOf: (node) => node })

@@ -9,7 +9,7 @@ import type { JobRecord } from "../../domain/scheduler/JobRecord.ts"
 import { step } from "../../domain/scheduler/Scheduler.ts"
 import type { Action, Event } from "../../domain/scheduler/SchedulerEvent.ts"
 import * as SchedulerState from "../../domain/scheduler/SchedulerState.ts"
-import { encodeJobs, type JobFields, noBytes } from "../../domain/wire/Entries.ts"
+import { encodeJobs, encodeReply, type JobFields, noBytes } from "../../domain/wire/Entries.ts"
 import type { SchedulerRequest } from "../../services/Scheduler.ts"
 import type { ConnectedNode } from "./ConnectedNode.ts"
 import * as JobTransfers from "./JobTransfers.ts"
@@ -62,8 +62,16 @@ const seatKey = (nodeId: string, computationId: string): string => `${nodeId} ${
 const reasonOf = (error: NotLeased | MalformedMessage | NodeUnreachable): string =>
   error._tag === "NodeUnreachable" ? error.reason : error.message
 
+/** What is told before the engine says something to a node. */
+export interface Before {
+  /** Something is about to be sent to a node, with which it may forget what it replied. */
+  readonly send: () => void
+  /** A node replied to these jobs. */
+  readonly take: (nodeId: string, computationId: string, batch: Uint8Array) => void
+}
+
 /** Starts the scheduler; it ends with the scope. */
-export const make = Effect.gen(function*() {
+export const make = Effect.fnUntraced(function*(told: Before) {
   const state = SchedulerState.make()
   const nodes = new Map<string, ConnectedNode>()
   const requests = new Map<string, SchedulerRequest>()
@@ -110,6 +118,7 @@ export const make = Effect.gen(function*() {
   }
 
   const send = (node: ConnectedNode, computationId: string, batch: Uint8Array): void => {
+    told.send()
     node.acknowledged = node.received
     node.unacknowledgedBytes = 0
     node.hasFetched = false
@@ -133,7 +142,9 @@ export const make = Effect.gen(function*() {
 
   const take: Engine["take"] = (node, computationId, batch) => {
     const rest = JobTransfers.take(transfers, node, computationId, batch, () => nodes.get(node.id) === node)
-    if (rest.length > 0) post({ _tag: "Replied", nodeId: node.id, computationId, batch: rest })
+    if (rest.length === 0) return
+    told.take(node.id, computationId, rest)
+    post({ _tag: "Replied", nodeId: node.id, computationId, batch: rest })
   }
 
   const perform = (action: Action): void => {
@@ -177,6 +188,7 @@ export const make = Effect.gen(function*() {
         }
         action.job.args = noBytes
         const reply = JobTransfers.complete(transfers, action.computationId, action.reply)
+        if (reply !== action.reply) told.take(node?.id ?? "", action.computationId, encodeReply(reply))
         requests.get(action.computationId)?.onReply(action.job, reply)
         return
       }

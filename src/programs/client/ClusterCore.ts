@@ -4,11 +4,18 @@
  */
 import { Effect, Result, type Scope } from "effect"
 import { join } from "node:path"
-import { ArgumentTooLarge, ClusterClosed, InvalidArgument, type InvalidOption } from "../../domain/ClusterError.ts"
+import {
+  ArgumentTooLarge,
+  ClusterClosed,
+  InvalidArgument,
+  InvalidOption,
+  type JobNotWritten
+} from "../../domain/ClusterError.ts"
 import type { Computation } from "../../domain/Computation.ts"
 import type { DispyNode } from "../../domain/DispyNode.ts"
 import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
 import { maxValueBytes } from "../../domain/NodeInfo.ts"
+import type { JobDetails } from "../../domain/recovery/JobEntries.ts"
 import { type GatherFiles, hasEnded, type JobStatus } from "../../domain/scheduler/JobRecord.ts"
 import type { FileTooLarge, TransferFailed } from "../../domain/TransferError.ts"
 import { JobFlags, noBytes } from "../../domain/wire/Entries.ts"
@@ -27,7 +34,13 @@ import * as Outcomes from "./Outcomes.ts"
 import * as ProvisionalResults from "./ProvisionalResults.ts"
 
 /** Why a job was not submitted. */
-export type SubmitError = ClusterClosed | InvalidArgument | InvalidOption | ArgumentTooLarge | Depends.JobDependError
+export type SubmitError =
+  | ClusterClosed
+  | InvalidArgument
+  | InvalidOption
+  | ArgumentTooLarge
+  | JobNotWritten
+  | Depends.JobDependError
 
 /** How a job is to run. */
 export interface Submission {
@@ -47,6 +60,8 @@ export interface PackedJobDepends {
   readonly files: GatherFiles | undefined
   /** Classes of the computation and of the job. */
   readonly classes: ClassTable.ClassTable | undefined
+  /** Where its files and modules are from, for another process; undefined for none. */
+  readonly takes: JobDetails["takes"]
 }
 
 /** A cluster without an API. */
@@ -144,6 +159,27 @@ const computationOf = (packed: Packed, name: string, options: CheckedOptions): C
   ...(options.keepFiles ? { keepFiles: true } : {})
 })
 
+/** The user's id, for another process; undefined for one that cannot be encoded. */
+const encodedId = (id: unknown): string | undefined => {
+  try {
+    return id === undefined ? undefined : Buffer.from(Values.encode(id)).toString("base64")
+  } catch {
+    return undefined
+  }
+}
+
+/** What another process needs to know of a job beside its arguments. */
+const detailsOf = ({ depends, id }: Submission, pinnedTo: string): JobDetails | undefined => {
+  const encoded = encodedId(id)
+  const takes = depends?.takes
+  if (encoded === undefined && pinnedTo === "" && takes === undefined) return undefined
+  return {
+    ...(encoded === undefined ? {} : { id: encoded }),
+    ...(pinnedTo === "" ? {} : { pinnedTo }),
+    ...(takes === undefined ? {} : { takes })
+  }
+}
+
 const tellOfFile = (listener: CheckedOptions["onFile"], file: ReceivedFile): void => {
   try {
     listener?.(file)
@@ -157,7 +193,7 @@ export const make = Effect.fnUntraced(function*(
   packed: Packed,
   options: CheckedOptions,
   listeners: Listeners
-): Effect.fn.Return<ClusterCore, CannotStart | ComputationRefused, Scheduler | Scope.Scope> {
+): Effect.fn.Return<ClusterCore, CannotStart | ComputationRefused | InvalidOption, Scheduler | Scope.Scope> {
   const name = options.name ?? packed.name
   const isProgram = packed.code._tag === "ProgramCode"
   const idleListeners = new Set<() => void>()
@@ -203,10 +239,15 @@ export const make = Effect.fnUntraced(function*(
 
   const ended = (job: ClusterJob): void => {
     if (events.isWatched) tell(job.status, job, session.nodeOf(job.nodeId))
-    if (job.held !== undefined) ArgumentSpill.release(job.held)
+    if (job.held !== undefined && journal === undefined) ArgumentSpill.release(job.held)
     const done = callback?.(job)
-    if (done instanceof Promise) void done.finally(release)
-    else release()
+    if (done instanceof Promise) void done.finally(() => finished(job))
+    else finished(job)
+  }
+
+  const finished = (job: ClusterJob): void => {
+    journal?.noted(job.number)
+    release()
   }
 
   const provisional = (job: ClusterJob, result: Uint8Array): void => {
@@ -241,6 +282,7 @@ export const make = Effect.fnUntraced(function*(
     },
     setupArgs: packed.setupArgs,
     isReentrant: options.isReentrant,
+    isDurable: options.durable !== false,
     onReply: (record, reply) => {
       const job = record as ClusterJob
       settle(job, Outcomes.fromReply(job, session.addressOf(job.nodeId), reply))
@@ -266,6 +308,12 @@ export const make = Effect.fnUntraced(function*(
       if (events.isWatched) ClusterEvents.emit(events, status, node(), undefined)
     }
   })
+
+  const { journal } = session
+  if (options.durable !== false && journal === undefined) {
+    const reason = "the scheduler of this cluster keeps no recover file; give its layer one"
+    return yield* new InvalidOption({ option: "durable", reason })
+  }
 
   const encode = (
     args: ReadonlyArray<unknown>,
@@ -313,9 +361,21 @@ export const make = Effect.fnUntraced(function*(
     const encoded = encode(args, submission)
     if (Result.isFailure(encoded)) return Result.fail(encoded.failure)
     const flags = depends?.definitions === undefined ? submission.flags : submission.flags | JobFlags.depends
-    const held = ArgumentSpill.hold(encoded.success)
+    const number = numbers + 1
+    const taken = journal === undefined
+      ? Result.succeed(ArgumentSpill.hold(encoded.success))
+      : journal.accept({
+        number,
+        flags,
+        timeoutMillis,
+        details: detailsOf(submission, session.addressOf(pinnedTo)),
+        args: encoded.success
+      })
+    if (Result.isFailure(taken)) return Result.fail(taken.failure)
+    const held = taken.success
     const inMemory = held === undefined || held.path === "" ? encoded.success : noBytes
-    const job = new ClusterJob(++numbers, inMemory, flags, timeoutMillis, id, pinnedTo)
+    numbers = number
+    const job = new ClusterJob(number, inMemory, flags, timeoutMillis, id, pinnedTo)
     job.held = held
     if (depends !== undefined) job.files = depends.files
     job.classes = depends === undefined ? packed.classes : depends.classes
@@ -347,7 +407,8 @@ export const make = Effect.fnUntraced(function*(
           ? undefined
           : Values.encode({ definitions, modules }),
         files,
-        classes: ClassTable.extend(packed.classes, classes)
+        classes: ClassTable.extend(packed.classes, classes),
+        takes: options.durable === false ? undefined : Depends.originOf(entries, options.maxFileBytes)
       }))
     },
     submit,
