@@ -6,7 +6,6 @@ import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { describe, expect, it, onTestFinished, vi } from "vitest"
 import { type RecoveredJob, recoverJobs } from "../../src/promise.ts"
-import * as CliProcess from "../support/CliProcess.ts"
 import * as Nodes from "../support/Nodes.ts"
 
 const { daemon, directory } = Nodes.forTests()
