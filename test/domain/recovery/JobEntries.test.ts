@@ -40,17 +40,23 @@ describe("jobs in a recover file", () => {
       const { jobs, noted } = expected(all)
       const queue = queues.get("c")!
       expect(problems).toEqual([])
-      expect(new Set(queue.noted.bounds.length === 0 ? [] : Array.from({ length: 12 }, (_, i) => i + 1)
-        .filter((number) => {
-          const { bounds } = queue.noted
-          return bounds.some((bound, i) => i % 2 === 0 && bound <= number && number <= bounds[i + 1]!)
-        }))).toEqual(noted)
-      expect(new Map([...queue.jobs].map(([number, job]) => [number, {
-        sent: job.sent.map(({ node }) => node),
-        isOut: job.isOut,
-        replies: job.replies.length,
-        args: [...job.args]
-      }]))).toEqual(jobs)
+      expect(
+        new Set(
+          queue.noted.bounds.length === 0 ? [] : Array.from({ length: 12 }, (_, i) => i + 1)
+            .filter((number) => {
+              const { bounds } = queue.noted
+              return bounds.some((bound, i) => i % 2 === 0 && bound <= number && number <= bounds[i + 1]!)
+            })
+        )
+      ).toEqual(noted)
+      expect(
+        new Map([...queue.jobs].map(([number, job]) => [number, {
+          sent: job.sent.map(({ node }) => node),
+          isOut: job.isOut,
+          replies: job.replies.length,
+          args: [...job.args]
+        }]))
+      ).toEqual(jobs)
     }))
   })
 
