@@ -1,69 +1,16 @@
 /** Durable programs that are killed: what they did not get to send runs when they are recovered, and nothing runs twice. */
-import { type ChildProcess, spawn } from "node:child_process"
+import { spawn } from "node:child_process"
 import * as fs from "node:fs"
-import { join } from "node:path"
 import { createInterface } from "node:readline"
-import { fileURLToPath } from "node:url"
-import { describe, expect, it, onTestFinished, vi } from "vitest"
+import { describe, expect, it, onTestFinished } from "vitest"
 import { type RecoveredJob, recoverJobs } from "../../src/promise.ts"
 import * as CliProcess from "../support/CliProcess.ts"
+import * as DurablePrograms from "../support/DurablePrograms.ts"
 import * as Nodes from "../support/Nodes.ts"
 
 const { daemon, directory } = Nodes.forTests()
 
-const program = fileURLToPath(new URL("../fixtures/integration/durable.ts", import.meta.url))
-
-const place = (name: string) => join(directory(), name)
-
-const lines = (name: string): ReadonlyArray<string> =>
-  fs.existsSync(place(name)) ? fs.readFileSync(place(name), "utf8").split("\n").slice(0, -1) : []
-
-/** Numbers of jobs that have run, once for each time. */
-const runs = () => lines("runs").map(Number).toSorted((a, b) => a - b)
-
-/** Numbers of jobs whose outcome the program had. */
-const outcomes = () => lines("outcomes").map((line) => Number(line.split(" ")[0]))
-
-interface Mortal {
-  readonly child: ChildProcess
-  readonly kill: () => Promise<void>
-}
-
-const startMortal = async (
-  nodes: ReadonlyArray<string>,
-  { count, millis }: { readonly count: number; readonly millis: number }
-): Promise<Mortal> => {
-  const args = [nodes.join(","), place("recover"), place("outcomes"), place("runs"), String(count), String(millis)]
-  const child = spawn(process.execPath, [program, ...args], {
-    cwd: directory(),
-    stdio: ["ignore", "pipe", "inherit"]
-  })
-  onTestFinished(() => void child.kill("SIGKILL"))
-  const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()))
-  await new Promise<void>((resolve, reject) => {
-    createInterface(child.stdout).once("line", () => resolve())
-    child.once("exit", (code) => reject(new Error(`it ended with ${code}`)))
-  })
-  return {
-    child,
-    kill: async () => {
-      child.kill("SIGKILL")
-      await ended
-    }
-  }
-}
-
-const hasty = ["--msg-timeout", "1", "--cpus", "2"] as const
-const idle = { logLevel: "none" } as const
-
-const until = (isDone: () => boolean): Promise<void> =>
-  vi.waitFor(() => expect(isDone()).toBe(true), { timeout: 20_000, interval: 5 })
-
-const numbersTo = (count: number) => Array.from({ length: count }, (_, i) => i + 1)
-
-const expectRight = (job: RecoveredJob): void => {
-  expect(job).toMatchObject({ status: "Finished", result: job.number ** 2, id: ["job", job.number] })
-}
+const { expectRight, hasty, idle, numbersTo, outcomes, place, runs, startMortal, until } = DurablePrograms.in(directory)
 
 describe("a durable program that is killed", () => {
   it("has every job run once, those that it never sent too, and each outcome given once", async () => {
@@ -84,37 +31,46 @@ describe("a durable program that is killed", () => {
   })
 })
 
-describe("the recovery of a durable program", () => {
-  it("can be killed as well, and repeated: every job is handed over once and runs once", async () => {
+describe("a durable program that is killed at any moment", () => {
+  it.each([1, 2, 3, 4, 5])("has each outcome exactly once in the end (seed %i)", { timeout: 60_000 }, async (seed) => {
     const nodes = await Promise.all([daemon(...hasty), daemon(...hasty)])
-    const mortal = await startMortal(nodes.map(({ address }) => address), { count: 80, millis: 30 })
-    await until(() => runs().length >= 5)
-    await mortal.kill()
-    const handed: Array<number> = outcomes().slice()
-    for (const wanted of [8, 16]) {
+    await DurablePrograms.killSomeTime(directory, nodes.map(({ address }) => address), seed)
+  })
+})
+
+describe("the recovery of a durable program", () => {
+  it(
+    "can be killed as well, and repeated: every job is handed over once and runs once",
+    { timeout: 60_000 },
+    async () => {
+      const nodes = await Promise.all([daemon(...hasty), daemon(...hasty)])
+      const mortal = await startMortal(nodes.map(({ address }) => address), { count: 40, millis: 30 })
+      await until(() => runs().length >= 5)
+      await mortal.kill()
+      const handed: Array<number> = outcomes().slice()
       const child = spawn(process.execPath, [CliProcess.program, "recover", place("recover")], {
         cwd: directory(),
         stdio: ["ignore", "pipe", "ignore"]
       })
       onTestFinished(() => void child.kill("SIGKILL"))
-      let count = 0
+      const before = handed.length
       for await (const line of createInterface(child.stdout)) {
         handed.push((JSON.parse(line) as RecoveredJob).number)
-        if (++count >= wanted) child.kill("SIGKILL")
+        if (handed.length >= before + 6) child.kill("SIGKILL")
+      }
+      const jobs = await recoverJobs(place("recover"), idle)
+      expect(jobs.isComplete).toBe(true)
+      handed.push(...jobs.map(({ number }) => number))
+      expect(runs().filter((number, i, all) => all.indexOf(number) !== i)).toEqual([])
+      // Whoever is killed may have had one job that was not noted yet.
+      expect(handed.length).toBeLessThanOrEqual(40 + 2)
+      expect([...new Set(handed)].toSorted((a, b) => a - b)).toEqual(numbersTo(40))
+      for (const { exception, number } of jobs) {
+        // Of a node that was given up with a job on its way nobody knows whether it began.
+        if (exception !== undefined) expect([number, exception._tag]).toEqual([number, "NodeLost"])
       }
     }
-    const jobs = await recoverJobs(place("recover"), idle)
-    expect(jobs.isComplete).toBe(true)
-    handed.push(...jobs.map(({ number }) => number))
-    expect(runs().filter((number, i, all) => all.indexOf(number) !== i)).toEqual([])
-    // Whoever is killed may have had one job that was not noted yet.
-    expect(handed.length).toBeLessThanOrEqual(80 + 3)
-    expect([...new Set(handed)].toSorted((a, b) => a - b)).toEqual(numbersTo(80))
-    for (const { exception, number } of jobs) {
-      // Of a node that was given up with a job on its way nobody knows whether it began.
-      if (exception !== undefined) expect([number, exception._tag]).toEqual([number, "NodeLost"])
-    }
-  })
+  )
 
   it("says where every job is, of a program that runs and of one that died, and takes nothing", async () => {
     const node = await daemon(...hasty)
