@@ -2,11 +2,14 @@
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import { createInterface } from "node:readline"
-import { describe, expect, it, onTestFinished } from "vitest"
+import { describe, expect, it, onTestFinished, vi } from "vitest"
 import { type RecoveredJob, recoverJobs } from "../../src/promise.ts"
 import * as CliProcess from "../support/CliProcess.ts"
 import * as DurablePrograms from "../support/DurablePrograms.ts"
 import * as Nodes from "../support/Nodes.ts"
+
+// Each starts several processes, one after another.
+vi.setConfig({ testTimeout: 120_000 })
 
 const { daemon, directory } = Nodes.forTests()
 
@@ -32,45 +35,44 @@ describe("a durable program that is killed", () => {
 })
 
 describe("a durable program that is killed at any moment", () => {
-  it.each([1, 2, 3, 4, 5])("has each outcome exactly once in the end (seed %i)", { timeout: 60_000 }, async (seed) => {
+  it.each([1, 2, 3])("has each outcome exactly once in the end (seed %i)", async (seed) => {
     const nodes = await Promise.all([daemon(...hasty), daemon(...hasty)])
     await DurablePrograms.killSomeTime(directory, nodes.map(({ address }) => address), seed)
   })
 })
 
 describe("the recovery of a durable program", () => {
-  it(
-    "can be killed as well, and repeated: every job is handed over once and runs once",
-    { timeout: 60_000 },
-    async () => {
-      const nodes = await Promise.all([daemon(...hasty), daemon(...hasty)])
-      const mortal = await startMortal(nodes.map(({ address }) => address), { count: 40, millis: 30 })
-      await until(() => runs().length >= 5)
-      await mortal.kill()
-      const handed: Array<number> = outcomes().slice()
-      const child = spawn(process.execPath, [CliProcess.program, "recover", place("recover")], {
-        cwd: directory(),
-        stdio: ["ignore", "pipe", "ignore"]
-      })
-      onTestFinished(() => void child.kill("SIGKILL"))
-      const before = handed.length
-      for await (const line of createInterface(child.stdout)) {
-        handed.push((JSON.parse(line) as RecoveredJob).number)
-        if (handed.length >= before + 6) child.kill("SIGKILL")
-      }
-      const jobs = await recoverJobs(place("recover"), idle)
-      expect(jobs.isComplete).toBe(true)
-      handed.push(...jobs.map(({ number }) => number))
-      expect(runs().filter((number, i, all) => all.indexOf(number) !== i)).toEqual([])
-      // Whoever is killed may have had one job that was not noted yet.
-      expect(handed.length).toBeLessThanOrEqual(40 + 2)
-      expect([...new Set(handed)].toSorted((a, b) => a - b)).toEqual(numbersTo(40))
-      for (const { exception, number } of jobs) {
-        // Of a node that was given up with a job on its way nobody knows whether it began.
-        if (exception !== undefined) expect([number, exception._tag]).toEqual([number, "NodeLost"])
-      }
+  it("can be killed as well, and repeated: every job is handed over once and runs once", async () => {
+    const nodes = await Promise.all([daemon(...hasty), daemon(...hasty)])
+    const mortal = await startMortal(nodes.map(({ address }) => address), { count: 40, millis: 30 })
+    await until(() => runs().length >= 5)
+    await mortal.kill()
+    const child = spawn(process.execPath, [CliProcess.program, "recover", place("recover")], {
+      cwd: directory(),
+      stdio: ["ignore", "pipe", "ignore"]
+    })
+    onTestFinished(() => void child.kill("SIGKILL"))
+    const ended = new Promise<void>((resolve) => child.once("exit", () => resolve()))
+    const handed: Array<number> = []
+    for await (const line of createInterface(child.stdout)) {
+      handed.push((JSON.parse(line) as RecoveredJob).number)
+      if (handed.length === 6) child.kill("SIGKILL")
     }
-  )
+    await ended
+    const jobs = await recoverJobs(place("recover"), idle)
+    expect(jobs.isComplete).toBe(true)
+    const numbers = jobs.map(({ number }) => number)
+    expect(new Set(handed).size).toBe(handed.length)
+    expect(new Set(numbers).size).toBe(numbers.length)
+    // Who was killed may have written one line that was not noted yet.
+    expect(numbers.filter((number) => handed.includes(number)).length).toBeLessThanOrEqual(1)
+    expect([...new Set([...outcomes(), ...handed, ...numbers])].toSorted((a, b) => a - b)).toEqual(numbersTo(40))
+    expect(runs().filter((number, i, all) => all.indexOf(number) !== i)).toEqual([])
+    for (const { exception, number } of jobs) {
+      // Of a job that was on its way to a node that keeps nothing nobody knows whether it began.
+      if (exception !== undefined) expect([number, exception._tag]).toEqual([number, "NodeLost"])
+    }
+  })
 
   it("says where every job is, of a program that runs and of one that died, and takes nothing", async () => {
     const node = await daemon(...hasty)

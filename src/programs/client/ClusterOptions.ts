@@ -181,7 +181,7 @@ export interface ClusterOptions {
    * Whether the recover file has the jobs as well: then `recoverJobs` also runs what this program did not get to send. A
    * job is written there before it goes to a node, and its result stays there until your code has had it; what the
    * kernel has survives the program. `"sync"` has the disk confirm every write, so that jobs survive the machine too,
-   * at some milliseconds per batch. `submit` fails with `JobNotWritten` when the disk is full. Default false.
+   * at some milliseconds per batch. The file is there from the beginning. `submit` fails with `JobNotWritten` when the disk is full. Default false.
    */
   readonly durable?: boolean | "sync" | undefined
 }

@@ -10,7 +10,7 @@ import type { LocalFiles } from "../../domain/Computation.ts"
 import type { KeptJob } from "../../domain/recovery/KeptJobs.ts"
 import type * as RecoverFile from "../../domain/recovery/RecoverFile.ts"
 import type { RestJob } from "../../domain/recovery/RestJobs.ts"
-import { hasEnded, type JobRecord } from "../../domain/scheduler/JobRecord.ts"
+import { hasEnded } from "../../domain/scheduler/JobRecord.ts"
 import { messageOf } from "../../domain/Thrown.ts"
 import { noBytes, Outcome, type ReplyFields } from "../../domain/wire/Entries.ts"
 import type { Runner, RunnerListener } from "../../layers/recovery/JobRecovery.ts"
@@ -103,7 +103,7 @@ const endedBy = (job: RestedJob, outcome: Outcome): ReplyFields => ({
 export const make = (env: Environment) =>
   Effect.fnUntraced(function*(listener: RunnerListener): Effect.fn.Return<Runner, never, Scope.Scope> {
     const { file } = env.claim
-    const run = yield* FiberSet.makeRuntime<never>()
+    const run = yield* FiberSet.makeRuntime()
     const scope = yield* Effect.scope
     const all = new Map<string, Opened>()
     const isIdle = Latch.makeUnsafe(true)
@@ -242,7 +242,7 @@ export const make = (env: Environment) =>
         for (const opened of all.values()) {
           for (const rest of [...opened.waiting.splice(0), ...opened.pinned.splice(0)]) leave(rest)
           for (const job of opened.jobs) {
-            if (!hasEnded(job as JobRecord) && (isTerminating || job.status === "Created")) {
+            if (!hasEnded(job) && (isTerminating || job.status === "Created")) {
               opened.session?.cancel(job, "the time for the recovery was over")
             }
           }
