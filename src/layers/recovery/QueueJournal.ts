@@ -243,9 +243,9 @@ export const journal = (
 ): JobJournal => {
   /** Files with arguments, by job. */
   const held = new Map<number, string>()
-  const say = (put: (pending: RecordWriter.RecordWriter) => void): void => {
+  const say = (add: (pending: RecordWriter.RecordWriter) => void): void => {
     if (self.opened === undefined) return
-    put(self.opened.pending)
+    add(self.opened.pending)
     schedule(self)
   }
   return {
