@@ -25,6 +25,7 @@ export const steps = {
   programs: () => import("./dispy/programs.ts"),
   provisional: () => import("./dispy/provisional.ts"),
   queueMemory: () => import("./dispy/queueMemory.ts"),
+  recover: () => import("./dispy/recover.ts"),
   roundTrip: () => import("./dispy/roundTrip.ts"),
   schedulerCore: () => import("./dispy/schedulerCore.ts"),
   start: () => import("./dispy/start.ts"),

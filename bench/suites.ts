@@ -397,6 +397,34 @@ const secret: Suite = {
   ]
 }
 
+const recover: Suite = {
+  name: "recover",
+  rounds: 1,
+  steps: ["recover"],
+  figures: [
+    {
+      title: "no-op jobs with a recover file, 1,000 outstanding",
+      unit: "/s",
+      value: "recover.file",
+      anchor: { title: "without", value: "recover.none" },
+      goal: ["ratio", ">=", 0.85]
+    },
+    {
+      title: "the same with durable: true",
+      unit: "/s",
+      value: "recover.durable",
+      anchor: { title: "without", value: "recover.none" }
+    },
+    {
+      title: "submit of a durable job that must wait (100,000)",
+      unit: "µs",
+      value: "recover.durableQueueMicros",
+      anchor: { title: "not durable", value: "recover.noneQueueMicros" }
+    },
+    { title: "bytes in the recover file for each of them", unit: "bytes", value: "recover.queueBytes" }
+  ]
+}
+
 const discovery: Suite = {
   name: "discovery",
   rounds: 3,
@@ -442,6 +470,7 @@ export const suites: ReadonlyArray<Suite> = [
   bulk,
   discovery,
   secret,
+  recover,
   slowLink,
   provisional,
   kill

@@ -80,6 +80,21 @@ export class InvalidArgument extends Schema.TaggedError<InvalidArgument>()("Inva
   }
 }
 
+/** A job of a durable cluster cannot be written to its recover file. */
+export class JobNotWritten extends Schema.TaggedError<JobNotWritten>()("JobNotWritten", {
+  cluster: Schema.String,
+  file: Schema.String,
+  /** Of its file system; -1 where that is not known. */
+  freeBytes: Schema.Number,
+  reason: Schema.String
+}) {
+  override get message(): string {
+    const room = this.freeBytes < 0 ? "" : `; ${this.freeBytes} bytes are free there`
+    return `cluster ${this.cluster} did not take the job: its recover file ${this.file} cannot be written ` +
+      `(${this.reason}${room}). Jobs that it has go on; make room and submit the job again, or set durable to false`
+  }
+}
+
 /** The job's arguments are larger than a job may carry. */
 export class ArgumentTooLarge extends Schema.TaggedError<ArgumentTooLarge>()("ArgumentTooLarge", {
   computation: Schema.String,

@@ -8,6 +8,7 @@ import type { NodeRule, NodeTarget } from "../domain/NodeList.ts"
 import type { JobRecord } from "../domain/scheduler/JobRecord.ts"
 import type { FileTooLarge, TransferFailed } from "../domain/TransferError.ts"
 import type { ReplyFields } from "../domain/wire/Entries.ts"
+import type { JobJournal } from "./RecoverLog.ts"
 
 /** Where files go that jobs send. */
 export interface JobFilesRequest {
@@ -30,6 +31,8 @@ export interface SchedulerRequest {
   readonly setupArgs?: Uint8Array | undefined
   /** Whether a job whose node was lost may run again elsewhere. */
   readonly isReentrant: boolean
+  /** Whether its jobs are to be remembered beyond this process. Default false. */
+  readonly isDurable?: boolean
   /** Nodes that it uses, and how much of each. Default: the scheduler's own list. */
   readonly nodes: ReadonlyArray<NodeRule> | undefined
   /** A node has the job's outcome. */
@@ -88,6 +91,11 @@ export interface NodeFileRequest {
 
 /** A computation that is open for jobs. */
 export interface SchedulerSession {
+  /**
+   * What remembers its jobs beyond this process: to be told of a job before it is submitted, and when its user has its
+   * outcome. Undefined for a session that is not durable, or a scheduler that remembers nothing.
+   */
+  readonly journal: JobJournal | undefined
   /** Queues a job; it has exactly one outcome, which comes by `onReply` or `onEnd`. */
   readonly submit: (job: JobRecord) => void
   /** Cancels a job; its outcome still comes. A job that has ended is left alone. */

@@ -2,7 +2,8 @@
 import { type ChildProcess, execFile } from "node:child_process"
 import * as Built from "./Built.ts"
 
-const program = Built.program("dispy")
+/** Where it is. */
+export const program = Built.program("dispy")
 
 /** How it ended. */
 export interface Ran {

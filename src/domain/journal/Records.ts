@@ -1,6 +1,7 @@
 /**
  * The layout of files that are only appended to: what they hold survives a crash of whoever writes them. Every record
- * is found and checked by itself, so a torn end and a damaged part cost the records that they touch and no others.
+ * is found and checked by itself, so a torn end and a damaged part cost the records that they touch and no others. Between
+ * records there may be zeros: room that was made for others before they were there.
  *
  * ```
  * record   u32 mark | u32 payload bytes | u8 kind | payload … | u32 CRC-32 of size, kind and payload
@@ -12,11 +13,14 @@ import { viewOf } from "../wire/Entries.ts"
 import { crc32 } from "./Crc32.ts"
 
 /** "dspy", the first bytes of every record. */
-const mark = 0x79_70_73_64
+export const mark = 0x79_70_73_64
 const markBytes = new Uint8Array([0x64, 0x73, 0x70, 0x79])
 
-const headerBytes = 9
-const checkBytes = 4
+/** Bytes before a payload. */
+export const headerBytes = 9
+
+/** Bytes behind it. */
+export const checkBytes = 4
 
 /** What is written in one piece. */
 export interface JournalRecord {
@@ -38,6 +42,8 @@ export interface Contents {
   readonly tornBytes: number
   /** Where whole records were, and are not any more. */
   readonly damaged: ReadonlyArray<Damage>
+  /** Zeros at the end. */
+  readonly zeroBytes: number
 }
 
 /** The bytes of a record. */
@@ -99,6 +105,10 @@ export const readSome = (bytes: Uint8Array, isEnd: boolean): Portion => {
   const damaged: Array<Damage> = []
   let offset = 0
   while (offset < bytes.length) {
+    if (bytes[offset] === 0) {
+      offset++
+      continue
+    }
     const found = at(bytes, view, offset)
     if (found._tag === "Record") {
       records.push(found.record)
@@ -118,5 +128,15 @@ export const readSome = (bytes: Uint8Array, isEnd: boolean): Portion => {
 /** Reads a file; its payloads are views of `bytes`. */
 export const read = (bytes: Uint8Array): Contents => {
   const { damaged, records, used } = readSome(bytes, true)
-  return { records, tornBytes: bytes.length - used, damaged }
+  let end = used
+  while (end > 0 && used === bytes.length && bytes[end - 1] === 0) end--
+  // A record may end with zeros of its own.
+  const last = records.at(-1)?.payload
+  const lastEnd = last === undefined ? 0 : last.byteOffset - bytes.byteOffset + last.length + checkBytes
+  return {
+    records,
+    tornBytes: bytes.length - used,
+    damaged,
+    zeroBytes: used === bytes.length ? used - Math.max(end, lastEnd) : 0
+  }
 }

@@ -9,14 +9,16 @@
  * A job may run twice only if its cluster allows that; of any other the first reply is the only one.
  */
 import { Outcome, type ReplyFields } from "../wire/Entries.ts"
-import type { RecoverFile } from "./RecoverFile.ts"
+import type { QueuedReply } from "./JobEntries.ts"
+import * as NumberRanges from "./NumberRanges.ts"
+import { originalOf, type RecoverFile } from "./RecoverFile.ts"
 
 /** What a node tells of a job. */
 export interface KeptJob {
   readonly computationId: string
   readonly number: number
-  /** Address of the node. */
-  readonly node: string
+  /** Name of the node in the recover file. */
+  node: string
   /** Its outcome, or that the node gave it back; undefined for none yet. */
   reply: ReplyFields | undefined
   /** Why it will have none; "" while it may. */
@@ -37,9 +39,13 @@ interface KeptNode {
 /** What all nodes told. */
 export interface KeptJobs {
   readonly nodes: Map<string, KeptNode>
-  /** Keys of jobs that need nothing any more. */
+  /** Keys of jobs that need nothing any more, beside those that were handed over before. */
   readonly taken: Set<string>
+  readonly handedOver: RecoverFile["handedOver"]
+  /** Whether a job that was lost may run again. */
   readonly mayRunTwice: (computationId: string) => boolean
+  /** Whether several nodes may have a reply to the same job: the one of the highest attempt counts. */
+  readonly mayReplyTwice: (computationId: string) => boolean
 }
 
 /** What can be handed over: jobs, and nodes that have nothing more when these are handed over. */
@@ -50,13 +56,25 @@ export interface Settled {
 
 const keyOf = (computationId: string, number: number): string => `${number} ${computationId}`
 
+/** Stands for the recover file where it tells what nodes told the program. */
+const fileNode = ""
+
 /** Before any node was asked. */
-export const make = ({ computations, handedOver, nodes }: RecoverFile): KeptJobs => ({
-  nodes: new Map([...nodes.keys()].map((node) => [node, { hasEnded: false, jobs: new Map<string, KeptJob>() }])),
-  taken: new Set([...handedOver].flatMap(([id, jobs]) => [...jobs].map((job) => keyOf(id, job)))),
+export const make = (file: RecoverFile): KeptJobs => {
+  const { computations, handedOver, nodes, retried } = file
   // Of a computation whose entry is damaged nothing is known.
-  mayRunTwice: (computationId) => computations.get(computationId)?.mayRunTwice ?? true
-})
+  const mayRunTwice = (computationId: string): boolean => computations.get(computationId)?.mayRunTwice ?? true
+  return {
+    nodes: new Map<string, KeptNode>([
+      [fileNode, { hasEnded: true, jobs: new Map<string, KeptJob>() }],
+      ...[...nodes.keys()].map((node) => [node, { hasEnded: false, jobs: new Map<string, KeptJob>() }] as const)
+    ]),
+    taken: new Set(),
+    handedOver,
+    mayRunTwice,
+    mayReplyTwice: (computationId) => mayRunTwice(computationId) || retried.has(originalOf(file, computationId))
+  }
+}
 
 const nodeOf = (self: KeptJobs, node: string): KeptNode => self.nodes.get(node)!
 
@@ -78,8 +96,11 @@ const take = (self: KeptJobs, job: KeptJob): KeptJob => {
 }
 
 /** Whether anything more is to be had of a job. */
-export const isWanted = (self: KeptJobs, computationId: string, number: number): boolean =>
-  !self.taken.has(keyOf(computationId, number))
+export const isWanted = (self: KeptJobs, computationId: string, number: number): boolean => {
+  const handedOver = self.handedOver.get(computationId)
+  return (handedOver === undefined || !NumberRanges.has(handedOver, number)) &&
+    !self.taken.has(keyOf(computationId, number))
+}
 
 /** The node begins to tell all that it has. */
 export const begin = (self: KeptJobs, node: string): void => nodeOf(self, node).jobs.clear()
@@ -95,7 +116,7 @@ export const unreplied = (
 }
 
 /** Whether a job with this reply has its outcome. */
-const isOutcome = ({ outcome }: ReplyFields): boolean => outcome !== Outcome.returned
+export const isOutcome = ({ outcome }: ReplyFields): boolean => outcome !== Outcome.returned
 
 /** An outcome counts more than that there will be none, and that more than being given back; a later attempt more. */
 const rank = ({ lost: reason, reply }: Pick<KeptJob, "lost" | "reply">): number =>
@@ -115,7 +136,39 @@ export const replied = (
     return undefined
   }
   if (rank({ reply, lost: "" }) > rank({ reply: job.reply, lost: "" })) job.reply = reply
-  return isOutcome(reply) && !self.mayRunTwice(computationId) ? take(self, job) : undefined
+  return isOutcome(reply) && !self.mayReplyTwice(computationId) ? take(self, job) : undefined
+}
+
+/** A reply that the program had, and not its user; the job, if that makes it final. */
+export const repliedBefore = (
+  self: KeptJobs,
+  computationId: string,
+  { node, reply }: QueuedReply
+): KeptJob | undefined => {
+  const job = replied(self, fileNode, computationId, reply) ??
+    nodeOf(self, fileNode).jobs.get(keyOf(computationId, reply.jobId))
+  if (job === undefined) return undefined
+  job.node = node
+  return self.mayReplyTwice(computationId) ? undefined : job
+}
+
+/** The job is to run: what nodes tell of earlier attempts does not count. False when it has an outcome. */
+export const withdraw = (self: KeptJobs, computationId: string, number: number): boolean => {
+  const key = keyOf(computationId, number)
+  for (const { jobs } of self.nodes.values()) {
+    const job = jobs.get(key)
+    if (job?.reply !== undefined && isOutcome(job.reply)) return false
+  }
+  if (!isWanted(self, computationId, number)) return false
+  self.taken.add(key)
+  for (const { jobs } of self.nodes.values()) jobs.delete(key)
+  return true
+}
+
+/** Whether some node that has not ended has told of the job, so that more is to come. */
+export const isExpected = (self: KeptJobs, computationId: string, number: number): boolean => {
+  const key = keyOf(computationId, number)
+  return [...self.nodes.values()].some(({ hasEnded, jobs }) => !hasEnded && jobs.has(key))
 }
 
 /** A file that a job sent is here. */
@@ -136,13 +189,15 @@ export const lost = (
     const job = jobOf(self, node, computationId, number)
     if (job.reply !== undefined && isOutcome(job.reply)) return []
     job.lost = reason
-    return self.mayRunTwice(computationId) ? [] : [take(self, job)]
+    return self.mayReplyTwice(computationId) ? [] : [take(self, job)]
   })
 
 const isHeld = (job: KeptJob): boolean => rank(job) >= 0
 
 const idleNodes = (self: KeptJobs, among: Iterable<string>): ReadonlyArray<string> =>
-  [...among].filter((node) => nodeOf(self, node).hasEnded && ![...nodeOf(self, node).jobs.values()].some(isHeld))
+  [...among].filter((node) =>
+    node !== fileNode && nodeOf(self, node).hasEnded && ![...nodeOf(self, node).jobs.values()].some(isHeld)
+  )
 
 /** The best that is held of every job; without `isAll` only what some node has an outcome of. */
 const settleHeld = (self: KeptJobs, isAll: boolean): Settled => {

@@ -58,7 +58,8 @@ const reasonOf = (error: unknown): string => {
   }
 }
 
-const pathOf = (input: PathInput): string => {
+/** The path that an input means, absolute. */
+export const pathOf = (input: PathInput): string => {
   if (typeof input === "string" && !input.startsWith("file:")) return path.resolve(input)
   return fileURLToPath(input)
 }
@@ -71,8 +72,7 @@ const isBelow = (parent: string, file: string): boolean => {
 }
 
 /** Where a file or directory goes in the working directory; empty for the working directory itself. */
-const targetOf = (file: string): string => {
-  const here = process.cwd()
+const targetOf = (file: string, here: string): string => {
   if (file === here) return ""
   return isBelow(here, file) ? slashed(path.relative(here, file)) : path.basename(file)
 }
@@ -105,13 +105,13 @@ const walk = async (
   }
 }
 
-const find = async (input: PathInput, found: Array<Found>): Promise<void> => {
+const find = async (input: PathInput, here: string, found: Array<Found>): Promise<void> => {
   let file = String(input)
   try {
     file = pathOf(input)
     const stats = await fs.stat(file)
-    if (stats.isFile()) found.push({ target: targetOf(file), source: file })
-    else if (stats.isDirectory()) await walk(await fs.realpath(file), file, targetOf(file), new Set(), found)
+    if (stats.isFile()) found.push({ target: targetOf(file, here), source: file })
+    else if (stats.isDirectory()) await walk(await fs.realpath(file), file, targetOf(file, here), new Set(), found)
     else throw unusable(file, "it is neither a file nor a directory")
   } catch (error) {
     if (error instanceof FileNotUsable) throw error
@@ -157,10 +157,11 @@ const entryOfMade = ({ bytes, target }: MadeFile): FileEntry => ({
 const collect = async (
   inputs: ReadonlyArray<PathInput>,
   maxFileBytes: number,
-  made: ReadonlyArray<MadeFile>
+  made: ReadonlyArray<MadeFile>,
+  here: string
 ): Promise<LocalFiles> => {
   const found: Array<Found> = []
-  for (const input of inputs) await find(input, found)
+  for (const input of inputs) await find(input, here, found)
   // The same file named twice is one file.
   const files = [...new Map(found.map((one) => [`${one.target}\0${one.source}`, one])).values()]
   const clash = RelativePath.collision([...files, ...made].map(({ target }) => target))
@@ -183,14 +184,18 @@ const collect = async (
   }
 }
 
-/** Finds and hashes everything that these paths name, and what was made. `maxFileBytes` of 0 is no limit. */
+/**
+ * Finds and hashes everything that these paths name, and what was made. `maxFileBytes` of 0 is no limit. What is below
+ * `here` keeps its place, anything else its last name.
+ */
 export const gather = (
   inputs: ReadonlyArray<PathInput>,
   maxFileBytes: number,
-  made: ReadonlyArray<MadeFile> = []
+  made: ReadonlyArray<MadeFile> = [],
+  here = process.cwd()
 ): Effect.Effect<LocalFiles, DependFilesError> =>
   Effect.tryPromise({
-    try: () => collect(inputs, maxFileBytes, made),
+    try: () => collect(inputs, maxFileBytes, made, here),
     catch: (error) => error as DependFilesError
   })
 

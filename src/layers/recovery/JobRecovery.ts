@@ -8,13 +8,15 @@
  *   └────────┘
  * ```
  */
-import { type Cause, Duration, Effect, Queue, type Scope, Stream } from "effect"
+import { type Cause, Clock, Duration, Effect, Queue, type Scope, Stream } from "effect"
 import type { NothingKept, VersionMismatch } from "../../domain/NodeError.ts"
 import { NodeUnreachable } from "../../domain/NodeError.ts"
 import type { Unfinished } from "../../domain/RecoverError.ts"
 import { describeUnfinished } from "../../domain/RecoverError.ts"
 import * as KeptJobs from "../../domain/recovery/KeptJobs.ts"
 import * as RecoverFile from "../../domain/recovery/RecoverFile.ts"
+import * as RestJobs from "../../domain/recovery/RestJobs.ts"
+import { noBytes, Outcome } from "../../domain/wire/Entries.ts"
 import { FileTransfer } from "../../services/FileTransfer.ts"
 import { NodeLink } from "../../services/NodeLink.ts"
 import * as KeptEvents from "./KeptEvents.ts"
@@ -28,6 +30,33 @@ export interface RecoveryOptions {
   readonly terminatePending: boolean
   /** Where files go that jobs sent; absolute. */
   readonly directory: string
+}
+
+/** Runs jobs that the program did not get to run. */
+export interface Runner {
+  /** Runs a job, now or as soon as a node takes it. */
+  readonly run: (job: RestJobs.RestJob) => void
+  /** Succeeds when all jobs have been told of. */
+  readonly idle: Effect.Effect<void>
+  /** Sends no more jobs: those are told as left. Ends those that run too, or waits for them. */
+  readonly stop: (isTerminating: boolean) => void
+  /** Why jobs do not run, in sentences. */
+  readonly problems: () => ReadonlyArray<string>
+}
+
+/** What a runner tells. */
+export interface RunnerListener {
+  readonly ended: (job: KeptJobs.KeptJob) => void
+  /** The job was not sent to any node. */
+  readonly left: (job: RestJobs.RestJob) => void
+}
+
+/** What may write and run. */
+export interface Means {
+  /** Notes entries in the recover file. */
+  readonly append: (entries: ReadonlyArray<RecoverFile.Entry>) => Effect.Effect<void>
+  /** Makes what runs jobs; undefined where none are to be run. */
+  readonly runner: ((listener: RunnerListener) => Effect.Effect<Runner, never, Scope.Scope>) | undefined
 }
 
 /** A recovery that is under way. */
@@ -65,10 +94,60 @@ type Self = KeptEvents.Environment & {
   readonly transfer: FileTransfer["Service"]
   /** Why a node is not done, if not because of jobs that run. */
   readonly reasons: Map<string, string>
+  readonly rest: RestJobs.RestJobs
+  /** Undefined where nothing is run: what is left stays in the file, or ends if it is to be ended. */
+  readonly runner: Runner | undefined
+  readonly isEnding: boolean
 }
 
 const offer = (self: Self, settled: KeptJobs.Settled): void => {
   if (settled.jobs.length + settled.nodes.length > 0) Queue.offerUnsafe(self.queue, settled)
+}
+
+/** The outcome of a job that is ended before it ran. */
+const cancelled = ({ computationId, job }: RestJobs.RestJob): KeptJobs.KeptJob => ({
+  ...RestJobs.lostJob(computationId, job, ""),
+  node: "",
+  reply: {
+    jobId: job.number,
+    attempt: 0,
+    outcome: Outcome.cancelled,
+    flags: 0,
+    startMillis: 0,
+    durationMicros: 0,
+    result: noBytes,
+    stdout: noBytes,
+    stderr: noBytes
+  }
+})
+
+const runAll = (self: Self, jobs: ReadonlyArray<RestJobs.RestJob>): void => {
+  if (self.isEnding) return offer(self, { jobs: jobs.map(cancelled), nodes: [] })
+  for (const job of jobs) {
+    if (self.runner === undefined) RestJobs.reopen(self.rest, job)
+    else self.runner.run(job)
+  }
+}
+
+/** What became of jobs by what nodes told. */
+const settle = (self: Self, { jobs, nodes }: KeptJobs.Settled): void => {
+  const { handed, run } = RestJobs.sift(self.rest, jobs)
+  runAll(self, run)
+  offer(self, { jobs: handed, nodes })
+}
+
+/** What is known of jobs that no node told of. */
+const decide = (self: Self, isOver: boolean): void => {
+  const { lost, run } = RestJobs.decide(self.rest, isOver)
+  runAll(self, run)
+  offer(self, { jobs: lost, nodes: [] })
+}
+
+/** A node has told everything. */
+const ended = (self: Self, name: string, computations: ReadonlySet<string>): void => {
+  self.rest.told.set(name, computations)
+  settle(self, KeptJobs.ended(self.kept, name))
+  decide(self, false)
 }
 
 /** One try, from dialling to the end of what the node tells; what could not be fetched. */
@@ -76,8 +155,8 @@ const tryOnce = Effect.fnUntraced(function*(
   self: Self,
   node: RecoverFile.Node,
   isTerminating: boolean
-): Effect.fn.Return<ReadonlyArray<string>, NodeUnreachable | NothingKept | VersionMismatch, Scope.Scope> {
-  const address = RecoverFile.addressOf(node)
+): Effect.fn.Return<KeptEvents.Listener, NodeUnreachable | NothingKept | VersionMismatch, Scope.Scope> {
+  const address = RecoverFile.nameOf(node)
   const connection = yield* self.link.connect(RecoverFile.target(node))
   self.reasons.delete(address)
   KeptJobs.begin(self.kept, address)
@@ -87,10 +166,10 @@ const tryOnce = Effect.fnUntraced(function*(
     (leaseId) => self.transfer.open(RecoverFile.target(node), leaseId)
   )
   yield* Stream.runForEach(
-    connection.recover(self.recoverKey, isTerminating),
-    (event) => Effect.map(listener.take(event), (jobs) => offer(self, { jobs, nodes: [] }))
+    connection.recover(RecoverFile.keyOf(self.file, node)!, isTerminating),
+    (event) => Effect.map(listener.take(event), (jobs) => settle(self, { jobs, nodes: [] }))
   )
-  return listener.problems
+  return listener
 })
 
 /** Asks a node until it has told everything, or no more is to be had of it now. */
@@ -99,15 +178,16 @@ const ask = Effect.fnUntraced(function*(self: Self, address: string, isTerminati
   for (let round = 1; round <= maxRounds;) {
     const tried = yield* Effect.result(Effect.scoped(tryOnce(self, node, isTerminating)))
     if (tried._tag === "Success") {
-      if (tried.success.length === 0) return offer(self, KeptJobs.ended(self.kept, address))
-      self.reasons.set(address, tried.success.join("; "))
+      const { computations, problems } = tried.success
+      if (problems.length === 0) return ended(self, address, computations)
+      self.reasons.set(address, problems.join("; "))
       round++
     } else {
       const { failure } = tried
       if (failure._tag === "NothingKept" && failure.isInUse !== true) {
         yield* Effect.logDebug(failure.message)
         KeptJobs.begin(self.kept, address)
-        return offer(self, KeptJobs.ended(self.kept, address))
+        return ended(self, address, new Set())
       }
       self.reasons.set(address, failure._tag === "VersionMismatch" ? failure.message : failure.reason)
     }
@@ -125,19 +205,32 @@ const askAll = (self: Self, isTerminating: boolean, timeoutMillis: number): Effe
   return timeoutMillis === 0 ? all : Effect.timeoutOption(all, timeoutMillis)
 }
 
-const unfinishedOf = (self: Self): ReadonlyArray<Unfinished> =>
+const counted = (count: number): string => `${count} ${count === 1 ? "job has" : "jobs have"}`
+
+/** Jobs that no node has. */
+const leftOf = (self: Self): ReadonlyArray<Unfinished> => {
+  const left = RestJobs.size(self.rest)
+  if (left === 0) return []
+  const problems = self.runner?.problems() ?? ["what was never sent was not to be run"]
+  const reason = `${counted(left)} no outcome${problems.length === 0 ? "" : `: ${problems.join("; ")}`}`
+  return [{ node: "the recover file", reason, running: 0 }]
+}
+
+const openNodes = (self: Self): ReadonlyArray<Unfinished> =>
   KeptJobs.open(self.kept).map((node) => {
     const running = KeptJobs.running(self.kept, node)
     const jobs = running === 0
       ? "it has not told everything"
-      : `${running} ${running === 1 ? "job has" : "jobs have"} not ended`
+      : `${counted(running)} not ended`
     return { node, reason: self.reasons.get(node) ?? jobs, running }
   })
+
+const unfinishedOf = (self: Self): ReadonlyArray<Unfinished> => [...openNodes(self), ...leftOf(self)]
 
 /** Says what is waited for: a program must not just hang. */
 const notice = (self: Self): Effect.Effect<never> =>
   Effect.suspend(() => {
-    const unfinished = unfinishedOf(self)
+    const unfinished = openNodes(self)
     return unfinished.length === 0
       ? Effect.void
       : Effect.logWarning(`still recovering from ${describeUnfinished(unfinished)}`)
@@ -145,7 +238,7 @@ const notice = (self: Self): Effect.Effect<never> =>
 
 const forget = (self: Self, address: string): Effect.Effect<boolean> =>
   self.link.connect(RecoverFile.target(self.file.nodes.get(address)!)).pipe(
-    Effect.flatMap((connection) => connection.forget(self.recoverKey)),
+    Effect.flatMap((connection) => connection.forget(RecoverFile.keyOf(self.file, self.file.nodes.get(address)!)!)),
     Effect.scoped,
     Effect.as(true),
     // It has forgotten already: its reply to an earlier request was lost, or it had nothing.
@@ -169,38 +262,87 @@ const handedOver = (jobs: ReadonlyArray<KeptJobs.KeptJob>): ReadonlyArray<Recove
     jobs: group.map(({ number }) => number)
   }))
 
+/** What the program had, and its user did not. */
+const takeFromFile = (self: Self): void => {
+  const jobs: Array<KeptJobs.KeptJob> = []
+  for (const [computationId, queue] of self.file.queues) {
+    for (const { replies } of queue.jobs.values()) {
+      for (const reply of replies) {
+        const job = KeptJobs.repliedBefore(self.kept, computationId, reply)
+        if (job !== undefined) jobs.push(job)
+      }
+    }
+  }
+  offer(self, { jobs, nodes: [] })
+}
+
+/** Waits for the jobs that were run here; when the time is over, those that have not begun are left. */
+const awaitRuns = (runner: Runner, millisLeft: number, isTerminating: boolean): Effect.Effect<void> =>
+  millisLeft === 0 ? runner.idle : runner.idle.pipe(
+    Effect.timeoutOption(Math.max(1, millisLeft)),
+    Effect.andThen(Effect.suspend(() => {
+      runner.stop(isTerminating)
+      return runner.idle
+    }))
+  )
+
 /** Begins to recover; ends with the scope. */
 export const start = Effect.fnUntraced(function*(
   path: string,
   file: RecoverFile.RecoverFile,
-  { directory, terminatePending, timeoutMillis }: RecoveryOptions
+  { directory, terminatePending, timeoutMillis }: RecoveryOptions,
+  means: Means = { append: (entries) => RecoverFileDisk.append(path, entries), runner: undefined }
 ): Effect.fn.Return<JobRecovery, never, NodeLink | FileTransfer | Scope.Scope> {
+  const kept = KeptJobs.make(file)
+  const isWaitingFirst = timeoutMillis > 0 && terminatePending
+  const isEnding = terminatePending && !isWaitingFirst
+  const rest = RestJobs.make(file, kept)
+  const queue = yield* Queue.unbounded<KeptJobs.Settled, Cause.Done>()
+  const runner = yield* (isEnding ? undefined : means.runner)?.({
+    ended: (job) => Queue.offerUnsafe(queue, { jobs: [job], nodes: [] }),
+    left: (job) => RestJobs.reopen(rest, job)
+  }) ?? Effect.succeed(undefined)
   const self: Self = {
     file,
-    kept: KeptJobs.make(file),
-    recoverKey: file.header.recoverKey,
+    kept,
+    rest,
+    runner,
+    isEnding,
     directory,
     fetched: new Map(),
-    queue: yield* Queue.unbounded<KeptJobs.Settled, Cause.Done>(),
+    queue,
     link: yield* NodeLink,
     transfer: yield* FileTransfer,
     reasons: new Map([...file.nodes.keys()].map((address) => [address, "it has not answered yet"]))
   }
   for (const problem of file.problems) yield* Effect.logWarning(`recover file ${path}: ${problem}`)
-  const isWaitingFirst = timeoutMillis > 0 && terminatePending
-  yield* askAll(self, terminatePending && !isWaitingFirst, timeoutMillis).pipe(
+  const startedAt = yield* Clock.currentTimeMillis
+  /** Nodes that are given up: what they might have was told as lost. */
+  const done = new Set<string>()
+  const isDurable = file.queues.size > 0
+  yield* Effect.sync(() => {
+    takeFromFile(self)
+    decide(self, false)
+  }).pipe(
+    Effect.andThen(askAll(self, isEnding, timeoutMillis)),
     Effect.andThen(isWaitingFirst ? askAll(self, true, endMillis) : Effect.void),
-    Effect.andThen(Effect.sync(() => {
-      offer(self, KeptJobs.giveUp(self.kept))
-      Queue.endUnsafe(self.queue)
-    })),
+    Effect.andThen(Effect.sync(() => settle(self, KeptJobs.giveUp(self.kept)))),
+    Effect.andThen(Clock.currentTimeMillis),
+    Effect.flatMap((now) => {
+      if (terminatePending && isDurable) {
+        for (const { node } of openNodes(self)) done.add(node)
+        decide(self, true)
+      }
+      const left = timeoutMillis === 0 ? 0 : Math.max(1, timeoutMillis - (now - startedAt))
+      return runner === undefined ? Effect.void : awaitRuns(runner, left, terminatePending)
+    }),
+    Effect.andThen(Effect.sync(() => Queue.endUnsafe(self.queue))),
     Effect.raceFirst(notice(self)),
     Effect.forkScoped
   )
-  const done = new Set<string>()
   const handOver: JobRecovery["handOver"] = Effect.fnUntraced(function*(batches) {
     const entries = handedOver(batches.flatMap(({ jobs }) => jobs))
-    if (entries.length > 0) yield* RecoverFileDisk.append(path, entries)
+    if (entries.length > 0) yield* means.append(entries)
     const nodes = new Set(batches.flatMap((batch) => batch.nodes)).difference(done)
     yield* Effect.forEach(
       nodes,
@@ -209,11 +351,10 @@ export const start = Effect.fnUntraced(function*(
     )
     const gone = [...nodes].filter((address) => done.has(address))
     if (gone.length === 0) return
-    yield* RecoverFileDisk.append(
-      path,
+    yield* means.append(
       gone.map((address) => {
-        const { host, port } = file.nodes.get(address)!
-        return { _tag: "Done", host, port }
+        const { generation, host, port } = file.nodes.get(address)!
+        return { _tag: "Done", host, port, ...(generation === undefined ? {} : { generation }) }
       })
     )
   })
@@ -221,7 +362,9 @@ export const start = Effect.fnUntraced(function*(
     file,
     next: Queue.takeAll(self.queue),
     handOver,
-    unfinished: () => unfinishedOf(self),
-    end: Effect.suspend(() => done.size === file.nodes.size ? RecoverFileDisk.remove(path) : Effect.void)
+    unfinished: () => unfinishedOf(self).filter(({ node }) => !done.has(node)),
+    end: Effect.suspend(() =>
+      done.size === file.nodes.size && RestJobs.size(rest) === 0 ? RecoverFileDisk.remove(path) : Effect.void
+    )
   }
 })

@@ -6,7 +6,7 @@ import { NodeUnreachable } from "../../domain/NodeError.ts"
 import { maxValueBytes } from "../../domain/NodeInfo.ts"
 import type { KeptEvent } from "../../domain/NodeRpcs.ts"
 import * as KeptJobs from "../../domain/recovery/KeptJobs.ts"
-import type { RecoverFile } from "../../domain/recovery/RecoverFile.ts"
+import * as RecoverFile from "../../domain/recovery/RecoverFile.ts"
 import { messageOf } from "../../domain/Thrown.ts"
 import * as RelativePath from "../../domain/transfer/RelativePath.ts"
 import { TransferFailed } from "../../domain/TransferError.ts"
@@ -17,9 +17,8 @@ import * as Partials from "../files/Partials.ts"
 
 /** What it works with. */
 export interface Environment {
-  readonly file: RecoverFile
+  readonly file: RecoverFile.RecoverFile
   readonly kept: KeptJobs.KeptJobs
-  readonly recoverKey: string
   /** Where files go; absolute. */
   readonly directory: string
   /** Files that are here, by node, lease and number: a node that tells them again need not send them again. */
@@ -32,6 +31,8 @@ export interface Listener {
   readonly take: (event: KeptEvent) => Effect.Effect<ReadonlyArray<KeptJobs.KeptJob>, NodeUnreachable, Scope.Scope>
   /** What could not be fetched, in words. */
   readonly problems: ReadonlyArray<string>
+  /** Computations of which the node has a lease with all that it ever had under it. */
+  readonly computations: ReadonlySet<string>
 }
 
 type KeptFile = Extract<KeptEvent, { readonly _tag: "KeptFile" }>
@@ -85,6 +86,9 @@ export const listener = (
   const { kept } = env
   const sessions = new Map<string, TransferSession>()
   const problems: Array<string> = []
+  const computations = new Set<string>()
+  /** Jobs that a recovery ran are those of the computation that it went on with. */
+  const ownerOf = (computationId: string): string => RecoverFile.originalOf(env.file, computationId)
   /** Jobs that are not complete without what could not be fetched. */
   const incomplete = new Set<string>()
 
@@ -111,16 +115,17 @@ export const listener = (
     }
     const view = Entries.viewOf(batch)
     const final: Array<KeptJobs.KeptJob> = []
+    const owner = ownerOf(computationId)
     for (let offset = 0; offset < batch.length; offset += Entries.entrySize(view, offset)) {
       const told = Entries.readReply(batch, view, offset)
-      if (!KeptJobs.isWanted(kept, computationId, told.jobId)) continue
-      if (incomplete.has(`${told.jobId} ${computationId}`)) continue
+      if (!KeptJobs.isWanted(kept, owner, told.jobId)) continue
+      if (incomplete.has(`${told.jobId} ${owner}`)) continue
       const reply = (told.flags & Entries.ReplyFlags.largeResult) === 0
         ? told
         : yield* tolerate(
           Effect.flatMap(sessionOf(leaseId), (session) => fetchResult(session, address, computationId, told))
         )
-      const job = reply === undefined ? undefined : KeptJobs.replied(kept, address, computationId, reply)
+      const job = reply === undefined ? undefined : KeptJobs.replied(kept, address, owner, reply)
       if (job !== undefined) final.push(job)
     }
     return final
@@ -128,17 +133,18 @@ export const listener = (
 
   const file = Effect.fnUntraced(function*(event: KeptFile) {
     const { computationId, fileId, jobId, leaseId } = event
-    if (!KeptJobs.isWanted(kept, computationId, jobId)) return
+    const owner = ownerOf(computationId)
+    if (!KeptJobs.isWanted(kept, owner, jobId)) return
     const key = `${address} ${leaseId} ${computationId} ${fileId}`
     const place = env.fetched.get(key) ?? (yield* tolerate(
       Effect.scoped(Effect.flatMap(sessionOf(leaseId), (session) => keepFile(env, address, event, session)))
     ))
     if (place === undefined) {
-      incomplete.add(`${jobId} ${computationId}`)
+      incomplete.add(`${jobId} ${owner}`)
       return
     }
     env.fetched.set(key, place)
-    KeptJobs.received(kept, address, computationId, jobId, place)
+    KeptJobs.received(kept, address, owner, jobId, place)
   })
 
   const take: Listener["take"] = (event) => {
@@ -146,7 +152,8 @@ export const listener = (
       case "KeptLease":
         return Effect.sync(() => {
           for (const { computationId, unreplied } of event.computations) {
-            KeptJobs.unreplied(kept, address, computationId, unreplied)
+            computations.add(ownerOf(computationId))
+            KeptJobs.unreplied(kept, address, ownerOf(computationId), unreplied)
           }
           return []
         })
@@ -155,8 +162,8 @@ export const listener = (
       case "KeptFile":
         return Effect.as(file(event), [])
       case "KeptLost":
-        return Effect.sync(() => KeptJobs.lost(kept, address, event.computationId, event.jobIds, event.reason))
+        return Effect.sync(() => KeptJobs.lost(kept, address, ownerOf(event.computationId), event.jobIds, event.reason))
     }
   }
-  return { take, problems }
+  return { take, problems, computations }
 }

@@ -1,8 +1,9 @@
 /**
- * The recover file of a client: made when the first node is leased, appended to, and removed at an orderly end. Only its
- * user can read it. Writes are synchronous, a few short ones per node; what the kernel has survives the process.
+ * The recover file of a client: made when the first node is leased or a durable computation is opened, appended to, and
+ * removed at an orderly end. Only its user can read it. Writes are synchronous, a few short ones per node; what the
+ * kernel has survives the process. What cannot be written waits in memory until it can.
  */
-import { Effect, Layer, Result } from "effect"
+import { Effect, FiberSet, Layer, Result } from "effect"
 import { randomBytes } from "node:crypto"
 import * as fs from "node:fs"
 import * as os from "node:os"
@@ -12,6 +13,9 @@ import * as RecoverFile from "../../domain/recovery/RecoverFile.ts"
 import { messageOf } from "../../domain/Thrown.ts"
 import { type OpenedComputation, RecoverLog } from "../../services/RecoverLog.ts"
 import * as ProcessName from "../files/ProcessName.ts"
+import * as QueueJournal from "./QueueJournal.ts"
+import * as RecordFile from "./RecordFile.ts"
+import * as RecoverFileDisk from "./RecoverFileDisk.ts"
 
 /** Where and by whom. */
 export interface RecoverLogOptions {
@@ -20,10 +24,11 @@ export interface RecoverLogOptions {
   /** User, host and process. */
   readonly client: string
   readonly credentials: RecoverFile.CredentialFiles
+  /** The node list of the cluster, as far as it is text. */
+  readonly nodeList: ReadonlyArray<string>
+  /** Whether the disk confirms jobs before they are sent. */
+  readonly isSynced: boolean
 }
-
-/** Mode of the file: it has the key to the results. */
-const mode = 0o600
 
 const two = (part: number): string => String(part).padStart(2, "0")
 
@@ -35,20 +40,13 @@ const nameAt = (now: Date): string => {
 
 const hasCode = (error: unknown, code: string): boolean => (error as NodeJS.ErrnoException).code === code
 
-const create = (file: string): number => {
-  const descriptor = fs.openSync(file, "wx", mode)
-  // The mask of the process may have taken bits away.
-  fs.fchmodSync(descriptor, mode)
-  return descriptor
-}
-
 /** A file that was not there, in the current directory. */
-const createOwn = (): { readonly file: string; readonly descriptor: number } => {
+const createOwn = (): RecordFile.RecordFile => {
   const name = nameAt(new Date())
   for (let tries = 1;; tries++) {
     const file = path.resolve(tries === 1 ? name : `${name}-${tries}`)
     try {
-      return { file, descriptor: create(file) }
+      return RecordFile.create(file)
     } catch (error) {
       if (!hasCode(error, "EEXIST")) throw error
     }
@@ -60,7 +58,7 @@ const checkPlace = (file: string): Result.Result<void, InvalidOption> => {
   const refused = (reason: string) => new InvalidOption({ option: "recoverFile", reason: `${file}: ${reason}` })
   return Result.try({
     try: () => {
-      fs.closeSync(create(file))
+      RecordFile.close(RecordFile.create(file))
       fs.rmSync(file)
     },
     catch: (error) =>
@@ -73,74 +71,119 @@ const checkPlace = (file: string): Result.Result<void, InvalidOption> => {
   })
 }
 
-interface Open {
-  readonly file: string
-  readonly descriptor: number
-}
+const computationEntry = (
+  { id, mayRunTwice, name }: OpenedComputation,
+  index: number | undefined
+): RecoverFile.Entry => ({
+  _tag: "Computation",
+  id,
+  name,
+  mayRunTwice,
+  ...(index === undefined ? {} : { index })
+})
 
-const write = ({ descriptor }: Open, entry: RecoverFile.Entry): void => {
-  const bytes = RecoverFile.encode(entry)
-  // A part of a record that did not fit is skipped by who reads the file.
-  for (let at = 0; at < bytes.length;) at += fs.writeSync(descriptor, bytes, at)
+/** What is written of a computation. */
+export const entriesOf = (opened: OpenedComputation, index: number | undefined): ReadonlyArray<RecoverFile.Entry> => {
+  const { durable } = opened
+  if (durable === undefined) return [computationEntry(opened, index)]
+  const { computation, setupArgs, sources } = durable
+  const definition: RecoverFile.Entry = {
+    _tag: "Definition",
+    computation,
+    sources,
+    ...(setupArgs === undefined ? {} : { setupArgs })
+  }
+  return [computationEntry(opened, index), definition]
 }
-
-const entryOf = (computation: OpenedComputation): RecoverFile.Entry => ({ _tag: "Computation", ...computation })
 
 const make = Effect.fnUntraced(function*(options: RecoverLogOptions) {
   if (options.file !== undefined) yield* Effect.fromResult(checkPlace(options.file))
-  const computations: Array<OpenedComputation> = []
+  const run = yield* FiberSet.makeRuntime()
+  const entries: Array<RecoverFile.Entry> = []
   const recoverKey = randomBytes(32).toString("base64url")
-  let isGivenUp = false
-  let opened: Open | undefined
+  const retried = new Set<string>()
+  let indices = 0
+  let isWarned = false
 
-  /** Says once that there will be no recovery. */
-  const giveUp = (reason: string): Effect.Effect<void> => {
-    isGivenUp = true
-    const file = opened?.file ?? options.file ?? path.resolve("_dispy_…")
-    return Effect.logWarning(
-      `recover file ${file} cannot be written (${reason}): if this program dies, what its nodes have is lost; ` +
-        "set recoverFile to a place that can be written, or to false"
-    )
+  const fileName = (): string => journals.opened?.file ?? options.file ?? path.resolve("_dispy_…")
+
+  const tell = (reason: string | undefined): void => {
+    const isGood = reason === undefined
+    if (isWarned !== isGood) return
+    isWarned = !isGood
+    run(Effect.logWarning(
+      isGood
+        ? `recover file ${fileName()} is written again`
+        : `recover file ${fileName()} cannot be written (${reason}): if this program dies now, what its nodes have is ` +
+          "lost. It is tried again; make room, or set recoverFile to a place that can be written, or to false"
+    ))
   }
 
-  const attempt = (run: () => void): Effect.Effect<void> =>
-    Effect.suspend(() => {
-      if (isGivenUp) return Effect.void
-      return Effect.try({ try: run, catch: messageOf }).pipe(Effect.catch(giveUp))
-    })
+  const header = (): RecoverFile.Entry => ({
+    _tag: "Header",
+    version: RecoverFile.version,
+    recoverKey,
+    client: options.client,
+    host: os.hostname(),
+    process: ProcessName.own(),
+    createdMillis: Date.now(),
+    credentials: options.credentials,
+    nodeList: options.nodeList
+  })
 
-  const open = (): void => {
-    if (opened !== undefined) return
-    opened = options.file === undefined ? createOwn() : { file: options.file, descriptor: create(options.file) }
-    write(opened, {
-      _tag: "Header",
-      version: RecoverFile.version,
-      recoverKey,
-      client: options.client,
-      host: os.hostname(),
-      process: ProcessName.own(),
-      createdMillis: Date.now(),
-      credentials: options.credentials
-    })
-    for (const computation of computations) write(opened, entryOf(computation))
+  const open = (): RecordFile.RecordFile => {
+    const made = options.file === undefined ? createOwn() : RecordFile.create(options.file)
+    journals.opened = made
+    for (const entry of [header(), ...entries.splice(0)]) QueueJournal.append(journals, entry)
+    return made
+  }
+
+  const journals = QueueJournal.make({ open, fileName, isSynced: options.isSynced, onFailure: tell })
+
+  /** Has a file if that is possible now. */
+  const tryOpen = (): void => {
+    if (journals.opened !== undefined) return
+    try {
+      open()
+      tell(undefined)
+    } catch (error) {
+      tell(messageOf(error))
+    }
   }
 
   yield* Effect.addFinalizer(() =>
-    Effect.sync(() => {
-      if (opened === undefined) return
-      fs.closeSync(opened.descriptor)
-      fs.rmSync(opened.file, { force: true })
+    Effect.suspend(() => {
+      const { opened } = journals
+      if (opened === undefined) return Effect.void
+      QueueJournal.close(journals)
+      return RecoverFileDisk.remove(opened.file)
     })
   )
 
   return RecoverLog.of({
-    key: Effect.map(attempt(open), () => isGivenUp ? undefined : recoverKey),
-    leased: (node) => attempt(() => opened === undefined ? undefined : write(opened, { _tag: "Node", ...node })),
+    key: Effect.sync(() => {
+      tryOpen()
+      return journals.opened === undefined ? undefined : recoverKey
+    }),
+    leased: (node) => Effect.sync(() => QueueJournal.append(journals, { _tag: "Node", ...node })),
     opened: (computation) =>
-      attempt(() => {
-        computations.push(computation)
-        if (opened !== undefined) write(opened, entryOf(computation))
-      })
+      Effect.sync(() => {
+        const index = computation.durable === undefined ? undefined : ++indices
+        const added = entriesOf(computation, index)
+        if (journals.opened === undefined) entries.push(...added)
+        for (const entry of added) QueueJournal.append(journals, entry)
+        if (index === undefined) return undefined
+        tryOpen()
+        return QueueJournal.journal(journals, { index, name: computation.name, nameOf: (node) => node })
+      }),
+    retried: (computationId) => {
+      if (retried.has(computationId)) return
+      retried.add(computationId)
+      const entry = { _tag: "Retried", computationId } as const
+      if (journals.opened === undefined) entries.push(entry)
+      QueueJournal.append(journals, entry)
+    },
+    flush: () => QueueJournal.flush(journals)
   })
 })
 
@@ -151,5 +194,11 @@ export const layer = (options: RecoverLogOptions): Layer.Layer<RecoverLog, Inval
 /** None: nodes kill the jobs of a client that is gone. */
 export const layerNone: Layer.Layer<RecoverLog> = Layer.succeed(
   RecoverLog,
-  RecoverLog.of({ key: Effect.succeed(undefined), leased: () => Effect.void, opened: () => Effect.void })
+  RecoverLog.of({
+    key: Effect.succeed(undefined),
+    leased: () => Effect.void,
+    opened: () => Effect.succeed(undefined),
+    retried: () => {},
+    flush: () => {}
+  })
 )

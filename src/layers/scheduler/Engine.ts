@@ -9,7 +9,7 @@ import type { JobRecord } from "../../domain/scheduler/JobRecord.ts"
 import { step } from "../../domain/scheduler/Scheduler.ts"
 import type { Action, Event } from "../../domain/scheduler/SchedulerEvent.ts"
 import * as SchedulerState from "../../domain/scheduler/SchedulerState.ts"
-import { encodeJobs, type JobFields, noBytes } from "../../domain/wire/Entries.ts"
+import { encodeJobs, encodeReply, type JobFields, noBytes } from "../../domain/wire/Entries.ts"
 import type { SchedulerRequest } from "../../services/Scheduler.ts"
 import type { ConnectedNode } from "./ConnectedNode.ts"
 import * as JobTransfers from "./JobTransfers.ts"
@@ -78,9 +78,16 @@ const logOf = (
       `node ${node} gets no more jobs of cluster ${cluster}: ${action.reason}; it is tried again with one job in ` +
         `${action.probeMillis / 1000} s, and used at once after allocateNode("${node}")`
     )
+/** What is told before the engine says something to a node. */
+export interface Before {
+  /** Something is about to be sent to a node, with which it may forget what it replied. */
+  readonly send: () => void
+  /** A node replied to these jobs. */
+  readonly take: (nodeId: string, computationId: string, batch: Uint8Array) => void
+}
 
 /** Starts the scheduler; it ends with the scope. */
-export const make = Effect.gen(function*() {
+export const make = Effect.fnUntraced(function*(told: Before) {
   const state = SchedulerState.make()
   const nodes = new Map<string, ConnectedNode>()
   const requests = new Map<string, SchedulerRequest>()
@@ -130,6 +137,7 @@ export const make = Effect.gen(function*() {
   }
 
   const send = (node: ConnectedNode, computationId: string, batch: Uint8Array): void => {
+    told.send()
     node.acknowledged = node.received
     node.unacknowledgedBytes = 0
     node.hasFetched = false
@@ -153,7 +161,9 @@ export const make = Effect.gen(function*() {
 
   const take: Engine["take"] = (node, computationId, batch) => {
     const rest = JobTransfers.take(transfers, node, computationId, batch, () => nodes.get(node.id) === node)
-    if (rest.length > 0) post({ _tag: "Replied", nodeId: node.id, computationId, batch: rest })
+    if (rest.length === 0) return
+    told.take(node.id, computationId, rest)
+    post({ _tag: "Replied", nodeId: node.id, computationId, batch: rest })
   }
 
   /** Wakes the scheduler at a time, or before when that is too far away for a timer: it asks again then. */
@@ -225,6 +235,7 @@ export const make = Effect.gen(function*() {
         count(action.job, action.reply.durationMicros)
         if (action.job.trials?.isPoisoned !== true) action.job.args = noBytes
         const reply = JobTransfers.complete(transfers, action.computationId, action.reply)
+        if (reply !== action.reply) told.take(action.job.nodeId, action.computationId, encodeReply(reply))
         requests.get(action.computationId)?.onReply(action.job, reply)
         return
       }

@@ -11,7 +11,7 @@ import { Discovery, type FoundRelay } from "../../services/Discovery.ts"
 import { FileTransfer } from "../../services/FileTransfer.ts"
 import { NodeLauncher } from "../../services/NodeLauncher.ts"
 import { NodeLink } from "../../services/NodeLink.ts"
-import { RecoverLog } from "../../services/RecoverLog.ts"
+import { type JobJournal, RecoverLog } from "../../services/RecoverLog.ts"
 import { Scheduler, type SchedulerRequest, type SchedulerSession } from "../../services/Scheduler.ts"
 import * as Engine from "./Engine.ts"
 import * as Member from "./Member.ts"
@@ -63,7 +63,14 @@ const isForMany = (target: NodeList.NodeTarget): boolean =>
 const make = Effect.gen(function*() {
   const config = yield* ClusterConfig
   const discovery = yield* Discovery
-  const engine = yield* Engine.make
+  const recoverLog = yield* RecoverLog
+  /** What remembers the jobs of durable computations. */
+  const journals = new Map<string, JobJournal>()
+  const engine: Engine.Engine = yield* Engine.make({
+    send: recoverLog.flush,
+    take: (nodeId, computationId, batch) =>
+      journals.get(computationId)?.replied(engine.addresses.get(nodeId) ?? "", batch)
+  })
   const env: NodeSupervisor.Environment = {
     engine,
     changed: Latch.makeUnsafe(false),
@@ -72,7 +79,7 @@ const make = Effect.gen(function*() {
     link: yield* NodeLink,
     transfer: yield* FileTransfer,
     launcher: yield* NodeLauncher,
-    recoverLog: yield* RecoverLog
+    recoverLog
   }
   const members = new Map<string, Member.Member>()
   /** Discovery that goes on, by its targets. */
@@ -178,16 +185,48 @@ const make = Effect.gen(function*() {
       }))
     )
 
-  const open = Effect.fn("Scheduler.open")(function*(request: SchedulerRequest): Effect.fn.Return<
+  /** Remembers the computation, and its jobs if it is durable. */
+  const remember = Effect.fnUntraced(function*(asked: SchedulerRequest) {
+    const { computation, isReentrant, setupArgs, sources = [] } = asked
+    const durable = asked.isDurable === true ? { durable: { computation, sources, setupArgs } } : {}
+    const journal = yield* recoverLog.opened({
+      id: computation.id,
+      name: computation.name,
+      mayRunTwice: isReentrant,
+      ...durable
+    })
+    const onRetried: SchedulerRequest["onRetried"] = (job, reply) => {
+      recoverLog.retried(computation.id)
+      asked.onRetried(job, reply)
+    }
+    if (journal === undefined) return { journal, request: { ...asked, onRetried } }
+    journals.set(computation.id, journal)
+    yield* Effect.addFinalizer(() => Effect.sync(() => journals.delete(computation.id)))
+    const request: SchedulerRequest = {
+      ...asked,
+      onRetried,
+      onDispatched: (jobs, nodeId) => {
+        journal.sent(engine.addresses.get(nodeId) ?? "", jobs.map(({ number }) => number))
+        asked.onDispatched(jobs, nodeId)
+      },
+      onRequeued: (jobs) => {
+        journal.returned(jobs.map(({ number }) => number))
+        asked.onRequeued(jobs)
+      }
+    }
+    return { journal, request }
+  })
+
+  const open = Effect.fn("Scheduler.open")(function*(asked: SchedulerRequest): Effect.fn.Return<
     SchedulerSession,
     CannotStart | ComputationRefused,
     Scope.Scope
   > {
-    const { computation } = request
+    const { computation } = asked
+    const { journal, request } = yield* remember(asked)
     const roll: Member.Roll = { request, rules: request.nodes ?? config.nodes }
     const nodes = () => Steering.nodesOf(fleet, roll, env)
     yield* look(request.nodes?.map(({ target }) => target) ?? [])
-    yield* env.recoverLog.opened({ id: computation.id, name: computation.name, mayRunTwice: request.isReentrant })
     yield* Effect.acquireRelease(
       Effect.sync(() => {
         engine.requests.set(computation.id, request)
@@ -209,6 +248,7 @@ const make = Effect.gen(function*() {
     const refusal = refusalOf([...members.values()].filter((member) => isOf(member, roll)), computation.id)
     if (refusal !== undefined) return yield* refusal
     const session: SchedulerSession = {
+      journal,
       submit: (job) => engine.submit(computation.id, job),
       cancel: (job, reason) => engine.post({ _tag: "Cancelled", computationId: computation.id, jobs: [job], reason }),
       sendFile: (sent) => NodeFile.send(members.get(sent.address), computation.id, sent),

@@ -7,11 +7,17 @@ import * as Launch from "../settings/Launch.ts"
 import * as CliExit from "./CliExit.ts"
 import * as DoctorCommand from "./doctor/DoctorCommand.ts"
 import * as KeysCommand from "./keys/KeysCommand.ts"
+import * as ExplainCommand from "./recover/ExplainCommand.ts"
 import * as RecoverCommand from "./recover/RecoverCommand.ts"
 
 const dispy = Command.make("dispy").pipe(
   Command.withDescription("Distributed jobs: tools around clusters and nodes"),
-  Command.withSubcommands([DoctorCommand.make(process.env), KeysCommand.command, RecoverCommand.command])
+  Command.withSubcommands([
+    DoctorCommand.make(process.env),
+    ExplainCommand.command,
+    KeysCommand.command,
+    RecoverCommand.command
+  ])
 )
 
 const main = Command.run(dispy, { version: packageVersion, renderErrors: false }).pipe(

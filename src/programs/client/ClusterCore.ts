@@ -8,19 +8,28 @@ import {
   ArgumentTooLarge,
   ClusterClosed,
   InvalidArgument,
-  type InvalidOption,
-  type NotResubmittable
+  InvalidOption,
+  type JobNotWritten,
+  NotResubmittable
 } from "../../domain/ClusterError.ts"
 import type { Computation } from "../../domain/Computation.ts"
 import type { DispyNode } from "../../domain/DispyNode.ts"
 import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
 import { maxValueBytes } from "../../domain/NodeInfo.ts"
-import { type GatherFiles, hasEnded, type JobStatus, type Terms } from "../../domain/scheduler/JobRecord.ts"
+import type { JobDetails } from "../../domain/recovery/JobEntries.ts"
+import {
+  type GatherFiles,
+  hasEnded,
+  type HeldArguments,
+  type JobStatus,
+  type Terms
+} from "../../domain/scheduler/JobRecord.ts"
 import * as Trials from "../../domain/scheduler/Trials.ts"
 import type { FileTooLarge, TransferFailed } from "../../domain/TransferError.ts"
 import { JobFlags, noBytes } from "../../domain/wire/Entries.ts"
 import * as JobDepends from "../../domain/wire/JobDepends.ts"
 import * as Partials from "../../layers/files/Partials.ts"
+import type { JobJournal } from "../../services/RecoverLog.ts"
 import { type NodeControl, type NodeFileRequest, Scheduler } from "../../services/Scheduler.ts"
 import * as ClassTable from "../../slot/ClassTable.ts"
 import * as Values from "../../slot/Values.ts"
@@ -36,10 +45,16 @@ import * as Poisoned from "./Poisoned.ts"
 import * as ProvisionalResults from "./ProvisionalResults.ts"
 
 /** Why a job was not submitted. */
-export type SubmitError = ClusterClosed | InvalidArgument | InvalidOption | ArgumentTooLarge | Depends.JobDependError
+export type SubmitError =
+  | ClusterClosed
+  | InvalidArgument
+  | InvalidOption
+  | ArgumentTooLarge
+  | JobNotWritten
+  | Depends.JobDependError
 
 /** Why a job was not submitted again. */
-export type ResubmitError = ClusterClosed | NotResubmittable
+export type ResubmitError = ClusterClosed | NotResubmittable | JobNotWritten
 
 /** How a job is to run. */
 export interface Submission {
@@ -62,6 +77,8 @@ export interface PackedJobDepends {
   readonly files: GatherFiles | undefined
   /** Classes of the computation and of the job. */
   readonly classes: ClassTable.ClassTable | undefined
+  /** Where its files and modules are from, for another process; undefined for none. */
+  readonly takes: JobDetails["takes"]
 }
 
 /** A cluster without an API. */
@@ -170,6 +187,34 @@ const computationOf = (packed: Packed, name: string, options: CheckedOptions): C
   ...(options.keepFiles ? { keepFiles: true } : {})
 })
 
+/** The user's id, for another process; undefined for one that cannot be encoded. */
+const encodedId = (id: unknown): string | undefined => {
+  try {
+    return id === undefined ? undefined : Buffer.from(Values.encode(id)).toString("base64")
+  } catch {
+    return undefined
+  }
+}
+
+/** What another process needs to know of a job beside its arguments. */
+const detailsOf = (
+  submission: Pick<Submission, "depends" | "id" | "memoryKiB" | "terms">,
+  pinnedTo: string
+): JobDetails | undefined => {
+  const { depends, id, memoryKiB, terms } = submission
+  const encoded = encodedId(id)
+  const takes = depends?.takes
+  const isPlain = encoded === undefined && pinnedTo === "" && takes === undefined
+  if (isPlain && memoryKiB === 0 && terms === undefined) return undefined
+  return {
+    ...(memoryKiB === 0 ? {} : { memoryKiB }),
+    ...(terms === undefined ? {} : { terms }),
+    ...(encoded === undefined ? {} : { id: encoded }),
+    ...(pinnedTo === "" ? {} : { pinnedTo }),
+    ...(takes === undefined ? {} : { takes })
+  }
+}
+
 const tellOfFile = (listener: CheckedOptions["onFile"], file: ReceivedFile): void => {
   try {
     listener?.(file)
@@ -183,7 +228,7 @@ export const make = Effect.fnUntraced(function*(
   packed: Packed,
   options: CheckedOptions,
   listeners: Listeners
-): Effect.fn.Return<ClusterCore, CannotStart | ComputationRefused, Scheduler | Scope.Scope> {
+): Effect.fn.Return<ClusterCore, CannotStart | ComputationRefused | InvalidOption, Scheduler | Scope.Scope> {
   const name = options.name ?? packed.name
   const isProgram = packed.code._tag === "ProgramCode"
   const idleListeners = new Set<() => void>()
@@ -230,12 +275,17 @@ export const make = Effect.fnUntraced(function*(
 
   const ended = (job: ClusterJob, outcome: JobOutcome): void => {
     // Whoever waits for the outcome may submit the job again at once.
-    Poisoned.keep(poisoned, job, isOwn(job))
+    Poisoned.keep(poisoned, job, { isOwn: isOwn(job), isJournaled: journal !== undefined })
     settle(job, outcome)
     if (events.isWatched) tell(job.status, job, session.nodeOf(job.nodeId))
     const done = callback?.(job)
-    if (done instanceof Promise) void done.finally(release)
-    else release()
+    if (done instanceof Promise) void done.finally(() => finished(job))
+    else finished(job)
+  }
+
+  const finished = (job: ClusterJob): void => {
+    journal?.noted(job.number)
+    release()
   }
 
   const provisional = (job: ClusterJob, result: Uint8Array): void => {
@@ -276,6 +326,7 @@ export const make = Effect.fnUntraced(function*(
     },
     setupArgs: packed.setupArgs,
     isReentrant: options.isReentrant,
+    isDurable: options.durable !== false,
     onReply: (record, reply) => {
       const job = record as ClusterJob
       ended(job, Outcomes.fromReply(job, session.addressOf(job.nodeId), reply, session.addressOf))
@@ -311,6 +362,12 @@ export const make = Effect.fnUntraced(function*(
       if (events.isWatched) ClusterEvents.emit(events, status, node(), undefined)
     }
   })
+
+  const { journal } = session
+  if (options.durable !== false && journal === undefined) {
+    const reason = "the scheduler of this cluster keeps no recover file; give its layer one"
+    return yield* new InvalidOption({ option: "durable", reason })
+  }
 
   const encode = (
     args: ReadonlyArray<unknown>,
@@ -358,13 +415,38 @@ export const make = Effect.fnUntraced(function*(
     session.submit(job)
   }
 
+  /** Remembers a job that is submitted again. */
+  const acceptAgain = (
+    to: JobJournal,
+    job: ClusterJob
+  ): Result.Result<HeldArguments | undefined, JobNotWritten | NotResubmittable> => {
+    if (job.files !== undefined) {
+      const reason = "it took files or modules along, which a durable cluster remembers with their job; submit it anew"
+      return Result.fail(new NotResubmittable({ cluster: name, jobId: nameOf(job), reason }))
+    }
+    const { args, flags, id, memoryKiB, timeoutMillis, trials } = job
+    const details = detailsOf(
+      { depends: undefined, id, memoryKiB, terms: trials?.terms },
+      session.addressOf(job.pinnedTo)
+    )
+    return to.accept({ number: numbers + 1, flags, timeoutMillis, details, args })
+  }
+
   const resubmit: ClusterCore["resubmit"] = (job) => {
     if (isStopped) return Result.fail(new ClusterClosed({ cluster: name }))
-    return Result.map(Poisoned.take(poisoned, job, name, numbers + 1), (fresh) => {
-      numbers++
-      enqueue(fresh)
-      return fresh
-    })
+    const taken = journal === undefined || !poisoned.jobs.has(job)
+      ? Result.succeed(undefined)
+      : acceptAgain(journal, job)
+    return Result.flatMap(taken, (held) =>
+      Result.map(Poisoned.take(poisoned, job, name, numbers + 1), (fresh) => {
+        numbers++
+        if (held !== undefined) {
+          fresh.held = held
+          fresh.args = noBytes
+        }
+        enqueue(fresh)
+        return fresh
+      }))
   }
 
   const submit: ClusterCore["submit"] = (args, submission, pinnedTo = "") => {
@@ -373,9 +455,21 @@ export const make = Effect.fnUntraced(function*(
     const encoded = encode(args, submission)
     if (Result.isFailure(encoded)) return Result.fail(encoded.failure)
     const flags = depends?.definitions === undefined ? submission.flags : submission.flags | JobFlags.depends
-    const held = ArgumentSpill.hold(encoded.success)
+    const number = numbers + 1
+    const taken = journal === undefined
+      ? Result.succeed(ArgumentSpill.hold(encoded.success))
+      : journal.accept({
+        number,
+        flags,
+        timeoutMillis: submission.timeoutMillis,
+        details: detailsOf(submission, session.addressOf(pinnedTo)),
+        args: encoded.success
+      })
+    if (Result.isFailure(taken)) return Result.fail(taken.failure)
+    const held = taken.success
     const inMemory = held === undefined || held.path === "" ? encoded.success : noBytes
-    const job = new ClusterJob(++numbers, inMemory, flags, submission, id, pinnedTo)
+    numbers = number
+    const job = new ClusterJob(number, inMemory, flags, submission, id, pinnedTo)
     job.held = held
     if (depends !== undefined) job.files = depends.files
     job.classes = depends === undefined ? packed.classes : depends.classes
@@ -410,7 +504,8 @@ export const make = Effect.fnUntraced(function*(
           ? undefined
           : Values.encode({ definitions, modules }),
         files,
-        classes: ClassTable.extend(packed.classes, classes)
+        classes: ClassTable.extend(packed.classes, classes),
+        takes: options.durable === false ? undefined : Depends.originOf(entries, options.maxFileBytes)
       }))
     },
     submit,

@@ -171,6 +171,13 @@ export interface ClusterOptions extends MemoryOptions.JobMemory, MemoryOptions.S
    * end such jobs. Default `_dispy_YYYYMMDDHHMMSS` in the current directory.
    */
   readonly recoverFile?: string | false | undefined
+  /**
+   * Whether the recover file has the jobs as well: then `recoverJobs` also runs what this program did not get to send. A
+   * job is written there before it goes to a node, and its result stays there until your code has had it; what the
+   * kernel has survives the program. `"sync"` has the disk confirm every write, so that jobs survive the machine too,
+   * at some milliseconds per batch. The file is there from the beginning. `submit` fails with `JobNotWritten` when the disk is full. Default false.
+   */
+  readonly durable?: boolean | "sync" | undefined
 }
 
 /** Checked options. */
@@ -190,6 +197,7 @@ export interface CheckedOptions {
   readonly credentialFiles: CredentialFiles
   /** Absolute; undefined for one of its own name, false for none. */
   readonly recoverFile: string | false | undefined
+  readonly durable: boolean | "sync"
   readonly pulseMillis: number | undefined
   readonly localCpus: number
   readonly name: string | undefined
@@ -247,6 +255,7 @@ const known: ReadonlySet<string> = new Set<keyof ClusterOptions>([
   "filesDirectory",
   "onFile",
   "recoverFile",
+  "durable",
   "executor",
   "concurrency",
   "memory",
@@ -401,6 +410,19 @@ const recoverFileOf = (
     : fail("recoverFile", `${JSON.stringify(value) ?? "it"} is neither a path nor false`)
 }
 
+const durableOf = (
+  value: ClusterOptions["durable"],
+  recoverFile: string | false | undefined
+): Result.Result<boolean | "sync", InvalidOption> => {
+  if (value === undefined || value === false) return Result.succeed(false)
+  if (value !== true && value !== "sync") {
+    return fail("durable", `${JSON.stringify(value) ?? "it"} is none of true, "sync" and false`)
+  }
+  return recoverFile === false
+    ? fail("durable", "jobs are kept in the recover file, and recoverFile is false; leave that out")
+    : Result.succeed(value)
+}
+
 /** Checks everything a user can write; the first mistake is named. */
 export const check = (options: ClusterOptions): Result.Result<CheckedOptions, InvalidOption> =>
   Result.gen(function*() {
@@ -424,6 +446,7 @@ export const check = (options: ClusterOptions): Result.Result<CheckedOptions, In
       credentialFiles,
       isInsecure: yield* insecureOf(options.insecure, credentials),
       recoverFile: yield* recoverFileOf(options.recoverFile),
+      durable: yield* durableOf(options.durable, options.recoverFile),
       localCpus: yield* integer("cpus", options.cpus, 0, [-1024, 1024]),
       name: yield* typed("name", options.name, "string"),
       timeoutMillis: yield* timeoutOf(options.timeout, 0),

@@ -4,6 +4,7 @@
  */
 import { Effect } from "effect"
 import { isBuiltin } from "node:module"
+import { resolve } from "node:path"
 import { inspect } from "node:util"
 import type { Definition, ImportableModule } from "../../domain/Computation.ts"
 import {
@@ -16,6 +17,7 @@ import {
   type UnsupportedFunction
 } from "../../domain/ComputationError.ts"
 import * as DefinitionOrder from "../../domain/DefinitionOrder.ts"
+import type { JobDetails } from "../../domain/recovery/JobEntries.ts"
 import type { GatherFiles } from "../../domain/scheduler/JobRecord.ts"
 import { moduleFile } from "../../domain/wire/JobDepends.ts"
 import * as DependFiles from "../../layers/computation/DependFiles.ts"
@@ -228,11 +230,26 @@ export interface PackedForJob {
   readonly files: GatherFiles | undefined
 }
 
+/** Where the files and modules of a job are from, for another process; undefined for none. */
+export const originOf = (entries: ReadonlyArray<unknown>, maxFileBytes: number): JobDetails["takes"] => {
+  const paths = entries.filter(isPath).map(DependFiles.pathOf)
+  const modules = entries.filter(isModule).map(({ module: from, name }) => ({
+    name,
+    module: from instanceof URL || from.startsWith("file:") ? String(from) : resolve(from)
+  }))
+  return paths.length + modules.length === 0 ? undefined : { directory: process.cwd(), paths, modules, maxFileBytes }
+}
+
+/** The files and modules of a job whose origin another process wrote down. */
+export const filesFrom = ({ directory, maxFileBytes, modules, paths }: NonNullable<JobDetails["takes"]>) =>
+  filesOf(paths, modules.map((one) => ({ _tag: "ModuleDepend", ...one })), maxFileBytes, directory)
+
 /** The files that a job of a function or of a program finds in its working directory; modules are bundled once. */
 const filesOf = (
   paths: ReadonlyArray<string | URL>,
   modules: ReadonlyArray<ModuleDepend>,
-  maxFileBytes: number
+  maxFileBytes: number,
+  here?: string
 ): GatherFiles | undefined => {
   if (paths.length + modules.length === 0) return undefined
   const bundle = ({ module: from, name }: ModuleDepend) =>
@@ -241,7 +258,7 @@ const filesOf = (
       bytes: Buffer.from(code)
     }))
   const bundled = Effect.runSync(Effect.cached(Effect.forEach(modules, bundle)))
-  return Effect.flatMap(bundled, (made) => DependFiles.gather(paths, maxFileBytes, made))
+  return Effect.flatMap(bundled, (made) => DependFiles.gather(paths, maxFileBytes, made, here))
 }
 
 /**

@@ -5,6 +5,7 @@ import { hostname, tmpdir, userInfo } from "node:os"
 import { join } from "node:path"
 import type { InvalidOption } from "../../domain/ClusterError.ts"
 import * as NodeAddress from "../../domain/NodeAddress.ts"
+import * as NodeList from "../../domain/NodeList.ts"
 import { datagramKeyOf } from "../../domain/security/Credentials.ts"
 import * as FileTransferMemory from "../../layers/bulk/FileTransferMemory.ts"
 import * as FileTransferSocket from "../../layers/bulk/FileTransferSocket.ts"
@@ -28,6 +29,7 @@ import * as LocalAddresses from "../../services/LocalAddresses.ts"
 import * as NodeConfig from "../../services/NodeConfig.ts"
 import { NodeLauncher } from "../../services/NodeLauncher.ts"
 import type { LinkClient } from "../../services/NodeLink.ts"
+import type { RecoverLog } from "../../services/RecoverLog.ts"
 import type { Scheduler } from "../../services/Scheduler.ts"
 import * as ClusterOptions from "./ClusterOptions.ts"
 import type { CheckedOptions } from "./ClusterOptions.ts"
@@ -63,9 +65,25 @@ type SchedulerOptions = Pick<
   | "isInsecure"
   | "credentialFiles"
   | "recoverFile"
+  | "durable"
 >
 
-const layerReal = (options: SchedulerOptions, isBackground: boolean): Layer.Layer<Scheduler, InvalidOption> =>
+const recoverLogOf = (
+  options: Pick<CheckedOptions, "nodes" | "credentialFiles" | "recoverFile" | "durable">
+): Layer.Layer<RecoverLog, InvalidOption> =>
+  options.recoverFile === false ? RecoverLogFile.layerNone : RecoverLogFile.layer({
+    file: options.recoverFile,
+    client: client.clientName,
+    credentials: options.credentialFiles,
+    nodeList: options.nodes.map(({ target }) => NodeList.format(target)),
+    isSynced: options.durable === "sync"
+  })
+
+const layerReal = (
+  options: SchedulerOptions,
+  isBackground: boolean,
+  recoverLog: Layer.Layer<RecoverLog, InvalidOption>
+): Layer.Layer<Scheduler, InvalidOption> =>
   SchedulerLocal.layer.pipe(
     Layer.provide([
       Layer.provide(NodeLinkLasting.layer, isBackground ? NodeLinkSocket.layerBackground : NodeLinkSocket.layer),
@@ -81,11 +99,7 @@ const layerReal = (options: SchedulerOptions, isBackground: boolean): Layer.Laye
         isBackground
       }),
       ClusterConfig.layer({ client, nodes: options.nodes, pulseMillis: options.pulseMillis }),
-      options.recoverFile === false ? RecoverLogFile.layerNone : RecoverLogFile.layer({
-        file: options.recoverFile,
-        client: client.clientName,
-        credentials: options.credentialFiles
-      })
+      recoverLog
     ]),
     Layer.provide([
       LocalAddresses.layer(options.ipAddr),
@@ -117,11 +131,12 @@ const layerOn = (network: Network, options: SchedulerOptions): Layer.Layer<Sched
 /** The scheduler of a `JobCluster` with checked options; in the background its nodes do not keep the process alive. */
 export const layerChecked = (
   options: SchedulerOptions,
-  isBackground = false
+  isBackground = false,
+  recoverLog = recoverLogOf(options)
 ): Layer.Layer<Scheduler, InvalidOption> =>
   Layer.unwrap(
     Effect.map(ClusterNetwork, (network) =>
-      network === undefined ? layerReal(options, isBackground) : layerOn(network, options))
+      network === undefined ? layerReal(options, isBackground, recoverLog) : layerOn(network, options))
   )
 
 /**
@@ -146,6 +161,7 @@ export const layer = (
     | "cafile"
     | "insecure"
     | "recoverFile"
+    | "durable"
   > = {}
 ): Layer.Layer<Scheduler, InvalidOption> =>
   Layer.unwrap(Effect.map(Effect.fromResult(ClusterOptions.check(options)), (checked) => layerChecked(checked)))

@@ -4,6 +4,7 @@
  * job: a program that forgets it has forgotten them.
  */
 import { Result } from "effect"
+import * as fs from "node:fs"
 import { NotResubmittable } from "../../domain/ClusterError.ts"
 import type { HeldArguments } from "../../domain/scheduler/JobRecord.ts"
 import * as Trials from "../../domain/scheduler/Trials.ts"
@@ -22,8 +23,19 @@ export interface Poisoned {
 export const make = (): Poisoned => ({ jobs: new WeakSet(), held: new Set() })
 
 /** Lets the arguments of a job go that has ended, unless it is poisoned and somebody has it. */
-export const keep = ({ held, jobs }: Poisoned, job: ClusterJob, isOwn: boolean): void => {
-  if (job.trials?.isPoisoned === true && isOwn) {
+export const keep = (
+  { held, jobs }: Poisoned,
+  job: ClusterJob,
+  { isJournaled, isOwn }: { readonly isOwn: boolean; readonly isJournaled: boolean }
+): void => {
+  const isKept = job.trials?.isPoisoned === true && isOwn
+  if (isJournaled) {
+    // The file with large arguments goes when the journal has noted the outcome.
+    if (!isKept) job.args = noBytes
+    else if (job.held !== undefined) job.args = fs.readFileSync(job.held.path)
+    job.held = undefined
+  }
+  if (isKept) {
     jobs.add(job)
     if (job.held !== undefined) held.add(job.held)
     return

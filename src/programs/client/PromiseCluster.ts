@@ -110,7 +110,7 @@ export class PromiseJobCluster<in Params extends ReadonlyArray<unknown>, out A, 
 
   /**
    * Queues a job and returns it at once. Throws `ClusterClosed`, `InvalidArgument` (with the path of what cannot be
-   * sent) or `ArgumentTooLarge`; nothing is queued then.
+   * sent), `ArgumentTooLarge` or, where it is `durable`, `JobNotWritten`; nothing is queued then.
    */
   submit(...args: Params): DispyJob<A, P> {
     return this.#viewOf(this.#core.submit(args, this.#submission))

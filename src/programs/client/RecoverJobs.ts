@@ -14,20 +14,25 @@ import {
   type Unfinished
 } from "../../domain/RecoverError.ts"
 import type { KeptJob, Settled } from "../../domain/recovery/KeptJobs.ts"
-import type { RecoverFile } from "../../domain/recovery/RecoverFile.ts"
+import * as RecoverFile from "../../domain/recovery/RecoverFile.ts"
 import type { JobStatus } from "../../domain/scheduler/JobRecord.ts"
 import { noBytes, Outcome, type ReplyFields } from "../../domain/wire/Entries.ts"
 import * as FileTransferSocket from "../../layers/bulk/FileTransferSocket.ts"
 import * as NodeLinkSocket from "../../layers/link/NodeLinkSocket.ts"
 import * as JobRecovery from "../../layers/recovery/JobRecovery.ts"
+import * as QueueJournal from "../../layers/recovery/QueueJournal.ts"
 import * as RecoverFileDisk from "../../layers/recovery/RecoverFileDisk.ts"
+import * as RecoverLogResumed from "../../layers/recovery/RecoverLogResumed.ts"
 import * as Credentials from "../../services/Credentials.ts"
 import type { FileTransfer } from "../../services/FileTransfer.ts"
 import type { NodeLink } from "../../services/NodeLink.ts"
 import { ClusterJob, type JobOutcome } from "./ClusterJob.ts"
 import * as ClusterOptions from "./ClusterOptions.ts"
+import * as Dispy from "./Dispy.ts"
+import type { NodeListEntry } from "./NodeAllocate.ts"
 import * as OptionChecks from "./OptionChecks.ts"
 import * as Outcomes from "./Outcomes.ts"
+import * as RestRunner from "./RestRunner.ts"
 
 /** How to recover jobs. */
 export interface RecoverOptions {
@@ -38,6 +43,14 @@ export interface RecoverOptions {
   readonly timeout?: Duration.Input | undefined
   /** Whether to end the jobs that still run: when the timeout is over, or at once without one. Default false. */
   readonly terminatePending?: boolean | undefined
+  /**
+   * Of a durable cluster: whether to run the jobs that its program did not get to send, and those that were lost and may
+   * run twice. `false` leaves them in the file for another try. With `terminatePending` and no timeout they are not run,
+   * but told as cancelled. Default true.
+   */
+  readonly resume?: boolean | undefined
+  /** Where these jobs run, as for clusters. Default: the nodes that the program had, all their slots. */
+  readonly nodes?: NodeListEntry | ReadonlyArray<NodeListEntry> | undefined
   /** Where files go that jobs sent with `dispy.sendFile`. Default: the current directory. */
   readonly filesDirectory?: string | undefined
   /** As for clusters. Default: the files that the cluster had its credentials from, or as for clusters. */
@@ -52,6 +65,8 @@ export interface RecoverOptions {
 export interface RecoveredJob<out A = unknown> {
   /** Its `number` in the cluster. */
   readonly number: number
+  /** The `id` that it was submitted with, if its cluster was durable. */
+  readonly id: unknown
   /** Name of the cluster. */
   readonly computation: string
   /** Id of the cluster: a program may have had several of the same name. */
@@ -91,6 +106,8 @@ export type RecoverError = InvalidOption | RecoverFileFailed | ClientAlive
 const known: ReadonlySet<string> = new Set<keyof RecoverOptions>([
   "timeout",
   "terminatePending",
+  "resume",
+  "nodes",
   "filesDirectory",
   "secret",
   "secretFile",
@@ -112,11 +129,17 @@ const timeoutOf = (timeout: Duration.Input | undefined): Result.Result<number, I
           })
         ))
 
-const check = (options: RecoverOptions): Result.Result<JobRecovery.RecoveryOptions, InvalidOption> =>
+/** Checked options. */
+interface Checked extends JobRecovery.RecoveryOptions {
+  readonly isResuming: boolean
+}
+
+const check = (options: RecoverOptions): Result.Result<Checked, InvalidOption> =>
   Result.gen(function*() {
     yield* OptionChecks.checkNames(options, known, "recoverJobs")
-    const { filesDirectory, terminatePending, timeout } = options
+    const { filesDirectory, resume, terminatePending, timeout } = options
     return {
+      isResuming: (yield* OptionChecks.typed("resume", resume, "boolean")) ?? true,
       timeoutMillis: yield* timeoutOf(timeout),
       terminatePending: (yield* OptionChecks.typed("terminatePending", terminatePending, "boolean")) ?? false,
       directory: resolve((yield* OptionChecks.typed("filesDirectory", filesDirectory, "string")) ?? ".")
@@ -141,12 +164,36 @@ const open = Effect.fnUntraced(function*(
 ): Effect.fn.Return<JobRecovery.JobRecovery, RecoverError, Scope.Scope> {
   const checked = yield* Effect.fromResult(check(options))
   const file = yield* RecoverFileDisk.read(path)
-  const { credentials } = yield* Effect.fromResult(ClusterOptions.credentialsOf(options, file.header.credentials))
+  const credentials = yield* Effect.fromResult(ClusterOptions.credentialsOf(options, file.header.credentials))
   const context = yield* Layer.build(
-    Layer.mergeAll(NodeLinkSocket.layer, FileTransferSocket.layer).pipe(Layer.provide(Credentials.layer(credentials)))
+    Layer.mergeAll(NodeLinkSocket.layer, FileTransferSocket.layer).pipe(
+      Layer.provide(Credentials.layer(credentials.credentials))
+    )
   )
-  return yield* JobRecovery.start(path, file, checked).pipe(Effect.provideContext(context))
+  if (file.queues.size === 0) return yield* JobRecovery.start(path, file, checked).pipe(Effect.provideContext(context))
+  const nodes = options.nodes ?? nodesOf(file)
+  const cluster = yield* Effect.fromResult(ClusterOptions.check({ nodes }))
+  const claim = yield* RecoverFileDisk.claim(path, Dispy.client.clientName)
+  const originals = new Map<string, string>()
+  const runner = RestRunner.make({
+    claim,
+    directory: checked.directory,
+    originals,
+    scheduler: Dispy.layerChecked({ ...cluster, ...credentials }, false, RecoverLogResumed.layer(claim, originals))
+  })
+  return yield* JobRecovery.start(path, claim.file, checked, {
+    append: (entries) =>
+      Effect.sync(() => {
+        for (const entry of entries) QueueJournal.append(claim.journals, entry)
+      }),
+    runner: checked.isResuming ? runner : undefined
+  }).pipe(Effect.provideContext(context))
 })
+
+/** Where the program's jobs could run. */
+const nodesOf = ({ header, leased }: RecoverFile.RecoverFile): ReadonlyArray<string> => [
+  ...new Set([...header.nodeList ?? [], ...leased.map(RecoverFile.addressOf)])
+]
 
 const statusOf = ({ outcome, startMillis }: ReplyFields): JobStatus => {
   if (outcome === Outcome.succeeded) return "Finished"
@@ -176,20 +223,30 @@ const valuesOf = (encoded: ReadonlyArray<Uint8Array>): ReadonlyArray<unknown> =>
     return Result.isSuccess(value) ? [value.success] : []
   })
 
+/** The id that a job was submitted with. */
+const idOf = ({ queues }: RecoverFile.RecoverFile, { computationId, number }: KeptJob): unknown => {
+  const encoded = queues.get(computationId)?.jobs.get(number)?.details?.id
+  if (encoded === undefined) return undefined
+  const id = Result.try(() => Outcomes.valueOf(new Uint8Array(Buffer.from(encoded, "base64")), undefined))
+  return Result.isSuccess(id) ? id.success : undefined
+}
+
 /** The job as users see it. */
-const recovered = <A>({ computations, nodes }: RecoverFile, job: KeptJob): RecoveredJob<A> => {
+const recovered = <A>(file: RecoverFile.RecoverFile, job: KeptJob): RecoveredJob<A> => {
+  const ipAddr = RecoverFile.addressIn(job.node)
   const { endTime, error, startTime, status, stderr, stdout, value } = outcomeOf(job)
   return {
     number: job.number,
-    computation: computations.get(job.computationId)?.name ?? "",
+    id: idOf(file, job),
+    computation: file.computations.get(job.computationId)?.name ?? "",
     computationId: job.computationId,
     status,
     result: value as A | undefined,
     exception: error,
     stdout,
     stderr,
-    ipAddr: job.node,
-    node: nodes.get(job.node)?.name ?? "",
+    ipAddr,
+    node: file.leased.find((node) => RecoverFile.addressOf(node) === ipAddr)?.name ?? "",
     startTime,
     endTime,
     provisionalResults: valuesOf(job.provisional),

@@ -2,6 +2,7 @@
 import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
 import * as KeptJobs from "../../../src/domain/recovery/KeptJobs.ts"
+import * as NumberRanges from "../../../src/domain/recovery/NumberRanges.ts"
 import type { RecoverFile } from "../../../src/domain/recovery/RecoverFile.ts"
 import { noBytes, Outcome, type ReplyFields } from "../../../src/domain/wire/Entries.ts"
 
@@ -20,7 +21,14 @@ const fileOf = (mayRunTwice: boolean, handedOver: ReadonlyArray<number> = []): R
   },
   computations: new Map([["c", { _tag: "Computation", id: "c", name: "compute", mayRunTwice }]]),
   nodes: new Map(names.map((name) => [name, { _tag: "Node", host: name.slice(0, 1), port: 1, name }])),
-  handedOver: new Map([["c", new Set(handedOver)]]),
+  handedOver: new Map([["c", NumberRanges.from(handedOver)]]),
+  definitions: new Map(),
+  queues: new Map(),
+  leased: [],
+  resumed: [],
+  released: new Set(),
+  retried: new Set(),
+  usedBytes: 0,
   problems: []
 })
 

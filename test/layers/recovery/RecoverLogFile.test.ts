@@ -25,7 +25,9 @@ const place = () => join(directory, "recover")
 const options = (file: string | undefined): RecoverLogFile.RecoverLogOptions => ({
   file,
   client: "me@here, process 1",
-  credentials: { secretFile: "/home/me/secret" }
+  credentials: { secretFile: "/home/me/secret" },
+  nodeList: ["alpha"],
+  isSynced: false
 })
 
 const open = (file: string | undefined) =>

@@ -7,6 +7,7 @@ import type { RecoveredJob } from "../../../src/programs/client/RecoverJobs.ts"
 
 const job = (more: Partial<RecoveredJob>): RecoveredJob => ({
   number: 1,
+  id: undefined,
   computation: "compute",
   computationId: "c",
   status: "Finished",

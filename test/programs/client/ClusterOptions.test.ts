@@ -27,6 +27,7 @@ describe("cluster options", () => {
       isInsecure: false,
       pulseMillis: undefined,
       recoverFile: undefined,
+      durable: false,
       localCpus: 0,
       name: undefined,
       timeoutMillis: 0,

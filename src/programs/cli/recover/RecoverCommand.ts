@@ -2,63 +2,51 @@
  * `dispy recover`: what became of the jobs of a program that died, a line of JSON for each on stdout as they come;
  * everything else is on stderr. A job counts as handed over when its line is written.
  */
-import { Console, Duration, Effect, Result, Stream } from "effect"
-import { Argument, Command, Flag } from "effect/cli"
+import { Effect, Result, Stream } from "effect"
+import { Command, Flag } from "effect/cli"
 import * as path from "node:path"
 import type { RecoveryIncomplete } from "../../../domain/RecoverError.ts"
 import * as RecoverJobs from "../../client/RecoverJobs.ts"
 import * as SentenceLog from "../../client/SentenceLog.ts"
-import * as Setting from "../../settings/Setting.ts"
 import * as CliExit from "../CliExit.ts"
 import * as JobJson from "./JobJson.ts"
+import * as RecoverFlags from "./RecoverFlags.ts"
 
 /** Some jobs have no result. */
 const failedStatus = 1
 
-/** A file that is none, or options that cannot be. */
-const unusableStatus = 2
-
 /** The time was over before everything was there, as GNU timeout says it. */
 const timeoutStatus = 124
 
-const optionalText = (name: string, metavar: string, description: string) =>
-  Flag.String(name).pipe(Flag.withDefault(""), Flag.withMetavar(metavar), Flag.withDescription(description))
-
-const oneSwitch = (name: string, description: string) =>
-  Flag.Boolean(name).pipe(Flag.withDefault(false), Flag.withoutNegation, Flag.withDescription(description))
-
 const flags = {
-  file: Argument.String("file").pipe(
-    Argument.withMetavar("FILE"),
-    Argument.withDescription(
-      "The recover file of the program: _dispy_YYYYMMDDHHMMSS in its directory, or its recoverFile"
-    )
-  ),
-  timeout: optionalText(
+  file: RecoverFlags.file,
+  timeout: RecoverFlags.optionalText(
     "timeout",
     "SECONDS",
     "How long to wait for jobs and nodes (default: as long as it takes); what is left can be had later"
   ),
-  "terminate-pending": oneSwitch(
+  "terminate-pending": RecoverFlags.oneSwitch(
     "terminate-pending",
-    "End the jobs that still run: when the timeout is over, or at once without one"
+    "End the jobs that still run, and run none: when the timeout is over, or at once without one"
   ),
-  "files-directory": optionalText("files-directory", "DIR", "Where files go that jobs sent (default this directory)"),
-  "secret-file": optionalText("secret-file", "FILE", "The secret (default: the file that the program had it from)"),
-  certfile: optionalText("certfile", "FILE", "The client's certificate (the same)"),
-  keyfile: optionalText("keyfile", "FILE", "Its key, if it is in another file (the same)"),
-  cafile: optionalText("cafile", "FILE", "The authority's certificate (the same)")
+  "no-resume": RecoverFlags.oneSwitch(
+    "no-resume",
+    "Do not run the jobs that a durable program did not get to send: they stay in the file for another time"
+  ),
+  node: Flag.String("node").pipe(
+    Flag.withMetavar("HOST[:PORT]"),
+    Flag.withDescription("Where to run these jobs; may be given more than once (default: the program's nodes)"),
+    Flag.atLeast(0)
+  ),
+  "files-directory": RecoverFlags.optionalText(
+    "files-directory",
+    "DIR",
+    "Where files go that jobs sent (default this directory)"
+  ),
+  ...RecoverFlags.credentials
 }
 
 type Options = Command.Command.Config.Infer<typeof flags>
-
-const fileOf = (text: string): string | undefined => text === "" ? undefined : path.resolve(text)
-
-const timeoutOf = (text: string): Result.Result<Duration.Duration | undefined, string> =>
-  text === "" ? Result.succeed(undefined) : Result.mapBoth(Setting.parseSeconds(text), {
-    onSuccess: (seconds) => Duration.seconds(seconds),
-    onFailure: (reason) => `--timeout ${reason}`
-  })
 
 /** Succeeds when the reader's end has it. */
 const print = (text: string): Effect.Effect<void, CliExit.ExitWith> =>
@@ -69,15 +57,13 @@ const print = (text: string): Effect.Effect<void, CliExit.ExitWith> =>
     })
   })
 
-const say = (sentence: string): Effect.Effect<void> => Console.error(`dispy: ${sentence}`)
-
 const counted = (count: number): string => `${count} job${count === 1 ? "" : "s"}`
 
 /** A reader that is gone ends the command, with what it did not read still to be recovered. */
 const ignoreClosedPipe = Effect.sync(() => process.stdout.on("error", () => {}))
 
 const run = Effect.fnUntraced(function*(options: Options) {
-  const timeout = timeoutOf(options.timeout)
+  const timeout = RecoverFlags.timeoutOf(options.timeout)
   if (Result.isFailure(timeout)) return yield* CliExit.wrongUsage(timeout.failure)
   yield* ignoreClosedPipe
   let count = 0
@@ -85,11 +71,10 @@ const run = Effect.fnUntraced(function*(options: Options) {
   const incomplete = yield* RecoverJobs.recoverJobsStream(path.resolve(options.file), {
     timeout: timeout.success,
     terminatePending: options["terminate-pending"],
-    filesDirectory: fileOf(options["files-directory"]),
-    secretFile: fileOf(options["secret-file"]),
-    certfile: fileOf(options.certfile),
-    keyfile: fileOf(options.keyfile),
-    cafile: fileOf(options.cafile)
+    resume: !options["no-resume"],
+    nodes: options.node.length === 0 ? undefined : options.node,
+    filesDirectory: RecoverFlags.pathOf(options["files-directory"]),
+    ...RecoverFlags.credentialsOf(options)
   }).pipe(
     Stream.runForEach((job) => {
       count++
@@ -99,22 +84,19 @@ const run = Effect.fnUntraced(function*(options: Options) {
     Effect.as(undefined),
     Effect.catchTag("RecoveryIncomplete", (error) => Effect.succeed<RecoveryIncomplete | undefined>(error)),
     Effect.catchTags({
-      RecoverFileFailed: unusable,
-      ClientAlive: unusable,
-      InvalidOption: unusable
+      RecoverFileFailed: RecoverFlags.unusable,
+      ClientAlive: RecoverFlags.unusable,
+      InvalidOption: RecoverFlags.unusable
     }),
     Effect.provide(SentenceLog.layer("warning"))
   )
-  yield* say(`recovered ${counted(count)}${failed === 0 ? "" : `, ${failed} of them without a result`}`)
+  yield* RecoverFlags.say(`recovered ${counted(count)}${failed === 0 ? "" : `, ${failed} of them without a result`}`)
   if (incomplete !== undefined) {
-    yield* say(incomplete.message)
+    yield* RecoverFlags.say(incomplete.message)
     return yield* new CliExit.ExitWith({ status: options.timeout === "" ? failedStatus : timeoutStatus })
   }
   if (failed > 0) return yield* new CliExit.ExitWith({ status: failedStatus })
 })
-
-const unusable = (error: { readonly message: string }): Effect.Effect<never, CliExit.ExitWith> =>
-  Effect.andThen(say(error.message), new CliExit.ExitWith({ status: unusableStatus }))
 
 /** The command. */
 export const command = Command.make("recover", flags, run).pipe(
@@ -124,6 +106,10 @@ export const command = Command.make("recover", flags, run).pipe(
     {
       command: "dispy recover _dispy_20260131093000 --timeout 1h --terminate-pending",
       description: "Waits an hour, then ends what still runs"
+    },
+    {
+      command: "dispy recover _dispy_20260131093000 --node alpha --node beta",
+      description: "Runs what a durable program did not get to send on these nodes"
     }
   ])
 )
