@@ -121,15 +121,16 @@ export const isBusy = (fleet: Fleet): boolean =>
     (client.recovery !== undefined && disk.files.has(client.recovery.path))
   ) || fleet.nodes.some(({ node }) => node !== undefined && node.tenants.size > 0)
 
-/** What must hold after every step. */
-export const check = (fleet: Fleet): void => {
+/** What must hold after every step; of those to whom nothing happened, it still does. */
+export const check = (fleet: Fleet, process: World.Process | undefined): void => {
+  const isMeant = (one: World.Process): boolean => one.isAlive && (process === undefined || process === one)
   for (const { client } of fleet.clients) {
-    if (!client.process.isAlive) continue
+    if (!isMeant(client.process)) continue
     const wrong = Client.invariants(client)
     if (wrong.length > 0) World.fail(`${client.process.name}: ${wrong.join("; ")}`)
   }
   for (const { node } of fleet.nodes) {
-    if (node?.process.isAlive !== true) continue
+    if (node === undefined || !isMeant(node.process)) continue
     const wrong = Node.invariants(node)
     if (wrong.length > 0) World.fail(`${node.process.name}: ${wrong.join("; ")}`)
   }

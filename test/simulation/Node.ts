@@ -399,15 +399,15 @@ const openComputation = function*(
     while (known.executor === undefined && !session.isClosed) yield* Tasks.wait(Tasks.sleep(world, process, 5))
     return Rpc.done(undefined)
   }
-  const opening = {
+  const opening: Parameters<typeof LeaseSession.receive>[2] = {
     name: computationId,
     scope: Scope.makeUnsafe(),
-    opened: Deferred.makeUnsafe<never, never>(),
+    opened: Deferred.makeUnsafe(),
     executor: undefined,
     opening: undefined,
     closed: undefined,
     outstanding: 0
-  } as Parameters<typeof LeaseSession.receive>[2]
+  }
   session.computations.set(computationId, opening)
   const number = ++node.sessions
   numbers.set(opening, number)

@@ -155,7 +155,7 @@ const populate = (world: World.World, flaws: Fleet.Flaws): Fleet.Fleet => {
 
 const go = (world: World.World, flaws: Fleet.Flaws): void => {
   const fleet = populate(world, flaws)
-  world.check = () => Fleet.check(fleet)
+  world.check = (process) => Fleet.check(fleet, process)
   if (!Random.chance(world.random, 0.05)) Faults.plan(fleet, 0, faultMillis, Random.int(world.random, 1, 25))
   while (World.step(world, faultMillis)) if (world.steps > mostSteps) World.fail("it goes round in circles")
   world.now = faultMillis

@@ -5,7 +5,7 @@ import * as World from "./World.ts"
 export type Wait<A> = (resume: (value: A) => void) => void | (() => void)
 
 /** Steps of a process. */
-export type Task<A> = Generator<Wait<never>, A, never>
+export type Task<A> = Generator<Wait<never>, A, unknown>
 
 /** A task that runs. */
 export interface Running {

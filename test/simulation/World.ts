@@ -55,8 +55,8 @@ export interface World {
   traced: number
   /** How often what happened. */
   readonly counts: Map<string, number>
-  /** Called after every step. */
-  check: () => void
+  /** Called after every step, with the process to which something happened; undefined when it may be any. */
+  check: (process: Process | undefined) => void
 }
 
 /** Lines of the trace that are kept. */
@@ -174,7 +174,7 @@ export const step = (world: World, until: number): boolean => {
     world.steps++
     run()
     settle(world)
-    world.check()
+    world.check(process)
     return true
   }
 }
