@@ -31,6 +31,9 @@ export interface Report {
 /** How long faults happen, and within what time everything must be at rest after the last is mended. */
 const [faultMillis, restMillis] = [60_000, 600_000]
 
+/** How often is looked for something to mend. */
+const mendMillis = 5000
+
 /** Steps after which a run is taken as going round in circles. */
 const mostSteps = 400_000
 
@@ -153,25 +156,25 @@ const populate = (world: World.World, flaws: Fleet.Flaws): Fleet.Fleet => {
   return fleet
 }
 
+/** What faults of before still do, and who died of them, is mended too. */
+const mend = (fleet: Fleet.Fleet): void => {
+  Faults.heal(fleet)
+  World.after(fleet.world, undefined, mendMillis, "", () => {
+    if (Fleet.isBusy(fleet)) mend(fleet)
+  })
+}
+
 const go = (world: World.World, flaws: Fleet.Flaws): void => {
   const fleet = populate(world, flaws)
   world.check = (process) => Fleet.check(fleet, process)
   if (!Random.chance(world.random, 0.05)) Faults.plan(fleet, 0, faultMillis, Random.int(world.random, 1, 25))
   while (World.step(world, faultMillis)) if (world.steps > mostSteps) World.fail("it goes round in circles")
-  world.now = faultMillis
-  World.note(world, "everything is mended")
-  Faults.heal(fleet)
+  World.after(world, undefined, faultMillis - world.now, "everything is mended", () => mend(fleet))
   const end = faultMillis + restMillis
-  let look = 0
-  while (Fleet.isBusy(fleet)) {
-    if (!World.step(world, end)) World.fail(`it is not at rest ${restMillis / 1000} s after the last fault`)
+  while (World.step(world, end) && Fleet.isBusy(fleet)) {
     if (world.steps > mostSteps) World.fail("it goes round in circles")
-    // Those who died, or were killed, are mended as well; what faults that began before still do is undone.
-    if (world.now >= look) {
-      look = world.now + 5000
-      Faults.heal(fleet)
-    }
   }
+  if (Fleet.isBusy(fleet)) World.fail(`it is not at rest ${restMillis / 1000} s after the last fault`)
   Fleet.checkEnd(fleet)
 }
 

@@ -28,6 +28,8 @@ interface Slot {
   turn: number
   /** Of the job that runs. */
   startedAt: number
+  /** Nothing that it is told later arrives before. */
+  hearsAt: number
   isAlive: boolean
 }
 
@@ -80,6 +82,15 @@ const feed = (self: Slots, event: PoolEvent): void => {
 const later = (self: Slots, least: number, most: number, run: () => void): void =>
   World.after(self.world, self.process, Random.between(self.world.random, least, most), "", run)
 
+/** Tells a slot something: it hears things in order. */
+const say = (self: Slots, slot: Slot, hear: () => void): void => {
+  const { now, random } = self.world
+  slot.hearsAt = Math.max(slot.hearsAt, now + Random.between(random, 0.02, 0.2))
+  World.after(self.world, self.process, slot.hearsAt - now, "", () => {
+    if (slot.isAlive) hear()
+  })
+}
+
 const perform = (self: Slots, action: PoolAction, events: Array<PoolEvent>): void => {
   switch (action._tag) {
     case "SetTimer": {
@@ -107,6 +118,7 @@ const perform = (self: Slots, action: PoolAction, events: Array<PoolEvent>): voi
         running: undefined,
         turn: 0,
         startedAt: 0,
+        hearsAt: 0,
         isAlive: true
       })
       return later(self, 20, 60, () => feed(self, { _tag: "SlotStarted", slot: id }))
@@ -129,7 +141,7 @@ const performOn = (
     case "SendJobs": {
       const jobs = action.jobs.map(({ attempt, id }) => ({ id, attempt }))
       slot.fifo += jobs.length
-      return later(self, 0.02, 0.2, () => {
+      return say(self, slot, () => {
         slot.queue.push(...jobs)
         begin(self, slot)
       })
@@ -138,7 +150,7 @@ const performOn = (
       const count = slot.fifo
       slot.fifo = 0
       if (count > 0) {
-        later(self, 0.2, 0.4, () => {
+        say(self, slot, () => {
           slot.queue.length = Math.max(0, slot.queue.length - count)
           feed(self, { _tag: "SlotRevoked", slot: slot.id })
         })
