@@ -239,4 +239,8 @@ const withAttempts = (
 }
 
 /** What is wrong. */
-export const invariants = (client: Client): ReadonlyArray<string> => SchedulerState.invariants(client.state)
+export const invariants = (client: Client): ReadonlyArray<string> => {
+  const wrong = SchedulerState.invariants(client.state)
+  if (client.state.droppedReplies > 0) wrong.push("a reply came to the scheduler that was nobody's")
+  return wrong
+}

@@ -50,8 +50,20 @@ const faults: Readonly<Record<string, (fleet: Fleet) => boolean>> = {
       fleet,
       fleet.clients.filter(({ client }) => client.process.isAlive && client.recovery !== undefined),
       (machine) => {
+        const { random } = fleet.world
         Fleet.killClient(fleet, machine)
-        lasting(fleet, () => Fleet.startRecovering(fleet, machine, Random.chance(fleet.world.random, 0.2)), 30_000)
+        const recoverLater = (): void =>
+          lasting(fleet, () => {
+            Fleet.startRecovering(fleet, machine, Random.chance(random, 0.2))
+            if (Random.chance(random, 0.5)) return
+            lasting(fleet, () => {
+              happen(fleet, "kill a recovery")
+              recoverLater()
+            }, 20_000)
+          }, 20_000)
+        recoverLater()
+        // What goes wrong while a node keeps what it has, or hands it over.
+        for (let i = Random.int(random, 0, 3); i > 0; i--) soonAfter(fleet, 20_000)
       }
     ),
   "kill a recovery": (fleet) =>
@@ -114,6 +126,20 @@ const faults: Readonly<Record<string, (fleet: Fleet) => boolean>> = {
   }
 }
 
+/** Faults that are of interest when a client is gone. */
+const ofRecoveries = ["kill a node", "cut the power", "end a node", "freeze", "kill a recovery", "fill a disk", "swizzle"]
+
+const soonAfter = (fleet: Fleet, most: number): void => {
+  const { random } = fleet.world
+  const kind = Random.pick(random, ofRecoveries)
+  lasting(fleet, () => happen(fleet, kind), most)
+}
+
+const happen = (fleet: Fleet, kind: string): void => {
+  World.note(fleet.world, `fault: ${kind}`)
+  if (faults[kind]!(fleet)) World.count(fleet.world, `fault ${kind}`)
+}
+
 /** Names of all faults. */
 export const names = Object.keys(faults)
 
@@ -122,11 +148,12 @@ export const plan = (fleet: Fleet, from: number, until: number, count: number): 
   const { random, now } = { random: fleet.world.random, now: fleet.world.now }
   // Few kinds in each run: what is rare together with all others is frequent in some of them.
   const kinds = Random.shuffled(random, names).slice(0, Random.int(random, 1, 6))
+  if (Random.chance(random, 0.3)) {
+    World.after(fleet.world, undefined, Random.between(random, from, until) - now, "", () => happen(fleet, "kill a client"))
+  }
   for (let i = 0; i < count; i++) {
     const kind = Random.pick(random, kinds)
-    World.after(fleet.world, undefined, Random.between(random, from, until) - now, `fault: ${kind}`, () => {
-      if (faults[kind]!(fleet)) World.count(fleet.world, `fault ${kind}`)
-    })
+    World.after(fleet.world, undefined, Random.between(random, from, until) - now, "", () => happen(fleet, kind))
   }
 }
 

@@ -2,6 +2,7 @@
  * What an observer who sees everything knows of every job: where it ran and how often, what its client was told, and what
  * nodes keep of it for a client that is gone. Rules that are about one job are checked here, when something happens to it.
  */
+import * as Entries from "../../src/domain/wire/Entries.ts"
 import * as World from "./World.ts"
 
 /** What a job does when it runs. */
@@ -115,6 +116,22 @@ export const provisional = (ledger: Ledger, computationId: string, number: numbe
   const name = nameOf(computationId, number)
   if (job.outcome !== "") World.fail(`job ${name} has a provisional result after its end`)
   if (job.provisionals > job.executions.size) World.fail(`job ${name} has a provisional result twice`)
+}
+
+/** Jobs that end with these replies. */
+export const jobsIn = (batch: Uint8Array): ReadonlyArray<number> => {
+  const view = Entries.viewOf(batch)
+  const numbers: Array<number> = []
+  for (let offset = 0; offset < batch.length; offset += Entries.entrySize(view, offset)) {
+    if (Entries.replyOutcome(view, offset) !== Entries.Outcome.provisional) numbers.push(Entries.entryJobId(view, offset))
+  }
+  return numbers
+}
+
+/** A node has it, or its reply, for a client that is gone. */
+export const keeps = (ledger: Ledger, computationId: string, number: number, node: string): void => {
+  const { kept } = jobOf(ledger, computationId, number)
+  if (!kept.has(node)) kept.set(node, { isWritten: false, isSynced: false })
 }
 
 /** It is recovered, by another program than its client. */

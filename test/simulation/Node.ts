@@ -13,7 +13,7 @@ import { MalformedMessage, NodeBusy, NotLeased } from "../../src/domain/NodeErro
 import { countJobs } from "../../src/domain/wire/Entries.ts"
 import * as LeaseSession from "../../src/layers/node/LeaseSession.ts"
 import type * as Disk from "./Disk.ts"
-import type * as Ledger from "./Ledger.ts"
+import * as Ledger from "./Ledger.ts"
 import * as Network from "./Network.ts"
 import * as Random from "./Random.ts"
 import * as Recover from "./Recover.ts"
@@ -38,14 +38,10 @@ export interface NodeFlaws {
   readonly takesTwice?: boolean
   /** It forgets replies when it has sent them. */
   readonly forgetsSent?: boolean
-  /** It lets a connection use a lease that another has taken over. */
-  readonly ignoresConnections?: boolean
   /** It gives itself to anybody. */
   readonly hasNoLeases?: boolean
   /** It writes nothing down of a client that is gone. */
   readonly keepsNothing?: boolean
-  /** It calls jobs back that it has started. */
-  readonly returnsStarted?: boolean
 }
 
 /** See above. */
@@ -122,13 +118,8 @@ export const tellWatchers = (node: Node): void => {
   for (const watcher of [...node.watchers]) watcher()
 }
 
-const isHeldBy = (node: Node, tenant: Tenant, connection: number, leaseId: string): boolean =>
-  node.flaws.ignoresConnections === true
-    ? tenant.leases._tag === "Held" && tenant.leases.holder.leaseId === leaseId
-    : Leases.isHeldBy(tenant.leases, connection, leaseId)
-
 const tenantWith = (node: Node, leaseId: string, connection: number): Tenant | undefined => {
-  for (const tenant of node.tenants.values()) if (isHeldBy(node, tenant, connection, leaseId)) return tenant
+  for (const tenant of node.tenants.values()) if (Leases.isHeldBy(tenant.leases, connection, leaseId)) return tenant
   return undefined
 }
 
@@ -286,6 +277,7 @@ const countDown = (node: Node, tenant: Tenant, connection: number): void => {
 }
 
 const expire = (node: Node, tenant: Tenant, countdown: number): void => {
+  if (tenant.leases._tag === "Held" && tenant.leases.countdown === countdown) observe(node, tenant.session!)
   const isKept = tenant.session !== undefined && LeaseSession.isWorthKeeping(tenant.session) &&
     node.flaws.keepsNothing !== true
   const next = Leases.expire(tenant.leases, countdown, isKept)
@@ -295,6 +287,21 @@ const expire = (node: Node, tenant: Tenant, countdown: number): void => {
   }
   tenant.leases = next
   Recover.keep(node, tenant)
+}
+
+/** Whoever sees everything notes what the client of a lease, if it is gone, would lose. */
+const observe = (node: Node, session: LeaseSession.LeaseSession): void => {
+  if (session.keyHash === undefined) return
+  const keep = (computationId: string, number: number): void =>
+    Ledger.keeps(node.ledger, computationId, number, node.process.machine.name)
+  for (const [computationId, { closed }] of session.computations) {
+    if (closed !== undefined) continue
+    const { running, waiting } = LeaseSession.jobs(session, computationId)
+    for (const number of [...running, ...waiting]) keep(computationId, number)
+  }
+  for (const { batch, computationId } of Outbox.unacknowledged(session.outbox)) {
+    for (const number of Ledger.jobsIn(batch)) keep(computationId, number)
+  }
 }
 
 /** See `NodeTenants.makeCloser`. */

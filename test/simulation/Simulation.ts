@@ -29,7 +29,7 @@ export interface Report {
 }
 
 /** How long faults happen, and within what time everything must be at rest after the last is mended. */
-const [faultMillis, restMillis] = [60_000, 600_000]
+const [faultMillis, restMillis] = [40_000, 600_000]
 
 /** How often is looked for something to mend. */
 const mendMillis = 5000
@@ -38,7 +38,7 @@ const mendMillis = 5000
 const mostSteps = 400_000
 
 const specOf = (random: Random.Random): Ledger.Spec => ({
-  millis: Random.skewed(random, 1, 4000),
+  millis: Random.chance(random, 0.6) ? Random.skewed(random, 1, 200) : Random.skewed(random, 200, 20_000),
   ends: Random.chance(random, 0.85) ? "returns" : Random.chance(random, 0.7) ? "throws" : "exits",
   isStubborn: Random.chance(random, 0.2),
   hasProvisional: Random.chance(random, 0.15)
@@ -75,7 +75,7 @@ const work = (fleet: Fleet.Fleet, client: Client.Client): void => {
   const { ledger, world } = fleet
   const { process, state } = client
   const { random } = world
-  const bursts = Random.int(random, 1, 5)
+  const bursts = Random.int(random, 1, 6)
   let left = bursts
   const numbers = new Map<string, number>()
   for (let i = 0; i < bursts; i++) {
@@ -150,7 +150,7 @@ const populate = (world: World.World, flaws: Fleet.Flaws): Fleet.Fleet => {
   }
   const nodes = Random.int(random, 1, 6)
   for (let i = 1; i <= nodes; i++) Fleet.addNode(fleet, `node${i}`)
-  const pulseMillis = Random.pick(random, [500, 1000, 2000])
+  const pulseMillis = Random.pick(random, [300, 500, 1000])
   const clients = Random.chance(random, 0.3) ? 2 : 1
   for (let i = 1; i <= clients; i++) addClient(fleet, i, pulseMillis)
   return fleet

@@ -73,14 +73,14 @@ export const make = (
   add(spool, KeptRecords.owner(`process ${options.process.id}`))
   add(spool, KeptRecords.lease(lease))
   for (const { computationId, unreplied } of lease.computations) {
-    for (const number of unreplied) keeps(spool, computationId, number)
+    for (const number of unreplied) noteKept(spool, computationId, number)
   }
   return spool
 }
 
-const keeps = (spool: Spool, computationId: string, number: number): Ledger.Job => {
+const noteKept = (spool: Spool, computationId: string, number: number): Ledger.Job => {
+  Ledger.keeps(spool.ledger, computationId, number, spool.process.machine.name)
   const job = Ledger.jobOf(spool.ledger, computationId, number)
-  if (!job.kept.has(spool.process.machine.name)) job.kept.set(spool.process.machine.name, { isWritten: false, isSynced: false })
   spool.keeps.add(job)
   return job
 }
@@ -95,7 +95,7 @@ export const addReplies = (spool: Spool, computationId: string, batch: Uint8Arra
   for (let offset = 0; offset < batch.length; offset += entrySize(view, offset)) {
     const outcome = replyOutcome(view, offset)
     if (outcome === Outcome.provisional) continue
-    const job = keeps(spool, computationId, entryJobId(view, offset))
+    const job = noteKept(spool, computationId, entryJobId(view, offset))
     if (outcome !== Outcome.returned) jobs.push(job)
   }
   add(spool, KeptRecords.replies(number, batch), jobs)
