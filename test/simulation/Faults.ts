@@ -1,6 +1,7 @@
 /** What goes wrong in a simulated run: each fault begins at a random moment and is over after a random time, or at the latest when the run heals. */
 import * as Fleet from "./Fleet.ts"
 import * as Network from "./Network.ts"
+import * as Node from "./Node.ts"
 import * as Random from "./Random.ts"
 import * as Slots from "./Slots.ts"
 import * as World from "./World.ts"
@@ -43,6 +44,11 @@ const faults: Readonly<Record<string, (fleet: Fleet) => boolean>> = {
     to(fleet, fleet.nodes, (machine) => {
       Fleet.drainNode(fleet, machine)
       lasting(fleet, () => Fleet.startNode(fleet, machine), 20_000)
+    }),
+  "offer other cpus": (fleet) =>
+    to(fleet, fleet.nodes.flatMap(({ node }) => node?.process.isAlive === true ? [node] : []), (node) => {
+      Node.offerCpus(node, Random.int(fleet.world.random, 0, node.cpus))
+      lasting(fleet, () => Node.offerCpus(node, node.cpus), 10_000)
     }),
   "kill a slot": (fleet) => to(fleet, fleet.nodes.flatMap(({ node }) => node ?? []), (node) => Slots.kill(node.slots)),
   "kill a client": (fleet) =>
@@ -98,7 +104,7 @@ const faults: Readonly<Record<string, (fleet: Fleet) => boolean>> = {
       Network.breakUp(fleet.world, end, { afterMillis: Random.skewed(fleet.world.random, 1, 2000), isHalf: true })),
   "lose a response": (fleet) =>
     to(fleet, links(fleet), (link) => {
-      link.losesResponse = true
+      link.losesResponse = Random.pick(fleet.world.random, ["*", "Dispatch", "Dispatch", "AcquireLease", "ResumeLease"])
     }),
   "fill a disk": (fleet) =>
     to(fleet, fleet.nodes, ({ disk }) => {
@@ -161,7 +167,7 @@ export const plan = (fleet: Fleet, from: number, until: number, count: number): 
 export const heal = (fleet: Fleet): void => {
   const { world } = fleet
   for (const link of links(fleet)) {
-    link.losesResponse = false
+    link.losesResponse = ""
     for (const way of [link.there, link.back]) {
       way.latency = Math.min(way.latency, 20)
       Network.unblock(world, way)
@@ -169,6 +175,7 @@ export const heal = (fleet: Fleet): void => {
   }
   for (const machine of fleet.nodes) {
     machine.disk.isFull = false
+    if (machine.node !== undefined) Node.offerCpus(machine.node, machine.cpus)
     if (machine.node?.process.isFrozen === true) World.thaw(world, machine.node.process)
     Fleet.startNode(fleet, machine)
   }

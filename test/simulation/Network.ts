@@ -44,8 +44,11 @@ export interface Link {
   readonly back: Way
   /** Connections that may not be closed on both sides. */
   readonly ends: Set<End>
-  /** The next response is lost with its connection: the request was carried out, and its caller does not know. */
-  losesResponse: boolean
+  /**
+   * The next response to such a call (to any: "*") is lost with its connection: it was carried out, and its caller does
+   * not know. Empty for none.
+   */
+  losesResponse: string
 }
 
 /** The network. */
@@ -69,7 +72,7 @@ export const linkOf = (world: World.World, network: Network, from: string, to: s
   if (known !== undefined) return known
   const latency = Random.skewed(world.random, 0.05, 20)
   const way = (label: string): Way => ({ name: label, isBlocked: false, latency, held: [] })
-  const link = { there: way(name), back: way(`${to}>${from}`), ends: new Set<End>(), losesResponse: false }
+  const link = { there: way(name), back: way(`${to}>${from}`), ends: new Set<End>(), losesResponse: "" }
   network.links.set(name, link)
   return link
 }

@@ -233,6 +233,7 @@ const acquire = function*(node: Node, request: Payload, connection: number): Tas
         discardResult: () => {}
       }, Scope.makeUnsafe())
       pulse(node, tenant, tenant.session, request.pulseMillis)
+      if (node.slots.pool.cpus !== node.cpus) tenant.session.outbox.cpus = node.slots.pool.cpus
       World.note(world, `${process.name} is leased to ${clientName}`)
     } else {
       tenant.session!.missedPulses = 0
@@ -502,6 +503,17 @@ const subscribe = (node: Node, session: LeaseSession.LeaseSession, received: num
         }
       })
     }
+  }
+}
+
+/** The node's owner offers another number of cpus. */
+export const offerCpus = (node: Node, cpus: number): void => {
+  if (!node.process.isAlive || node.slots.pool.cpus === cpus) return
+  Slots.setCpus(node.slots, cpus)
+  for (const { session } of node.tenants.values()) {
+    if (session === undefined) continue
+    session.outbox.cpus = cpus
+    LeaseSession.wake(session)
   }
 }
 

@@ -180,8 +180,8 @@ export const serve = (
     Network.linkOf(world, network, end.peer.process.machine.name, end.process.machine.name)
   const respond = (id: number, what: string, answer: Answer): void => {
     const { losesResponse } = link()
-    if (losesResponse && what !== "Hello") {
-      link().losesResponse = false
+    if (losesResponse === what || (losesResponse === "*" && what !== "Hello")) {
+      link().losesResponse = ""
       World.note(world, `the response to ${what} is lost with its connection`)
       end.peer.isCut = true
       Network.breakUp(world, end, { afterMillis: 50, isHalf: Random.chance(world.random, 0.5) })

@@ -124,6 +124,14 @@ const steer = (client: Client.Client): void => {
   const computation = Random.pick(random, [...client.computations.keys()])
   if (node === undefined) return
   const place = { nodeId: node.id, computationId: computation }
+  if (Random.chance(random, 0.3)) {
+    const seat = client.state.nodes.get(node.id)?.seats.get(computation)
+    if (seat === undefined || seat.closing !== "" || client.isClosing) return
+    const how = { isTerminating: Random.chance(random, 0.5), keepsPinned: Random.chance(random, 0.5) }
+    World.count(world, "seats closed")
+    Tasks.run(world, process, Supervisor.leave(client, node, computation, how))
+    return
+  }
   const isLimit = Random.chance(random, 0.5)
   const change = (isFull: boolean): void =>
     Client.post(

@@ -282,6 +282,9 @@ export const close = (self: Slots, session: number): void => {
   self.sessions.delete(session)
 }
 
+/** Offers another number of cpus. */
+export const setCpus = (self: Slots, cpus: number): void => feed(self, { _tag: "CpusSet", cpus })
+
 /** A slot is killed from outside. */
 export const kill = (self: Slots): void => {
   const slots = [...self.slots.values()].filter(({ isAlive }) => isAlive)

@@ -4,6 +4,7 @@ import * as RecoverFile from "../../src/domain/recovery/RecoverFile.ts"
 import * as Client from "./Client.ts"
 import * as Disk from "./Disk.ts"
 import * as Lasting from "./Lasting.ts"
+import * as Random from "./Random.ts"
 import * as Rpc from "./Rpc.ts"
 import * as Tasks from "./Tasks.ts"
 import * as World from "./World.ts"
@@ -86,8 +87,7 @@ const session = function*(client: Client.Client, member: Member): Tasks.Task<voi
   for (const { id: computationId } of client.computations.values()) {
     tasks.push(Tasks.run(world, process, seat(client, node, computationId, cpus)))
   }
-  const closing = Client.make === undefined ? undefined : untilClosing(client)
-  const end = yield* Tasks.wait(Tasks.first<string>(Tasks.told(lasting.lost), closing!))
+  const end = yield* Tasks.wait(Tasks.first<string>(Tasks.told(lasting.lost), untilClosing(client)))
   for (const task of tasks) task.cancel()
   if (end === "Closing") yield* closeAll(client, node)
   else {
@@ -119,6 +119,25 @@ const seat = function*(
   if (client.nodes.get(node.id) !== node) return
   if (!answer.ok) return Tasks.tell(node.lasting.lost, answer.error.message)
   Client.post(client, { _tag: "NodeReady", nodeId: node.id, computationId, cpus })
+}
+
+/** The user has a computation leave a node, and later come back to it: see `Seater.close`. */
+export const leave = function*(
+  client: Client.Client,
+  node: Client.Connected,
+  computationId: string,
+  how: { readonly isTerminating: boolean; readonly keepsPinned: boolean }
+): Tasks.Task<void> {
+  const place = { nodeId: node.id, computationId }
+  const cpus = client.state.nodes.get(node.id)?.cpus ?? 1
+  yield* Tasks.wait<void>((resume) => {
+    client.drained.set(`${node.id} ${computationId}`, () => resume(undefined))
+    Client.post(client, { _tag: "SeatClosing", ...place, reason: "the user closed it", ...how })
+  })
+  if (client.nodes.get(node.id) !== node) return
+  yield* Lasting.use(node.lasting, "CloseComputation", { computationId })
+  yield* Tasks.wait(Tasks.sleep(client.world, client.process, Random.skewed(client.world.random, 1, 5000)))
+  if (client.nodes.get(node.id) === node) yield* seat(client, node, computationId, cpus)
 }
 
 const closeAll = function*(client: Client.Client, node: Client.Connected): Tasks.Task<void> {
