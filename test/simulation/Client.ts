@@ -2,12 +2,12 @@
  * A simulated client: the real scheduler core, and the real encoding of what it sends and hears. Its events and actions
  * are carried out as `layers/scheduler/Engine.ts` does.
  */
+import * as LastingLink from "../../src/domain/link/LastingLink.ts"
+import type { NodeEvent } from "../../src/domain/NodeRpcs.ts"
 import type { JobRecord } from "../../src/domain/scheduler/JobRecord.ts"
 import * as Scheduler from "../../src/domain/scheduler/Scheduler.ts"
 import type { Action, Event } from "../../src/domain/scheduler/SchedulerEvent.ts"
 import * as SchedulerState from "../../src/domain/scheduler/SchedulerState.ts"
-import type { NodeEvent } from "../../src/domain/NodeRpcs.ts"
-import * as LastingLink from "../../src/domain/link/LastingLink.ts"
 import { countReplies, encodeJobs, noBytes } from "../../src/domain/wire/Entries.ts"
 import type * as Disk from "./Disk.ts"
 import * as Lasting from "./Lasting.ts"
@@ -242,6 +242,8 @@ const withAttempts = (
 export const invariants = (client: Client): ReadonlyArray<string> => {
   const wrong = SchedulerState.invariants(client.state)
   // Not of a client that is wrong on purpose: to see what else would come of it.
-  if (client.state.droppedReplies > 0 && client.flaws.ignoresAttempts !== true) wrong.push("a reply came to the scheduler that was nobody's")
+  if (client.state.droppedReplies > 0 && client.flaws.ignoresAttempts !== true) {
+    wrong.push("a reply came to the scheduler that was nobody's")
+  }
   return wrong
 }

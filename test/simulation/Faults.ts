@@ -23,10 +23,13 @@ const to = <A>(fleet: Fleet, things: ReadonlyArray<A>, act: (thing: A) => void):
 const lasting = ({ world }: Fleet, end: () => void, most = 40_000): void =>
   World.after(world, undefined, Random.skewed(world.random, 20, most), "", end)
 
-const processes = (fleet: Fleet): ReadonlyArray<World.Process> => [
-  ...fleet.nodes.flatMap(({ node }) => node?.process ?? []),
-  ...fleet.clients.flatMap(({ client, recovering }) => [client.process, ...(recovering === undefined ? [] : [recovering])])
-].filter(({ isAlive, isFrozen }) => isAlive && !isFrozen)
+const processes = (fleet: Fleet): ReadonlyArray<World.Process> =>
+  [
+    ...fleet.nodes.flatMap(({ node }) => node?.process ?? []),
+    ...fleet.clients.flatMap((
+      { client, recovering }
+    ) => [client.process, ...(recovering === undefined ? [] : [recovering])])
+  ].filter(({ isAlive, isFrozen }) => isAlive && !isFrozen)
 
 /** By name; each returns false where there was nothing to do it to. */
 const faults: Readonly<Record<string, (fleet: Fleet) => boolean>> = {
@@ -73,8 +76,11 @@ const faults: Readonly<Record<string, (fleet: Fleet) => boolean>> = {
       }
     ),
   "kill a recovery": (fleet) =>
-    to(fleet, fleet.clients.flatMap(({ recovering }) => recovering?.isAlive === true ? [recovering] : []), (process) =>
-      World.end(fleet.world, process, "it was killed")),
+    to(
+      fleet,
+      fleet.clients.flatMap(({ recovering }) => recovering?.isAlive === true ? [recovering] : []),
+      (process) => World.end(fleet.world, process, "it was killed")
+    ),
   "freeze": (fleet) =>
     to(fleet, processes(fleet), (process) => {
       World.freeze(process)
@@ -97,11 +103,19 @@ const faults: Readonly<Record<string, (fleet: Fleet) => boolean>> = {
       lasting(fleet, () => way.latency = latency)
     }),
   "reset a connection": (fleet) =>
-    to(fleet, openEnds(fleet), (end) =>
-      Network.breakUp(fleet.world, end, { afterMillis: Random.skewed(fleet.world.random, 1, 2000), isHalf: false })),
+    to(
+      fleet,
+      openEnds(fleet),
+      (end) =>
+        Network.breakUp(fleet.world, end, { afterMillis: Random.skewed(fleet.world.random, 1, 2000), isHalf: false })
+    ),
   "half-close a connection": (fleet) =>
-    to(fleet, openEnds(fleet), (end) =>
-      Network.breakUp(fleet.world, end, { afterMillis: Random.skewed(fleet.world.random, 1, 2000), isHalf: true })),
+    to(
+      fleet,
+      openEnds(fleet),
+      (end) =>
+        Network.breakUp(fleet.world, end, { afterMillis: Random.skewed(fleet.world.random, 1, 2000), isHalf: true })
+    ),
   "lose a response": (fleet) =>
     to(fleet, links(fleet), (link) => {
       link.losesResponse = Random.pick(fleet.world.random, ["*", "Dispatch", "Dispatch", "AcquireLease", "ResumeLease"])
@@ -125,15 +139,28 @@ const faults: Readonly<Record<string, (fleet: Fleet) => boolean>> = {
     }
     for (const { back, there } of Random.shuffled(random, some)) {
       millis += Random.between(random, 0, 3000)
-      World.after(fleet.world, undefined, millis, "a link goes on", () =>
-        [there, back].forEach((way) => Network.unblock(fleet.world, way)))
+      World.after(
+        fleet.world,
+        undefined,
+        millis,
+        "a link goes on",
+        () => [there, back].forEach((way) => Network.unblock(fleet.world, way))
+      )
     }
     return some.length > 0
   }
 }
 
 /** Faults that are of interest when a client is gone. */
-const ofRecoveries = ["kill a node", "cut the power", "end a node", "freeze", "kill a recovery", "fill a disk", "swizzle"]
+const ofRecoveries = [
+  "kill a node",
+  "cut the power",
+  "end a node",
+  "freeze",
+  "kill a recovery",
+  "fill a disk",
+  "swizzle"
+]
 
 const soonAfter = (fleet: Fleet, most: number): void => {
   const { random } = fleet.world
@@ -155,7 +182,13 @@ export const plan = (fleet: Fleet, from: number, until: number, count: number): 
   // Few kinds in each run: what is rare together with all others is frequent in some of them.
   const kinds = Random.shuffled(random, names).slice(0, Random.int(random, 1, 6))
   if (Random.chance(random, 0.3)) {
-    World.after(fleet.world, undefined, Random.between(random, from, until) - now, "", () => happen(fleet, "kill a client"))
+    World.after(
+      fleet.world,
+      undefined,
+      Random.between(random, from, until) - now,
+      "",
+      () => happen(fleet, "kill a client")
+    )
   }
   for (let i = 0; i < count; i++) {
     const kind = Random.pick(random, kinds)

@@ -58,7 +58,16 @@ export const startNode = (fleet: Fleet, machine: NodeMachine): void => {
   if (machine.node?.process.isAlive === true) return
   const { flaws, ledger, network, world, zombieMillis } = fleet
   const process = World.start(world, `${machine.name}#${++machine.starts}`, machine)
-  machine.node = Node.start({ world, network, ledger, process, disk: machine.disk, cpus: machine.cpus, zombieMillis, flaws })
+  machine.node = Node.start({
+    world,
+    network,
+    ledger,
+    process,
+    disk: machine.disk,
+    cpus: machine.cpus,
+    zombieMillis,
+    flaws
+  })
 }
 
 /** What a daemon had in memory for clients that are gone is gone with it. */
@@ -159,4 +168,3 @@ export const checkEnd = (fleet: Fleet): void => {
     }
   }
 }
-

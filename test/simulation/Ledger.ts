@@ -85,7 +85,9 @@ export const started = (
   if (job.executions.size > 0 && !job.isReentrant) World.fail(`job ${name} runs twice and may not`)
   if (job.executions.size > job.losses) World.fail(`job ${name} runs more often than nodes were lost under it`)
   job.executions.add(attempt)
-  if (job.wasCancelledBeforeStart && job.losses === 0) World.fail(`job ${name} runs after it was told as cancelled before its start`)
+  if (job.wasCancelledBeforeStart && job.losses === 0) {
+    World.fail(`job ${name} runs after it was told as cancelled before its start`)
+  }
   return job
 }
 
@@ -95,7 +97,13 @@ export const nodeLost = (ledger: Ledger, computationId: string, number: number):
 }
 
 /** Its client is told what became of it. */
-export const ended = (ledger: Ledger, computationId: string, number: number, outcome: string, attempt: number): void => {
+export const ended = (
+  ledger: Ledger,
+  computationId: string,
+  number: number,
+  outcome: string,
+  attempt: number
+): void => {
   const job = jobOf(ledger, computationId, number)
   const name = nameOf(computationId, number)
   World.note(ledger.world, `job ${name} ends as ${outcome}`)
@@ -123,7 +131,9 @@ export const jobsIn = (batch: Uint8Array): ReadonlyArray<number> => {
   const view = Entries.viewOf(batch)
   const numbers: Array<number> = []
   for (let offset = 0; offset < batch.length; offset += Entries.entrySize(view, offset)) {
-    if (Entries.replyOutcome(view, offset) !== Entries.Outcome.provisional) numbers.push(Entries.entryJobId(view, offset))
+    if (Entries.replyOutcome(view, offset) !== Entries.Outcome.provisional) {
+      numbers.push(Entries.entryJobId(view, offset))
+    }
   }
   return numbers
 }

@@ -361,9 +361,8 @@ const claim = function*(node: Node, clientId: string): Tasks.Task<string | undef
 }
 
 const isOthers = (node: Node, clientId: string): boolean =>
-  node.flaws.hasNoLeases !== true && [...node.tenants.values()].some(({ leases }) =>
-    leases._tag !== "Free" && leases.holder.clientId !== clientId
-  )
+  node.flaws.hasNoLeases !== true &&
+  [...node.tenants.values()].some(({ leases }) => leases._tag !== "Free" && leases.holder.clientId !== clientId)
 
 const giveWay = function*(node: Node, request: Payload): Tasks.Task<void> {
   for (const tenant of [...node.tenants.values()]) {

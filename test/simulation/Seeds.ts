@@ -40,7 +40,10 @@ export const run = (total: Summary, from: number, count: number, command: string
 }
 
 /** Runs seeds from 1 on until one notices what is wrong: which, and what it said; undefined when none does. */
-export const notice = (flaws: Flaws, most: number): { readonly seed: number; readonly violation: string } | undefined => {
+export const notice = (
+  flaws: Flaws,
+  most: number
+): { readonly seed: number; readonly violation: string } | undefined => {
   for (let seed = 1; seed <= most; seed++) {
     const { violation } = Simulation.run(seed, flaws)
     if (violation !== undefined) return { seed, violation }

@@ -2,10 +2,10 @@
  * The slots of a simulated node: the real slot pool (`domain/node/SlotPool.ts`) over processes that claim their jobs
  * from a FIFO, run them for their time, and end when they are told to, or not before they are killed.
  */
+import * as SessionJobs from "../../src/domain/node/SessionJobs.ts"
 import * as SlotPool from "../../src/domain/node/SlotPool.ts"
 import type { PoolAction, PoolEvent } from "../../src/domain/node/SlotPoolEvent.ts"
 import * as SlotPoolState from "../../src/domain/node/SlotPoolState.ts"
-import * as SessionJobs from "../../src/domain/node/SessionJobs.ts"
 import * as Entries from "../../src/domain/wire/Entries.ts"
 import type { ExecutorSession } from "../../src/services/JobExecutor.ts"
 import * as Ledger from "./Ledger.ts"
@@ -131,7 +131,10 @@ const perform = (self: Slots, action: PoolAction, events: Array<PoolEvent>): voi
 const performOn = (
   self: Slots,
   slot: Slot,
-  action: Extract<PoolAction, { readonly _tag: "PrepareSlot" | "SendJobs" | "TakeBack" | "Abort" | "Terminate" | "Kill" }>,
+  action: Extract<
+    PoolAction,
+    { readonly _tag: "PrepareSlot" | "SendJobs" | "TakeBack" | "Abort" | "Terminate" | "Kill" }
+  >,
   events: Array<PoolEvent>
 ): void => {
   switch (action._tag) {

@@ -158,7 +158,9 @@ const schedule = (spool: Spool, millis: number): void => {
 export const end = (spool: Spool, reason: string): void => {
   if (isOver(spool)) return
   spool.kept.remaining.forEach((numbers, computation) => {
-    if (numbers.size > 0) spool.pending.push({ bytes: Records.encode(KeptRecords.lost(computation, [...numbers], reason)), jobs: [] })
+    if (numbers.size > 0) {
+      spool.pending.push({ bytes: Records.encode(KeptRecords.lost(computation, [...numbers], reason)), jobs: [] })
+    }
     numbers.clear()
   })
   spool.pending.push({ bytes: Records.encode(KeptRecords.end), jobs: [] })
@@ -173,7 +175,7 @@ export const remove = (spool: Spool, why: "resumed" | "forgotten"): void => {
   spool.gone = why
   spool.pending = []
   spool.disk.files.delete(spool.path)
-  if (why === "resumed") for (const job of spool.keeps) job.kept.delete(spool.process.machine.name)
+  if (why === "resumed") { for (const job of spool.keeps) job.kept.delete(spool.process.machine.name) }
   tell(spool)
 }
 
