@@ -95,7 +95,7 @@ export const make = (
 
 /** Tells those who wait for something of it. */
 export const tellWatchers = (client: Client): void => {
-  for (const watcher of [...client.watchers]) watcher()
+  for (const watcher of client.watchers) watcher()
 }
 
 /** Hands an event to the scheduler. */

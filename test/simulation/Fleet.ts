@@ -1,9 +1,10 @@
 /** The machines of a simulated run and the programs on them: what faults happen to, and what is checked. */
 import * as Client from "./Client.ts"
 import * as Disk from "./Disk.ts"
-import * as Ledger from "./Ledger.ts"
+import type * as Ledger from "./Ledger.ts"
 import * as Network from "./Network.ts"
 import * as Node from "./Node.ts"
+import type * as NodeState from "./NodeState.ts"
 import * as Random from "./Random.ts"
 import * as Recovering from "./Recovering.ts"
 import * as Tasks from "./Tasks.ts"
@@ -13,7 +14,7 @@ import * as World from "./World.ts"
 export interface NodeMachine extends World.Machine {
   readonly disk: Disk.Disk
   readonly cpus: number
-  node: Node.Node | undefined
+  node: NodeState.Node | undefined
   starts: number
 }
 
@@ -26,7 +27,7 @@ export interface ClientMachine extends World.Machine {
 }
 
 /** What is broken on purpose. */
-export type Flaws = Node.NodeFlaws & Client.ClientFlaws
+export type Flaws = NodeState.NodeFlaws & Client.ClientFlaws
 
 /** See above. */
 export interface Fleet {

@@ -5,7 +5,7 @@
  * Frames of an old connection may come after those of a newer one.
  */
 import * as Random from "./Random.ts"
-import * as Tasks from "./Tasks.ts"
+import type * as Tasks from "./Tasks.ts"
 import * as World from "./World.ts"
 
 /** What is sent. */

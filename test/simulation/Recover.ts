@@ -5,7 +5,8 @@ import * as Outbox from "../../src/domain/node/Outbox.ts"
 import { NothingKept } from "../../src/domain/NodeError.ts"
 import * as LeaseSession from "../../src/layers/node/LeaseSession.ts"
 import * as Disk from "./Disk.ts"
-import * as Node from "./Node.ts"
+import type { Node, Tenant } from "./NodeState.ts"
+import * as NodeState from "./NodeState.ts"
 import * as Rpc from "./Rpc.ts"
 import * as Spool from "./Spool.ts"
 import * as Tasks from "./Tasks.ts"
@@ -15,7 +16,7 @@ import * as World from "./World.ts"
 const awaitedPulses = 5
 
 /** The client of a lease is gone: what it does not have is kept, and what comes. */
-export const keep = (node: Node.Node, tenant: Node.Tenant): void => {
+export const keep = (node: Node, tenant: Tenant): void => {
   const { disk, ledger, live, process, world } = node
   const session = tenant.session!
   const { clientName, keyHash, leaseId, outbox } = session
@@ -43,16 +44,16 @@ export const keep = (node: Node.Node, tenant: Node.Tenant): void => {
     yield* Tasks.wait(Tasks.sleep(world, process, Duration.toMillis(session.pulse) * awaitedPulses))
     if (!isOver()) tenant.leases = Leases.giveUp(tenant.leases)
     yield* Tasks.wait(
-      Node.until(spool.watchers, () => (Spool.jobs(spool) === 0 && spool.pending.length === 0) || isOver())
+      NodeState.until(spool.watchers, () => (Spool.jobs(spool) === 0 && spool.pending.length === 0) || isOver())
     )
-    if (!isOver()) yield* Node.close(node, tenant, Leases.end(tenant.leases), "its jobs have ended")
+    if (!isOver()) yield* NodeState.close(node, tenant, Leases.end(tenant.leases), "its jobs have ended")
   }
   Tasks.run(world, process, task())
-  Node.tellWatchers(node)
+  NodeState.tellWatchers(node)
 }
 
 /** Nobody wants what is kept, nor what runs. */
-export const discard = function*(node: Node.Node, tenant: Node.Tenant, why: string): Tasks.Task<void> {
+export const discard = function*(node: Node, tenant: Tenant, why: string): Tasks.Task<void> {
   const spool = node.live.get(tenant.session!.leaseId)
   if (spool !== undefined) {
     tenant.session!.keeper = undefined
@@ -60,23 +61,23 @@ export const discard = function*(node: Node.Node, tenant: Node.Tenant, why: stri
     for (const job of spool.keeps) job.kept.delete(node.process.machine.name)
     Spool.remove(spool, "forgotten")
   }
-  yield* Node.close(node, tenant, Leases.end(tenant.leases), why)
+  yield* NodeState.close(node, tenant, Leases.end(tenant.leases), why)
 }
 
-const nothing = (node: Node.Node, reason: string, isInUse = false): Rpc.Answer =>
+const nothing = (node: Node, reason: string, isInUse = false): Rpc.Answer =>
   Rpc.failed(new NothingKept({ node: node.process.machine.name, reason, ...(isInUse ? { isInUse } : {}) }))
 
-const tenantsWith = (node: Node.Node, key: string): ReadonlyArray<Node.Tenant> =>
+const tenantsWith = (node: Node, key: string): ReadonlyArray<Tenant> =>
   [...node.tenants.values()].filter(({ session }) => session?.keyHash === key)
 
-const orphans = function*(node: Node.Node, key: string): Tasks.Task<ReadonlyArray<Node.Tenant> | "Held"> {
-  const isCounting = ({ leases }: Node.Tenant): boolean => leases._tag === "Held" && leases.countdown !== undefined
-  yield* Tasks.wait(Node.until(node.watchers, () => !tenantsWith(node, key).some(isCounting)))
+const orphans = function*(node: Node, key: string): Tasks.Task<ReadonlyArray<Tenant> | "Held"> {
+  const isCounting = ({ leases }: Tenant): boolean => leases._tag === "Held" && leases.countdown !== undefined
+  yield* Tasks.wait(NodeState.until(node.watchers, () => !tenantsWith(node, key).some(isCounting)))
   const tenants = tenantsWith(node, key)
   return tenants.some(({ leases }) => leases._tag === "Held") ? "Held" : tenants
 }
 
-const find = (node: Node.Node, key: string): ReadonlyArray<Spool.Reader> => {
+const find = (node: Node, key: string): ReadonlyArray<Spool.Reader> => {
   const live = [...node.live.values()].filter(({ path }) => path.startsWith(`kept/${key}/`))
   const ended = Disk.list(node.disk, `kept/${key}/`).filter((path) => !live.some((spool) => spool.path === path))
   return [
@@ -89,7 +90,7 @@ const find = (node: Node.Node, key: string): ReadonlyArray<Spool.Reader> => {
 
 /** Everything that is kept under a key, and what comes until no job runs any more. */
 export const recover = function*(
-  node: Node.Node,
+  node: Node,
   key: string,
   terminatePending: boolean,
   stream: (source: Rpc.Source) => Tasks.Task<void>
@@ -117,10 +118,11 @@ export const recover = function*(
         if (events.length > 0) return events
       }
       if (readers.every(({ isDone }) => isDone)) return undefined
-      yield* Tasks.wait<void>((resume) => {
-        for (const { watchers } of spools) watchers.add(resume as () => void)
+      yield* Tasks.wait<void>((told) => {
+        const resume = (): void => told(undefined)
+        for (const { watchers } of spools) watchers.add(resume)
         return () => {
-          for (const { watchers } of spools) watchers.delete(resume as () => void)
+          for (const { watchers } of spools) watchers.delete(resume)
         }
       })
     }
@@ -129,7 +131,7 @@ export const recover = function*(
 }
 
 /** What is kept under a key goes, and what runs for it is killed. */
-export const forget = function*(node: Node.Node, key: string): Tasks.Task<Rpc.Answer> {
+export const forget = function*(node: Node, key: string): Tasks.Task<Rpc.Answer> {
   const tenants = yield* orphans(node, key)
   if (tenants === "Held") return nothing(node, "its client is connected", true)
   const readers = find(node, key)
@@ -140,12 +142,12 @@ export const forget = function*(node: Node.Node, key: string): Tasks.Task<Rpc.An
 }
 
 /** Like `discard`, for what was handed over. */
-const discardFetched = function*(node: Node.Node, tenant: Node.Tenant): Tasks.Task<void> {
+const discardFetched = function*(node: Node, tenant: Tenant): Tasks.Task<void> {
   const spool = node.live.get(tenant.session!.leaseId)
   if (spool !== undefined) {
     tenant.session!.keeper = undefined
     node.live.delete(tenant.session!.leaseId)
     Spool.remove(spool, "forgotten")
   }
-  yield* Node.close(node, tenant, Leases.end(tenant.leases), "what it kept was fetched")
+  yield* NodeState.close(node, tenant, Leases.end(tenant.leases), "what it kept was fetched")
 }

@@ -51,14 +51,17 @@ export const notice = (
   return undefined
 }
 
+const byName = (counts: ReadonlyMap<string, number>): Array<[string, number]> =>
+  [...counts].toSorted(([one], [other]) => one < other ? -1 : 1)
+
 const group = (counts: ReadonlyMap<string, number>, prefix: string): string =>
-  [...counts].filter(([what]) => what.startsWith(prefix)).toSorted().map(([what, times]) =>
+  byName(counts).filter(([what]) => what.startsWith(prefix)).map(([what, times]) =>
     `${what.slice(prefix.length)} ${times}`
   ).join(", ")
 
 /** All of it in a few lines. */
 export const describe = ({ counts, hours, seeds, steps }: Summary): string => {
-  const rest = [...counts].filter(([what]) => !/^(fault|outcome|recovered) /.test(what)).toSorted()
+  const rest = byName(counts).filter(([what]) => !/^(fault|outcome|recovered) /.test(what))
   const count = (number: number): string => number.toLocaleString("en-GB")
   return [
     `simulation: ${count(seeds)} seeds, ${count(steps)} steps, ${hours.toFixed(1)} h of virtual time`,

@@ -43,7 +43,7 @@ export interface Spool {
 export const pathOf = (key: string, leaseId: string): string => `kept/${key}/${leaseId}`
 
 const tell = (spool: Spool): void => {
-  for (const watcher of [...spool.watchers]) watcher()
+  for (const watcher of spool.watchers) watcher()
 }
 
 const add = (spool: Spool, record: Records.JournalRecord, jobs: ReadonlyArray<Ledger.Job> = []): void => {

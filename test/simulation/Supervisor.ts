@@ -179,7 +179,7 @@ export const live = function*(client: Client.Client, addresses: ReadonlyArray<st
       host: process.machine.name,
       process: process.name,
       createdMillis: 1.7e12 + world.now + process.machine.clockError,
-      credentials: {} as never
+      credentials: {}
     })
   }
   for (const { id, isReentrant } of client.computations.values()) {

@@ -30,7 +30,7 @@ export const run = <A>(
   const go = (value: unknown): void => {
     if (isOver) return
     takeBack = undefined
-    const next = task.next(value as never)
+    const next = task.next(value)
     if (next.done === true) {
       isOver = true
       return done(next.value)
