@@ -192,7 +192,7 @@ const isOthers = (node: Node, clientId: string): boolean =>
   [...node.tenants.values()].some(({ leases }) => leases._tag !== "Free" && leases.holder.clientId !== clientId)
 
 const giveWay = function*(node: Node, request: Payload): Tasks.Task<void> {
-  for (const tenant of [...node.tenants.values()]) {
+  for (const tenant of node.tenants.values()) {
     const { leases, session } = tenant
     if (leases._tag !== "Orphan" || leases.holder.clientId !== request.clientId) continue
     const isGivenUp = tenant.sessionId === request.sessionId
