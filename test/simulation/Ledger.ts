@@ -27,7 +27,6 @@ export interface Job {
   losses: number
   /** What its client was told. */
   outcome: string
-  isCancelled: boolean
   wasCancelledBeforeStart: boolean
   provisionals: number
   /** Who recovered it, and how. */
@@ -57,7 +56,6 @@ export const submitted = (
     executions: new Set(),
     losses: 0,
     outcome: "",
-    isCancelled: false,
     wasCancelledBeforeStart: false,
     provisionals: 0,
     recovered: "",

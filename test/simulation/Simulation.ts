@@ -111,7 +111,6 @@ const work = (fleet: Fleet.Fleet, client: Client.Client): void => {
 const cancelLater = (client: Client.Client, computationId: string, job: JobRecord): void => {
   const { process, world } = client
   World.after(world, process, Random.skewed(world.random, 1, 8000), "cancels a job", () => {
-    Ledger.jobOf(client.ledger, computationId, job.number).isCancelled = true
     Client.post(client, { _tag: "Cancelled", computationId, jobs: [job], reason: "it was cancelled" })
   })
 }
