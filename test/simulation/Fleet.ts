@@ -1,7 +1,7 @@
 /** The machines of a simulated run and the programs on them: what faults happen to, and what is checked. */
 import * as Client from "./Client.ts"
 import * as Disk from "./Disk.ts"
-import type * as Ledger from "./Ledger.ts"
+import * as Ledger from "./Ledger.ts"
 import * as Network from "./Network.ts"
 import * as Node from "./Node.ts"
 import type * as NodeState from "./NodeState.ts"
@@ -71,14 +71,6 @@ export const startNode = (fleet: Fleet, machine: NodeMachine): void => {
   })
 }
 
-/** What a daemon had in memory for clients that are gone is gone with it. */
-const forgetUnwritten = (fleet: Fleet, machine: NodeMachine, isPowerLoss: boolean): void => {
-  for (const job of fleet.ledger.jobs.values()) {
-    const kept = job.kept.get(machine.name)
-    if (kept !== undefined && !(isPowerLoss ? kept.isSynced : kept.isWritten)) job.kept.delete(machine.name)
-  }
-}
-
 /** Ends the daemon of a machine at once. */
 export const killNode = (fleet: Fleet, machine: NodeMachine, isPowerLoss: boolean): void => {
   const { node } = machine
@@ -87,7 +79,7 @@ export const killNode = (fleet: Fleet, machine: NodeMachine, isPowerLoss: boolea
     Network.silence(fleet.network, node.process)
     Disk.powerLoss(fleet.world.random, machine.disk)
   }
-  forgetUnwritten(fleet, machine, isPowerLoss)
+  Ledger.forgetUnwritten(fleet.ledger, machine.name, isPowerLoss)
   World.end(fleet.world, node.process, isPowerLoss ? "its machine lost its power" : "it was killed")
 }
 
@@ -96,7 +88,7 @@ export const drainNode = (fleet: Fleet, machine: NodeMachine): void => {
   const { node } = machine
   if (node === undefined || !node.process.isAlive || node.isDraining) return
   const grace = Random.between(fleet.world.random, 0, 3000)
-  node.process.onEnd.add(() => forgetUnwritten(fleet, machine, false))
+  node.process.onEnd.add(() => Ledger.forgetUnwritten(fleet.ledger, machine.name, false))
   Tasks.run(fleet.world, node.process, Node.drain(node, grace))
 }
 

@@ -4,6 +4,7 @@ import * as Leases from "../../src/domain/node/Leases.ts"
 import * as Orphans from "../../src/domain/node/Orphans.ts"
 import * as Outbox from "../../src/domain/node/Outbox.ts"
 import { NodeBusy, NotLeased } from "../../src/domain/NodeError.ts"
+import { endedJobs } from "../../src/domain/wire/Entries.ts"
 import * as LeaseSession from "../../src/layers/node/LeaseSession.ts"
 import * as Ledger from "./Ledger.ts"
 import type { Node, Tenant } from "./NodeState.ts"
@@ -157,7 +158,7 @@ const observe = (node: Node, session: LeaseSession.LeaseSession): void => {
     for (const number of [...running, ...waiting]) keep(computationId, number)
   }
   for (const { batch, computationId } of Outbox.unacknowledged(session.outbox)) {
-    for (const number of Ledger.jobsIn(batch)) keep(computationId, number)
+    for (const number of endedJobs(batch)) keep(computationId, number)
   }
 }
 

@@ -2,7 +2,6 @@
  * What an observer who sees everything knows of every job: where it ran and how often, what its client was told, and what
  * nodes keep of it for a client that is gone. Rules that are about one job are checked here, when something happens to it.
  */
-import * as Entries from "../../src/domain/wire/Entries.ts"
 import * as World from "./World.ts"
 
 /** What a job does when it runs. */
@@ -12,6 +11,16 @@ export interface Spec {
   /** It does not end when it is asked to. */
   readonly isStubborn: boolean
   readonly hasProvisional: boolean
+}
+
+/** What is written down of a job that a node keeps, and what of that was confirmed. */
+export interface Kept {
+  /** That there is such a job: it is told, if only as lost. */
+  isListed: boolean
+  isListSynced: boolean
+  /** Its reply. */
+  isWritten: boolean
+  isSynced: boolean
 }
 
 /** See above. */
@@ -31,8 +40,8 @@ export interface Job {
   provisionals: number
   /** Who recovered it, and how. */
   recovered: string
-  /** Nodes that keep it for a client that is gone, and whether a reply of it is written down and confirmed. */
-  readonly kept: Map<string, { isWritten: boolean; isSynced: boolean }>
+  /** Nodes that keep it for a client that is gone, and what of it is written down. */
+  readonly kept: Map<string, Kept>
 }
 
 /** All jobs. */
@@ -124,22 +133,22 @@ export const provisional = (ledger: Ledger, computationId: string, number: numbe
   if (job.provisionals > job.executions.size) World.fail(`job ${name} has a provisional result twice`)
 }
 
-/** Jobs that end with these replies. */
-export const jobsIn = (batch: Uint8Array): ReadonlyArray<number> => {
-  const view = Entries.viewOf(batch)
-  const numbers: Array<number> = []
-  for (let offset = 0; offset < batch.length; offset += Entries.entrySize(view, offset)) {
-    if (Entries.replyOutcome(view, offset) !== Entries.Outcome.provisional) {
-      numbers.push(Entries.entryJobId(view, offset))
-    }
-  }
-  return numbers
-}
-
 /** A node has it, or its reply, for a client that is gone. */
 export const keeps = (ledger: Ledger, computationId: string, number: number, node: string): void => {
   const { kept } = jobOf(ledger, computationId, number)
-  if (!kept.has(node)) kept.set(node, { isWritten: false, isSynced: false })
+  if (!kept.has(node)) {
+    kept.set(node, { isListed: false, isListSynced: false, isWritten: false, isSynced: false })
+  }
+}
+
+/** A daemon is gone, or its machine, with what was not written down, or not confirmed. */
+export const forgetUnwritten = (ledger: Ledger, node: string, isPowerLoss: boolean): void => {
+  for (const { kept } of ledger.jobs.values()) {
+    const known = kept.get(node)
+    if (known === undefined) continue
+    if (isPowerLoss) Object.assign(known, { isListed: known.isListSynced, isWritten: known.isSynced })
+    if (!known.isListed) kept.delete(node)
+  }
 }
 
 /** It is recovered, by another program than its client. */

@@ -1,6 +1,7 @@
 /** How a simulated node keeps what it has for a client that is gone, and gives it to whoever has the key: as `layers/node/Orphanage.ts` and `Recovery.ts` do. */
 import { Duration } from "effect"
 import * as Leases from "../../src/domain/node/Leases.ts"
+import * as KeptRecords from "../../src/domain/node/KeptRecords.ts"
 import * as Outbox from "../../src/domain/node/Outbox.ts"
 import { NothingKept } from "../../src/domain/NodeError.ts"
 import * as LeaseSession from "../../src/layers/node/LeaseSession.ts"
@@ -20,12 +21,13 @@ export const keep = (node: Node, tenant: Tenant): void => {
   const { disk, ledger, live, process, world } = node
   const session = tenant.session!
   const { clientName, keyHash, leaseId, outbox } = session
+  const replies = Outbox.unacknowledged(outbox)
   const spool = Spool.make({ world, ledger, process, disk, path: Spool.pathOf(keyHash!, leaseId) }, leaseId, {
     clientName,
     computations: [...session.computations].flatMap(([computationId, { closed, name }]) => {
       if (closed !== undefined) return []
       const { running, waiting } = LeaseSession.jobs(session, computationId)
-      return [{ computationId, name, unreplied: [...running, ...waiting] }]
+      return [{ computationId, name, unreplied: KeptRecords.unrepliedOf(computationId, [...running, ...waiting], replies) }]
     })
   })
   live.set(leaseId, spool)
@@ -36,7 +38,7 @@ export const keep = (node: Node, tenant: Tenant): void => {
     file: () => {},
     backlogBytes: () => 0
   }
-  for (const { batch, computationId } of Outbox.unacknowledged(outbox)) {
+  for (const { batch, computationId } of replies) {
     session.keeper.replies(computationId, batch)
   }
   const task = function*(): Tasks.Task<void> {

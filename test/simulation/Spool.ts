@@ -107,6 +107,9 @@ export const jobs = (spool: Spool): number => KeptRecords.remainingJobs(spool.ke
 /** Whether nothing is added any more. */
 export const isOver = (spool: Spool): boolean => spool.gone !== "" || spool.kept.isEnded
 
+const entryOf = (spool: Spool, { kept }: Ledger.Job): Partial<Ledger.Kept> =>
+  kept.get(spool.process.machine.name) ?? {}
+
 const flush = (spool: Spool): boolean => {
   if (isOver(spool)) return true
   const items = spool.pending
@@ -116,9 +119,11 @@ const flush = (spool: Spool): boolean => {
     World.count(spool.world, "writes that did not fit")
     return false
   }
+  // The lease is the first that is written, and names them all.
+  if (spool.written === 0) for (const job of spool.keeps) entryOf(spool, job).isListed = true
   for (const { bytes, jobs: written } of items) {
     spool.written += bytes.length
-    for (const job of written) job.kept.get(spool.process.machine.name)!.isWritten = true
+    for (const job of written) entryOf(spool, job).isWritten = true
     spool.unsynced.push(...written)
   }
   spool.pending = []
@@ -128,10 +133,8 @@ const flush = (spool: Spool): boolean => {
 
 const confirm = (spool: Spool, upTo: number, confirmed: ReadonlyArray<Ledger.Job>): void => {
   Disk.sync(spool.disk, spool.path, upTo)
-  for (const job of confirmed) {
-    const known = job.kept.get(spool.process.machine.name)
-    if (known !== undefined) known.isSynced = true
-  }
+  if (upTo > 0) for (const job of spool.keeps) entryOf(spool, job).isListSynced = true
+  for (const job of confirmed) entryOf(spool, job).isSynced = true
 }
 
 /** Time between tries to write what did not fit. */
@@ -167,6 +170,13 @@ export const end = (spool: Spool, reason: string): void => {
   const isWritten = flush(spool)
   spool.kept.isEnded = true
   if (isWritten) confirm(spool, spool.written, spool.unsynced.splice(0))
+  else {
+    // The node's log says that these are lost.
+    for (const job of spool.keeps) {
+      if (entryOf(spool, job).isListed !== true) job.kept.delete(spool.process.machine.name)
+    }
+    World.count(spool.world, "spools that ended on a full disk")
+  }
   tell(spool)
 }
 

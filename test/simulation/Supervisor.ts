@@ -129,7 +129,6 @@ export const leave = function*(
   how: { readonly isTerminating: boolean; readonly keepsPinned: boolean }
 ): Tasks.Task<void> {
   const place = { nodeId: node.id, computationId }
-  const cpus = client.state.nodes.get(node.id)?.cpus ?? 1
   yield* Tasks.wait<void>((resume) => {
     client.drained.set(`${node.id} ${computationId}`, () => resume(undefined))
     Client.post(client, { _tag: "SeatClosing", ...place, reason: "the user closed it", ...how })
@@ -137,7 +136,7 @@ export const leave = function*(
   if (client.nodes.get(node.id) !== node) return
   yield* Lasting.use(node.lasting, "CloseComputation", { computationId })
   yield* Tasks.wait(Tasks.sleep(client.world, client.process, Random.skewed(client.world.random, 1, 5000)))
-  if (client.nodes.get(node.id) === node) yield* seat(client, node, computationId, cpus)
+  if (client.nodes.get(node.id) === node) yield* seat(client, node, computationId, node.lasting.greeting.cpus)
 }
 
 const closeAll = function*(client: Client.Client, node: Client.Connected): Tasks.Task<void> {
