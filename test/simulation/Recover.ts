@@ -1,7 +1,7 @@
 /** How a simulated node keeps what it has for a client that is gone, and gives it to whoever has the key: as `layers/node/Orphanage.ts` and `Recovery.ts` do. */
 import { Duration } from "effect"
-import * as Leases from "../../src/domain/node/Leases.ts"
 import * as KeptRecords from "../../src/domain/node/KeptRecords.ts"
+import * as Leases from "../../src/domain/node/Leases.ts"
 import * as Outbox from "../../src/domain/node/Outbox.ts"
 import { NothingKept } from "../../src/domain/NodeError.ts"
 import * as LeaseSession from "../../src/layers/node/LeaseSession.ts"
@@ -27,7 +27,11 @@ export const keep = (node: Node, tenant: Tenant): void => {
     computations: [...session.computations].flatMap(([computationId, { closed, name }]) => {
       if (closed !== undefined) return []
       const { running, waiting } = LeaseSession.jobs(session, computationId)
-      return [{ computationId, name, unreplied: KeptRecords.unrepliedOf(computationId, [...running, ...waiting], replies) }]
+      return [{
+        computationId,
+        name,
+        unreplied: KeptRecords.unrepliedOf(computationId, [...running, ...waiting], replies)
+      }]
     })
   })
   live.set(leaseId, spool)

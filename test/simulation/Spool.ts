@@ -107,8 +107,7 @@ export const jobs = (spool: Spool): number => KeptRecords.remainingJobs(spool.ke
 /** Whether nothing is added any more. */
 export const isOver = (spool: Spool): boolean => spool.gone !== "" || spool.kept.isEnded
 
-const entryOf = (spool: Spool, { kept }: Ledger.Job): Partial<Ledger.Kept> =>
-  kept.get(spool.process.machine.name) ?? {}
+const entryOf = (spool: Spool, { kept }: Ledger.Job): Partial<Ledger.Kept> => kept.get(spool.process.machine.name) ?? {}
 
 const flush = (spool: Spool): boolean => {
   if (isOver(spool)) return true
@@ -120,7 +119,7 @@ const flush = (spool: Spool): boolean => {
     return false
   }
   // The lease is the first that is written, and names them all.
-  if (spool.written === 0) for (const job of spool.keeps) entryOf(spool, job).isListed = true
+  if (spool.written === 0) { for (const job of spool.keeps) entryOf(spool, job).isListed = true }
   for (const { bytes, jobs: written } of items) {
     spool.written += bytes.length
     for (const job of written) entryOf(spool, job).isWritten = true
@@ -133,7 +132,7 @@ const flush = (spool: Spool): boolean => {
 
 const confirm = (spool: Spool, upTo: number, confirmed: ReadonlyArray<Ledger.Job>): void => {
   Disk.sync(spool.disk, spool.path, upTo)
-  if (upTo > 0) for (const job of spool.keeps) entryOf(spool, job).isListSynced = true
+  if (upTo > 0) { for (const job of spool.keeps) entryOf(spool, job).isListSynced = true }
   for (const job of confirmed) entryOf(spool, job).isSynced = true
 }
 

@@ -117,7 +117,7 @@ export const unrepliedOf = (
 ): ReadonlyArray<number> => [
   ...new Set([
     ...jobs,
-    ...unacknowledged.flatMap((replies) => replies.computationId === computationId ? endedJobs(replies.batch) : [])
+    ...unacknowledged.flatMap((told) => told.computationId === computationId ? endedJobs(told.batch) : [])
   ])
 ]
 

@@ -134,7 +134,11 @@ const leaseOf = (session: LeaseSession.LeaseSession, replies: ReadonlyArray<Told
   computations: [...session.computations].flatMap(([computationId, { closed, name }]) => {
     if (closed !== undefined) return []
     const { running, waiting } = LeaseSession.jobs(session, computationId)
-    return [{ computationId, name, unreplied: KeptRecords.unrepliedOf(computationId, [...running, ...waiting], replies) }]
+    return [{
+      computationId,
+      name,
+      unreplied: KeptRecords.unrepliedOf(computationId, [...running, ...waiting], replies)
+    }]
   })
 })
 
