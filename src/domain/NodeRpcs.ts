@@ -236,7 +236,7 @@ export class ShutDown extends Rpc.make("ShutDown", {
 
 /** What a node kept for a client that is gone. */
 export const KeptEvent = Schema.Union([
-  /** A lease of the client; what follows with its id is of it. First jobs that had no reply when the client was gone. */
+  /** A lease of the client; what follows with its id is of it. First jobs whose reply it did not have. */
   Schema.TaggedStruct("KeptLease", {
     leaseId: Schema.String,
     computations: Schema.Array(Schema.Struct({

@@ -4,7 +4,7 @@
  *
  * ```
  * Owner    JSON {format, owner}            which process writes the file, so that others leave it alone
- * Lease    JSON {clientName, computations} what there was, with the jobs that had no reply
+ * Lease    JSON {clientName, computations} what there was, with the jobs whose reply the client does not have
  * Replies  u32 computation | entries …     as they came
  * File     JSON SentFile                   a job sent it; it lies beside
  * Lost     JSON {computation, jobIds, reason}
@@ -16,7 +16,7 @@ import { Option, Schema } from "effect"
 import * as AsciiJson from "../journal/AsciiJson.ts"
 import type * as Records from "../journal/Records.ts"
 import type { KeptEvent } from "../NodeRpcs.ts"
-import { entryJobId, entrySize, Outcome, replyOutcome, viewOf } from "../wire/Entries.ts"
+import { endedJobs, viewOf } from "../wire/Entries.ts"
 
 const format = 1
 
@@ -106,6 +106,21 @@ export const ownerIn = (records: ReadonlyArray<Records.JournalRecord>): string |
   return first?.kind === Kind.owner ? owners.decode(first.payload)?.owner : undefined
 }
 
+/**
+ * The jobs of a computation that a lease names: those without a reply, and those whose replies follow. Such a reply may
+ * not get onto the disk, or be damaged there, and then its job is lost, which is to be told as well.
+ */
+export const unrepliedOf = (
+  computationId: string,
+  jobs: ReadonlyArray<number>,
+  unacknowledged: ReadonlyArray<{ readonly computationId: string; readonly batch: Uint8Array }>
+): ReadonlyArray<number> => [
+  ...new Set([
+    ...jobs,
+    ...unacknowledged.flatMap((told) => told.computationId === computationId ? endedJobs(told.batch) : [])
+  ])
+]
+
 /** What is known of a lease from its records so far. A value changed in place. */
 export interface Kept {
   readonly leaseId: string
@@ -133,10 +148,7 @@ export const remainingJobs = (kept: Kept): number => kept.remaining.reduce((sum,
 export const replied = (kept: Kept, computation: number, batch: Uint8Array): void => {
   const jobs = kept.remaining[computation]
   if (jobs === undefined) return
-  const view = viewOf(batch)
-  for (let offset = 0; offset < batch.length; offset += entrySize(view, offset)) {
-    if (replyOutcome(view, offset) !== Outcome.provisional) jobs.delete(entryJobId(view, offset))
-  }
+  for (const jobId of endedJobs(batch)) jobs.delete(jobId)
 }
 
 /** What a record tells; undefined for one that tells nothing, or that no version of ours wrote. */

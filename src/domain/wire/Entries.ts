@@ -295,3 +295,13 @@ export const tallyEnded = (bytes: Uint8Array): { readonly jobs: number; readonly
   }
   return { jobs, micros }
 }
+
+/** Ids of the jobs that end with well-formed reply entries; provisional results end none. */
+export const endedJobs = (bytes: Uint8Array): ReadonlyArray<number> => {
+  const view = viewOf(bytes)
+  const ids: Array<number> = []
+  for (let offset = 0; offset < bytes.length; offset += entrySize(view, offset)) {
+    if (replyOutcome(view, offset) !== Outcome.provisional) ids.push(entryJobId(view, offset))
+  }
+  return ids
+}

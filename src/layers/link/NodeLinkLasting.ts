@@ -1,27 +1,15 @@
 /**
  * Connections that outlive the sockets under them. Once a lease is acquired, a connection that breaks is made again and
  * goes on with the lease: calls that were under way are made again (the node takes none twice), and what the node tells
- * begins after what was received. Those who use it notice a pause.
- *
- * ```
- * connected ──▶ broken ──▶ (dial, resume the lease) ──▶ connected
- *     └─────────┴──▶ lost   nobody listens, another start of the node, no such lease, five pulses of silence
- * ```
- * Silence is counted in ticks, not read from a clock: a program that was busy or stopped for a minute has missed one
- * tick, and looks at what arrived in the meantime before it counts the next.
+ * begins after what was received. Those who use it notice a pause. What is decided is in `domain/link/LastingLink.ts`.
  */
 import { Deferred, Duration, Effect, Exit, Latch, Layer, type Pull, Random, Scope, Stream } from "effect"
+import * as LastingLink from "../../domain/link/LastingLink.ts"
 import type { NodeAddress } from "../../domain/NodeAddress.ts"
 import * as NodeAddresses from "../../domain/NodeAddress.ts"
 import { NodeUnreachable, type NotLeased } from "../../domain/NodeError.ts"
 import type { NodeEvent } from "../../domain/NodeRpcs.ts"
 import { type Lease, type NodeConnection, NodeLink } from "../../services/NodeLink.ts"
-
-/** Ticks per pulse, of silence before a connection is taken as broken, and before the node is taken as dead. */
-const ticks = { perPulse: 2, broken: 5, dead: 11 }
-
-/** Times between tries to connect again: they double, from the first to the last, each a random part of it. */
-const [firstWait, lastWait] = [50, 2000]
 
 /** Tries that take longer than this are worth a line. */
 const noticeAfter = Duration.seconds(1)
@@ -30,14 +18,6 @@ interface Live {
   readonly connection: NodeConnection
   readonly scope: Scope.Closeable
 }
-
-type Broken = NodeUnreachable | NotLeased
-
-const isBroken = (error: unknown): error is Broken =>
-  typeof error === "object" && error !== null && "_tag" in error &&
-  (error._tag === "NodeUnreachable" || error._tag === "NotLeased")
-
-const reasonOf = (error: Broken): string => error._tag === "NodeUnreachable" ? error.reason : error.message
 
 const open = Effect.fnUntraced(function*(link: NodeLink["Service"], address: NodeAddress, parent: Scope.Scope) {
   const scope = yield* Scope.fork(parent)
@@ -48,80 +28,68 @@ const open = Effect.fnUntraced(function*(link: NodeLink["Service"], address: Nod
   return { connection, scope } satisfies Live
 })
 
-const connect = Effect.fnUntraced(function*(link: NodeLink["Service"], address: NodeAddress) {
+const connect = Effect.fnUntraced(function*(sockets: NodeLink["Service"], address: NodeAddress) {
   const name = NodeAddresses.format(address)
   // Of all connections there will be: what their user does at its end, it does before the newest is closed.
   const parent = yield* Scope.fork(yield* Effect.scope)
-  const first = yield* open(link, address, parent)
+  const first = yield* open(sockets, address, parent)
   const { info, ipAddr } = first.connection
   let live: Live | undefined = first
   let lease: Lease | undefined
   let clientId = ""
-  /** The connection that is being made again, and why it broke. */
+  /** The connection that is being made again. */
   let broken = first
-  let reason = ""
+  const link = LastingLink.make()
   /** Done when there is a connection again, or will be none. */
   let back = Deferred.makeUnsafe<void, NodeUnreachable>()
   const lost = Deferred.makeUnsafe<never, NodeUnreachable>()
   const broke = Latch.makeUnsafe(false)
-  let silentTicks = 0
-  let sent = 0
-  let received = 0
 
   const breakUp = (dead: Live, why: string): void => {
-    if (live !== dead) return
+    if (live !== dead || !LastingLink.breakUp(link, why)) return
     live = undefined
-    reason = why
     back = Deferred.makeUnsafe()
     broken = dead
     broke.openUnsafe()
   }
 
   const lose = (why: string): void => {
+    if (!LastingLink.lose(link)) return
     const error = new NodeUnreachable({ address: name, reason: why })
-    if (!Deferred.doneUnsafe(lost, Effect.fail(error))) return
+    Deferred.doneUnsafe(lost, Effect.fail(error))
     Deferred.doneUnsafe(back, Effect.fail(error))
   }
 
   const attempt = Effect.fnUntraced(function*({ leaseId }: Lease) {
-    const next = yield* open(link, address, parent)
+    const next = yield* open(sockets, address, parent)
     return yield* next.connection.info.incarnation === info.incarnation
       ? Effect.as(next.connection.resume(leaseId, clientId), next).pipe(
         Effect.onError(() => Scope.close(next.scope, Exit.void))
       )
       : Effect.andThen(
         Scope.close(next.scope, Exit.void),
-        new NodeUnreachable({ address: name, reason: "it was restarted", isGone: true })
+        new NodeUnreachable({ address: name, reason: LastingLink.restarted, isGone: true })
       )
   })
 
   /** Tries until there is a connection or it is no use. */
   const resume = Effect.fnUntraced(function*(held: Lease) {
-    let wait = firstWait
     while (live === undefined) {
-      yield* Effect.sleep(Duration.millis(yield* Random.nextBetween(0, wait)))
-      wait = Math.min(wait * 2, lastWait)
+      yield* Effect.sleep(Duration.millis(yield* Random.nextBetween(0, LastingLink.nextWait(link))))
       const tried = yield* Effect.result(attempt(held))
       if (tried._tag === "Success") {
         live = tried.success
-        silentTicks = 0
+        LastingLink.resumed(link)
         Deferred.doneUnsafe(back, Effect.void)
         return
       }
-      const { failure } = tried
-      if (failure._tag === "NodeUnreachable" && failure.isGone !== true) continue
-      return lose(
-        failure._tag === "NodeUnreachable"
-          ? failure.reason
-          : failure._tag === "NotLeased"
-          ? `${reason}, and it has given the client up since`
-          : failure.message
-      )
+      const reason = LastingLink.hopeless(link, tried.failure)
+      if (reason !== undefined) return lose(reason)
     }
   })
 
   const notice = Effect.suspend(() =>
-    Effect.logWarning(`lost the connection to node ${name} (${reason}); trying again`)
+    Effect.logWarning(`lost the connection to node ${name} (${link.reason}); trying again`)
   )
     .pipe(Effect.delay(noticeAfter))
 
@@ -137,21 +105,21 @@ const connect = Effect.fnUntraced(function*(link: NodeLink["Service"], address: 
 
   const tick = ({ leaseId }: Lease): Effect.Effect<unknown> =>
     Effect.suspend(() => {
-      silentTicks++
-      if (silentTicks >= ticks.dead) return Effect.sync(() => lose("no sign of life for five pulses"))
+      const wanted = LastingLink.tick(link)
+      if (wanted === "Lose") return Effect.sync(() => lose(LastingLink.silence))
       const now = live
-      if (now === undefined) return Effect.void
-      if (silentTicks >= ticks.broken) return Effect.sync(() => breakUp(now, "no sign of life"))
+      if (now === undefined || wanted === "Wait") return Effect.void
+      if (wanted === "Break") return Effect.sync(() => breakUp(now, "no sign of life"))
       return now.connection.pulse(leaseId).pipe(
-        Effect.map(() => silentTicks = 0),
-        Effect.catch((error) => Effect.sync(() => breakUp(now, reasonOf(error)))),
+        Effect.map(() => LastingLink.heard(link)),
+        Effect.catch((error) => Effect.sync(() => breakUp(now, LastingLink.reasonOf(error)))),
         Effect.forkIn(now.scope)
       )
     })
 
   const keep = (held: Lease): Effect.Effect<unknown> =>
     maintain(held).pipe(
-      Effect.raceFirst(Effect.forever(Effect.delay(tick(held), held.pulseMillis / ticks.perPulse))),
+      Effect.raceFirst(Effect.forever(Effect.delay(tick(held), held.pulseMillis / LastingLink.ticksPerPulse))),
       Effect.raceFirst(Effect.ignore(Deferred.await(lost))),
       Effect.forkIn(parent)
     )
@@ -168,10 +136,9 @@ const connect = Effect.fnUntraced(function*(link: NodeLink["Service"], address: 
       if (lease?.leaseId !== leaseId) return call(now.connection)
       return Effect.catchIf(
         call(now.connection),
-        (error): error is (E | NodeUnreachable) & Broken =>
-          isBroken(error) && (error._tag === "NodeUnreachable" || !isForgotten),
+        (error): error is (E | NodeUnreachable) & LastingLink.Broken => LastingLink.isRepeated(error, isForgotten),
         (error) => {
-          breakUp(now, reasonOf(error))
+          breakUp(now, LastingLink.reasonOf(error))
           return use(leaseId, call, error._tag === "NotLeased")
         }
       )
@@ -184,7 +151,7 @@ const connect = Effect.fnUntraced(function*(link: NodeLink["Service"], address: 
       const now = live
       if (now === undefined) return Deferred.await(back)
       return Effect.map(
-        Scope.provide(Stream.toPull(now.connection.events(leaseId, received)), now.scope),
+        Scope.provide(Stream.toPull(now.connection.events(leaseId, link.received)), now.scope),
         (pull) => {
           source = { from: now, pull }
         }
@@ -195,12 +162,12 @@ const connect = Effect.fnUntraced(function*(link: NodeLink["Service"], address: 
       if (now === undefined || now.from !== live) return Effect.flatMap(subscribe, () => pull)
       return now.pull.pipe(
         Effect.map((told) => {
-          silentTicks = 0
-          for (const event of told) if (event._tag === "Replies") received = event.sequence
+          LastingLink.heard(link)
+          for (const event of told) if (event._tag === "Replies") LastingLink.took(link, event.sequence)
           return told
         }),
-        Effect.catchIf(isBroken, (error) => {
-          breakUp(now.from, reasonOf(error))
+        Effect.catchIf(LastingLink.isBroken, (error) => {
+          breakUp(now.from, LastingLink.reasonOf(error))
           return pull
         })
       )
@@ -225,7 +192,7 @@ const connect = Effect.fnUntraced(function*(link: NodeLink["Service"], address: 
     jobs: (id, ...rest) => use(id, (connection) => connection.jobs(id, ...rest)),
     offerFiles: (id, ...rest) => use(id, (connection) => connection.offerFiles(id, ...rest)),
     answerJobFile: (id, ...rest) => use(id, (connection) => connection.answerJobFile(id, ...rest)),
-    dispatch: (id, computationId, batch, acknowledged, sequence = ++sent) =>
+    dispatch: (id, computationId, batch, acknowledged, sequence = LastingLink.nextSequence(link)) =>
       use(id, (connection) => connection.dispatch(id, computationId, batch, acknowledged, sequence)),
     cancelJobs: (id, ...rest) => use(id, (connection) => connection.cancelJobs(id, ...rest)),
     closeComputation: (id, ...rest) => use(id, (connection) => connection.closeComputation(id, ...rest)),

@@ -312,7 +312,8 @@ export const close = (session: LeaseSession): Effect.Effect<void> =>
     Effect.uninterruptible
   )
 
-const receive =
+/** Takes what comes in from the jobs of a computation. */
+export const receive =
   (session: LeaseSession, computationId: string, computation: OpenComputation) => (entries: Uint8Array): void => {
     if (computation.closed !== undefined) return
     const ended = tallyEnded(entries)

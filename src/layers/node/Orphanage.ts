@@ -6,7 +6,7 @@
 import { Clock, Duration, Effect, Queue, type Scope } from "effect"
 import * as fs from "node:fs"
 import * as path from "node:path"
-import type * as KeptRecords from "../../domain/node/KeptRecords.ts"
+import * as KeptRecords from "../../domain/node/KeptRecords.ts"
 import * as LargeReplies from "../../domain/node/LargeReplies.ts"
 import * as Leases from "../../domain/node/Leases.ts"
 import * as Orphans from "../../domain/node/Orphans.ts"
@@ -117,13 +117,28 @@ const keeperOf = (
   backlogBytes: () => spool.pendingBytes
 })
 
+interface Told {
+  readonly computationId: string
+  readonly batch: Uint8Array
+}
+
+/** Replies that the client may not have, or not the results of. */
+const undelivered = ({ large, outbox }: LeaseSession.LeaseSession): ReadonlyArray<Told> => [
+  ...LargeReplies.unfetched(large).map(({ computationId, entry }) => ({ computationId, batch: entry })),
+  ...Outbox.unacknowledged(outbox)
+]
+
 /** What a client that is gone had here: what is being closed, on its word, is none of it. */
-const leaseOf = (session: LeaseSession.LeaseSession): KeptRecords.Lease => ({
+const leaseOf = (session: LeaseSession.LeaseSession, replies: ReadonlyArray<Told>): KeptRecords.Lease => ({
   clientName: session.clientName,
   computations: [...session.computations].flatMap(([computationId, { closed, name }]) => {
     if (closed !== undefined) return []
     const { running, waiting } = LeaseSession.jobs(session, computationId)
-    return [{ computationId, name, unreplied: [...running, ...waiting] }]
+    return [{
+      computationId,
+      name,
+      unreplied: KeptRecords.unrepliedOf(computationId, [...running, ...waiting], replies)
+    }]
   })
 })
 
@@ -134,15 +149,15 @@ const spoolOf = ({ kept }: Orphanage, { session }: NodeTenants.Tenant): Spool.Sp
 export const take = Effect.fnUntraced(function*(orphanage: Orphanage, tenant: NodeTenants.Tenant) {
   const { close, kept, scope, state } = orphanage
   const session = tenant.session!
-  const { clientName, keyHash = "", large, leaseId, outbox } = session
+  const { clientName, keyHash = "", leaseId, outbox } = session
+  const replies = undelivered(session)
   const directory = KeptResults.directoryOf(kept, keyHash, leaseId)
-  const spool = Spool.make(leaseId, leaseOf(session), directory, kept.owner)
+  const spool = Spool.make(leaseId, leaseOf(session, replies), directory, kept.owner)
   kept.live.set(leaseId, spool)
   const sent = yield* Queue.unbounded<Outbox.JobFile>()
   const keeper = session.keeper = keeperOf(orphanage, session, spool, (file) => void Queue.offerUnsafe(sent, file))
   spool.watchers.add(() => LeaseSession.throttle(session))
-  for (const { computationId, entry } of LargeReplies.unfetched(large)) keeper.replies(computationId, entry)
-  for (const { batch, computationId } of Outbox.unacknowledged(outbox)) keeper.replies(computationId, batch)
+  for (const { batch, computationId } of replies) keeper.replies(computationId, batch)
   for (const file of Outbox.openFiles(outbox)) keeper.file(file.computationId, file)
   yield* Effect.logInfo("a client is gone; its jobs go on, and their results are kept").pipe(
     Effect.annotateLogs({ clientName, directory, jobs: Spool.jobs(spool) })

@@ -24,6 +24,16 @@ const read = (bytes: Uint8Array) => {
 }
 
 describe("KeptRecords", () => {
+  it("names the jobs whose replies follow, so that they are told as lost when those are not there", () => {
+    const unacknowledged = [
+      { computationId: "a", batch: concat([aReply(2), aReply(7)]) },
+      { computationId: "a", batch: aReply(8, Outcome.provisional) },
+      { computationId: "b", batch: aReply(9) }
+    ]
+    expect(KeptRecords.unrepliedOf("a", [1, 2], unacknowledged)).toEqual([1, 2, 7])
+    expect(KeptRecords.unrepliedOf("c", [], unacknowledged)).toEqual([])
+  })
+
   it("tells what was written, as it came", () => {
     const file = {
       computation: 1,

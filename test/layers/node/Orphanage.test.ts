@@ -133,7 +133,7 @@ describe("a client that is gone", () => {
       computation.finish(3)
       yield* loseClient
       computation.finish(4)
-      expect(yield* recover()).toEqual(["lease 4", "2 succeeded", "3 succeeded", "4 succeeded"])
+      expect(yield* recover()).toEqual(["lease 4,2,3", "2 succeeded", "3 succeeded", "4 succeeded"])
     }))
 
   it.effect("leaves a large result that it had not fetched, though it had acknowledged the reply", () =>
@@ -150,7 +150,7 @@ describe("a client that is gone", () => {
       yield* client.rpc.Dispatch({ leaseId, computationId: "c", sequence: 2, batch, acknowledged: 1 })
       yield* events.end
       yield* loseClient
-      expect(yield* recover()).toEqual(["lease ", "1 succeeded", "2 succeeded"])
+      expect(yield* recover()).toEqual(["lease 1,2", "1 succeeded", "2 succeeded"])
       const values = path.join(directoryOf(kept, leaseId), "values")
       expect(modesBelow(values)).toEqual({ "0-result-1-1": "600", "0-result-2-1": "600" })
       // The client may be back after all: what it has not fetched is where it was.
@@ -181,7 +181,7 @@ describe("a client that is gone", () => {
       // Gone again: it is as if it had not been before.
       yield* again.cut
       yield* TestClock.adjust("5 seconds")
-      expect(yield* recover()).toEqual(["lease ", "1 succeeded", "2 succeeded"])
+      expect(yield* recover()).toEqual(["lease 1,2", "1 succeeded", "2 succeeded"])
     }))
 
   it.effect("can come back for a while when its jobs have ended, as long as nobody else wants the node", () =>
@@ -199,7 +199,7 @@ describe("a client that is gone", () => {
       yield* recover()
       yield* other.AcquireLease(bob)
       expect(computation.isClosed).toBe(true)
-      expect(yield* recover()).toEqual(["lease ", "1 succeeded", "2 succeeded"])
+      expect(yield* recover()).toEqual(["lease 1,2", "1 succeeded", "2 succeeded"])
     }))
 
   it.effect("cannot come back when more came in than is held for it, and its jobs do not wait for that", () =>
@@ -254,7 +254,7 @@ describe("a client that is gone", () => {
       yield* TestClock.adjust("4 seconds")
       expect(recovering.pollUnsafe()).toBeUndefined()
       yield* TestClock.adjust("1 second")
-      expect(yield* Fiber.join(recovering)).toEqual(["lease 2", "1 succeeded", "2 cancelled"])
+      expect(yield* Fiber.join(recovering)).toEqual(["lease 2,1", "1 succeeded", "2 cancelled"])
       yield* other.Forget({ recoverKey })
       expect(computation.isClosed).toBe(true)
       expect(fs.existsSync(directoryOf(kept, leaseId))).toBe(false)
@@ -429,6 +429,29 @@ describe("Recover", () => {
       yield* rpc.Forget({ recoverKey })
       expect(fs.existsSync(kept)).toBe(false)
     }))
+
+  it.effect("tells a job as lost whose reply came before its client was gone, and was damaged on the disk", () =>
+    Effect.gen(function*() {
+      const home = yield* aHome
+      const first = yield* aBusyNode({ home })
+      first.computation.finish(1)
+      yield* first.loseClient
+      yield* TestClock.adjust("1 second")
+      yield* first.end
+      const { connect, kept } = yield* aNode({ home })
+      const { rpc } = yield* connect
+      const told = yield* all(rpc.Recover({ recoverKey, terminatePending: false }))
+      expect(told).toEqual(["lease 2,1", "1 succeeded", "lost 2: the node was ended while they ran"])
+      const file = path.join(directoryOf(kept, first.leaseId), "replies")
+      const bytes = fs.readFileSync(file)
+      const reply = [0, 1].reduce((at) => bytes.indexOf("dspy", at + 4), 0)
+      bytes[reply + 20]! ^= 1
+      fs.writeFileSync(file, bytes)
+      const damaged = yield* all(rpc.Recover({ recoverKey, terminatePending: false }))
+      expect(damaged.join()).toBe(
+        "lease 2,1,lost 2: the node was ended while they ran,lost 1: the node's file of their results is damaged"
+      )
+    }))
 })
 
 describe("what is kept", () => {
@@ -485,6 +508,6 @@ describe("what is kept", () => {
       expect(yield* owner.release).toEqual(["alice@desk"])
       expect(computation.isClosed).toBe(true)
       yield* other.AcquireLease(bob)
-      expect(yield* recover()).toEqual(["lease 2", "1 succeeded", "lost 2: the node's owner took it back"])
+      expect(yield* recover()).toEqual(["lease 2,1", "1 succeeded", "lost 2: the node's owner took it back"])
     }))
 })
