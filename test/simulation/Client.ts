@@ -71,6 +71,8 @@ export interface Client {
   readonly watchers: Set<() => void>
   events: Array<Event>
   isWaking: boolean
+  /** Number of the alarm that the scheduler set last. */
+  alarm: number
 }
 
 /** Batches of replies without a dispatch after which they are acknowledged by themselves, as in the product. */
@@ -90,7 +92,8 @@ export const make = (
   isClosing: false,
   watchers: new Set(),
   events: [],
-  isWaking: false
+  isWaking: false,
+  alarm: 0
 })
 
 /** Tells those who wait for something of it. */
@@ -112,7 +115,7 @@ const drain = (client: Client): void => {
   client.events = []
   for (const event of taken) {
     if (event._tag === "NodeLost") noteLosses(client, event.nodeId)
-    for (const action of Scheduler.step(client.state, event)) perform(client, action)
+    for (const action of Scheduler.step(client.state, event, client.world.now)) perform(client, action)
   }
   for (const node of client.nodes.values()) {
     if (node.received - node.acknowledged >= acknowledgeAfter) send(client, node, "", noBytes)
@@ -170,6 +173,17 @@ const perform = (client: Client, action: Action): void => {
       client.drained.delete(key)
       return listener?.()
     }
+    case "WakeAt": {
+      const alarm = ++client.alarm
+      return World.after(world, client.process, Math.max(0, action.millis - world.now), "", () => {
+        if (alarm === client.alarm) post(client, { _tag: "TimePassed" })
+      })
+    }
+    case "Benched":
+    case "Unbenched":
+      return World.count(world, action._tag === "Benched" ? "benched nodes" : "benches lifted", 1)
+    case "Retried":
+      return World.count(world, "attempts without a result", 1)
     case "Requeued":
       return World.count(world, "jobs that wait again", action.jobs.length)
     case "Provisional":

@@ -107,6 +107,8 @@ const perform = (self: Slots, action: PoolAction, events: Array<PoolEvent>): voi
     case "SessionRefused":
     case "StartThread":
     case "Sweep":
+    // No job has a memory limit.
+    case "Measure":
       return
     case "StartSlot": {
       const { slot: id } = action
