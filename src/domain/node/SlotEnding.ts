@@ -185,9 +185,9 @@ export const tookBack = (
   pursue(slot, now, out)
 }
 
-/** Kills a job that is alone in its process. */
+/** Kills a job that is alone in its process, also when its end has begun. */
 export const killAtOnce = (slot: PoolSlot, job: PoolJob, now: number, out: Array<PoolAction>): void => {
-  slot.plans.push({ job, startedAt: now, steps: [{ atMillis: 0, act: "kill" }], next: 0 })
+  slot.plans = [{ job, startedAt: now, steps: [{ atMillis: 0, act: "kill" }], next: 0 }]
   pursue(slot, now, out)
 }
 

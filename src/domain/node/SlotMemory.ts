@@ -95,17 +95,18 @@ export const emptied = (slot: PoolSlot, now: number, out: Array<PoolAction>): vo
   if (slot.isLarge) lookNow(slot, out)
 }
 
-/** The job is over its limit, and it is the one that runs. */
+/**
+ * Whether the job is known to be the one that runs. One that is being ended is, and goes on growing: it has no grace for
+ * that.
+ */
 const isCaught = (slot: PoolSlot, job: PoolJob): boolean =>
-  slot.inflight.length === 1 && !slot.isTaking && job.ending === "outOfMemory"
+  slot.plans.length > 0 || (slot.inflight.length === 1 && !slot.isTaking && job.ending === "outOfMemory")
 
 const overLimit = (slot: PoolSlot, job: PoolJob, now: number, out: Array<PoolAction>): void => {
-  // It was told to end and goes on growing: there is no grace for that.
-  if (slot.plans.length > 0) return SlotKill.discard(slot, `job ${job.id} grew while it was to end`, now, out)
-  if (job.ending === null) {
-    job.ending = "outOfMemory"
-    SlotEnding.takeBack(slot, out)
-  } else if (isCaught(slot, job)) SlotEnding.killAtOnce(slot, job, now, out)
+  if (isCaught(slot, job)) return SlotEnding.killAtOnce(slot, job, now, out)
+  if (job.ending !== null) return
+  job.ending = "outOfMemory"
+  SlotEnding.takeBack(slot, out)
 }
 
 const judgeSlot = (slot: PoolSlot, now: number, out: Array<PoolAction>): void => {
