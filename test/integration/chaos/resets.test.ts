@@ -1,0 +1,13 @@
+/** Connections that are reset all the time: row C4 of `docs/reliability.md`, for some seconds. */
+import { expect, it, vi } from "vitest"
+import * as Chaos from "../../support/chaos/Chaos.ts"
+import * as resets from "../../support/chaos/resets.ts"
+
+// A machine that has something else to do takes its time to start nodes.
+vi.setConfig({ testTimeout: 120_000 })
+
+const chaos = Chaos.forTests()
+
+it("every job runs once and has one outcome while a random connection is reset every 100 ms (C4)", async () => {
+  expect(await resets.storm(chaos, { jobs: 800, millis: 10, everyMillis: 100 })).toContain("C4")
+})
