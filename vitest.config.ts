@@ -11,8 +11,8 @@ const shared = {
   pool: "forks",
   // Hundreds of daemons and clients are started from the same sources.
   env: { NODE_COMPILE_CACHE: fileURLToPath(new URL("node_modules/.cache/node-compile", import.meta.url)) },
-  testTimeout: 30_000,
-  hookTimeout: 30_000,
+  testTimeout: 120_000,
+  hookTimeout: 120_000,
   retry: 0
 } as const
 
