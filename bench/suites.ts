@@ -268,6 +268,28 @@ const kill: Suite = {
   ]
 }
 
+const failover: Suite = {
+  name: "failover",
+  rounds: 1,
+  steps: ["failover"],
+  figures: [
+    {
+      title: "jobs of a node that is killed run elsewhere, slowest of five",
+      unit: "ms",
+      value: "failover.killedWorst",
+      goal: ["value", "<=", 1000]
+    },
+    { title: "the same, median", unit: "ms", value: "failover.killedMillis" },
+    {
+      title: "jobs of a node that falls silent run elsewhere, slowest of five",
+      unit: "pulses",
+      value: "failover.silentWorst",
+      goal: ["value", "<=", 5.5]
+    },
+    { title: "the same, median", unit: "pulses", value: "failover.silentPulses" }
+  ]
+}
+
 const values: Suite = {
   name: "values",
   rounds: 3,
@@ -444,5 +466,6 @@ export const suites: ReadonlyArray<Suite> = [
   secret,
   slowLink,
   provisional,
-  kill
+  kill,
+  failover
 ]

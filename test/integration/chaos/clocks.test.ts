@@ -2,12 +2,10 @@
  * Machines that are busy, whose clocks jump or are wrong, that sleep: rows E5, F1, F2 and F3 of `docs/reliability.md`,
  * for some seconds each.
  */
-import { describe, expect, it, vi } from "vitest"
+import { describe, expect, it } from "vitest"
 import * as Chaos from "../../support/chaos/Chaos.ts"
 import * as clocks from "../../support/chaos/clocks.ts"
 
-// A machine that has something else to do takes its time to start nodes.
-vi.setConfig({ testTimeout: 120_000 })
 
 const chaos = Chaos.forTests()
 

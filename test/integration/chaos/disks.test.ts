@@ -11,5 +11,5 @@ describe("a disk that fails has a typed error with its path, wherever something 
     Effect.gen(function*() {
       const told = yield* disks.failing(chaos, way, 1)
       if (told === undefined) yield* Effect.logWarning("left out: only root can mount a small file system")
-    }), 120_000)
+    }))
 })

@@ -1,10 +1,8 @@
 /** Nothing is left of jobs and of what they started: row B11 of `docs/reliability.md`; E4 is in `executor/kills.test.ts`. */
-import { expect, it, vi } from "vitest"
+import { expect, it } from "vitest"
 import * as Chaos from "../../support/chaos/Chaos.ts"
 import * as endings from "../../support/chaos/endings.ts"
 
-// A machine that has something else to do takes its time to start nodes.
-vi.setConfig({ testTimeout: 120_000 })
 
 const chaos = Chaos.forTests()
 

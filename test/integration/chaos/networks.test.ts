@@ -2,13 +2,11 @@
  * What networks do between a client and a node, each on a machine of its own: rows C1, C2, C3, C5 and C9 of
  * `docs/reliability.md`, a few cycles each.
  */
-import { afterAll, it, vi } from "vitest"
+import { afterAll, it } from "vitest"
 import * as networks from "../../support/chaos/networks.ts"
 import { untilIdle } from "../../support/Leftovers.ts"
 import * as Networks from "../../support/Networks.ts"
 
-// A machine that has something else to do takes its time to start nodes.
-vi.setConfig({ testTimeout: 120_000 })
 
 afterAll(untilIdle)
 

@@ -1,10 +1,8 @@
 /** Connections that are reset all the time: row C4 of `docs/reliability.md`, for some seconds. */
-import { expect, it, vi } from "vitest"
+import { expect, it } from "vitest"
 import * as Chaos from "../../support/chaos/Chaos.ts"
 import * as resets from "../../support/chaos/resets.ts"
 
-// A machine that has something else to do takes its time to start nodes.
-vi.setConfig({ testTimeout: 120_000 })
 
 const chaos = Chaos.forTests()
 

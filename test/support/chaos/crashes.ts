@@ -93,10 +93,14 @@ const deadPulses = 5.5
 /** B6: each node lives for a random time, then exits, is killed, crashes or freezes. One that froze goes on later. */
 export const mortalNodes = async (
   chaos: Chaos,
-  { every, jobs, millis, pulseMillis }: Scale & { readonly pulseMillis: number }
+  { every, jobs, millis, mostFaults = Infinity, pulseMillis }: Scale & {
+    readonly pulseMillis: number
+    /** After so many, no more. Default: as many as there are while jobs run. */
+    readonly mostFaults?: number
+  }
 ): Promise<string> => {
   const chance = Chance.make()
-  const nodes = await chaos.nodes(3, "--cpus", "2", "--drain-grace", "1")
+  const nodes = await chaos.nodes(modes.length, "--cpus", "2", "--drain-grace", "1")
   const client = await chaos.client(nodes.map(({ address }) => address), {
     jobs,
     millis,
@@ -115,10 +119,13 @@ export const mortalNodes = async (
     await client.nodeIs(node.address, "Initialized", lostAt)
     Faults.end(fault)
   }
+  let begun = 0
   const live = async (node: ChaosNode, first: typeof modes[number]): Promise<void> => {
     let mode = first
     await chaos.until(client.allDone, async () => {
       await pace(client, every, chance.exponential(1))
+      if (begun === mostFaults) return await client.allDone
+      begun++
       if (mode === "SIGSTOP") await freeze(node)
       else {
         await node.restart(faults, mode, () => pace(client, every, 0.1))
@@ -127,7 +134,7 @@ export const mortalNodes = async (
       mode = chance.pick(modes)
     })
   }
-  await Promise.all(nodes.map((node, n) => live(node, modes[(n + 1) % modes.length]!)))
+  await Promise.all(nodes.map((node, n) => live(node, modes[n]!)))
   const report = await client.close()
   const figures = Invariants.check({ report, ledger: client.ledger, faults, mayRunAgain: true, seed: chance.seed })
   expect(figures.finished).toBe(jobs)

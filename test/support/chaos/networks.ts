@@ -25,20 +25,20 @@ const on = (host: Host): CountedClient.Starter => (command, args, env) => host.s
 
 type Work = Omit<Request, "ledger" | "report" | "options"> & { readonly options?: Request["options"] }
 
-const aLan = async (networks: Networks, count: number, { options = {}, ...work }: Work, ...args: Array<string>) => {
+const aLan = async (networks: Networks, count: number, { options = {}, ...work }: Work): Promise<Lan> => {
   const lan = await networks.network("lan")
   const here = await networks.host("client", lan)
   const hosts: Array<Host> = []
   for (let n = 0; n < count; n++) hosts.push(await networks.host(`node${n}`, lan))
   const nodes = await Promise.all(
-    hosts.map((host) => host.node([...host.addressArgs, "--insecure", "--name", host.name, "--cpus", "2", ...args]))
+    hosts.map((host) => host.node([...host.addressArgs, "--insecure", "--name", host.name, "--cpus", "2"]))
   )
   const client = await CountedClient.start(on(here), here.directory, {
     nodeCount: count,
     ...work,
     options: { nodes: nodes.map(({ address }) => address), logLevel: "warning", ...options }
   })
-  return { here, hosts, nodes, client, faults: [] } satisfies Lan
+  return { here, hosts, nodes, client, faults: [] }
 }
 
 /** Ends everything, and holds the run against the invariants. */
