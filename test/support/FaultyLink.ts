@@ -46,7 +46,10 @@ const delayed = (line: Line, pass: (bytes: Buffer) => void): (bytes: Buffer) => 
 }
 
 /** Starts a proxy to a port of this machine, or of another. */
-export const start = (target: number | { readonly host: string; readonly port: number }, line?: Line): Promise<FaultyLink> => {
+export const start = (
+  target: number | { readonly host: string; readonly port: number },
+  line?: Line
+): Promise<FaultyLink> => {
   interface Connection {
     readonly ends: readonly [net.Socket, net.Socket]
     isSwallowed: boolean

@@ -114,8 +114,8 @@ export interface ClusterOptions {
   /** Whether a job may run again elsewhere when its node is lost while it may have been running. Default false. */
   readonly reentrant?: boolean | undefined
   /**
-   * How often nodes tell what they have to spare (`availInfo`), from 100 ms to 1000 s. Default: as each node does by
-   * itself, every 10 seconds.
+   * How often nodes tell what they have to spare (`availInfo`), and this program that it is there, from 100 ms to 1000 s.
+   * A node that says nothing for five of them is lost. Default: as each node does by itself, every 10 seconds.
    */
   readonly pulseInterval?: Duration.Input | undefined
   /** Bytes of stdout, and of stderr, kept per job. Default 1 MiB. */

@@ -6,7 +6,6 @@ import { describe, expect, it } from "vitest"
 import * as Chaos from "../../support/chaos/Chaos.ts"
 import * as clocks from "../../support/chaos/clocks.ts"
 
-
 const chaos = Chaos.forTests()
 
 describe("time", () => {

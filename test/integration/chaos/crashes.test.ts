@@ -6,7 +6,6 @@ import { describe, it } from "vitest"
 import * as Chaos from "../../support/chaos/Chaos.ts"
 import * as crashes from "../../support/chaos/crashes.ts"
 
-
 const chaos = Chaos.forTests()
 
 describe("every job has one outcome, and runs again only where a fault touched it", () => {

@@ -3,7 +3,6 @@ import { expect, it } from "vitest"
 import * as Chaos from "../../support/chaos/Chaos.ts"
 import * as endings from "../../support/chaos/endings.ts"
 
-
 const chaos = Chaos.forTests()
 
 it.each(["cancel", "timeout", "node killed"] as const)(

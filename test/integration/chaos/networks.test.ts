@@ -7,7 +7,6 @@ import * as networks from "../../support/chaos/networks.ts"
 import { untilIdle } from "../../support/Leftovers.ts"
 import * as Networks from "../../support/Networks.ts"
 
-
 afterAll(untilIdle)
 
 Networks.suite("every job has one outcome, and none runs twice without need", ["iptables"], (lan) => {

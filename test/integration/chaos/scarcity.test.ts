@@ -5,8 +5,8 @@ import * as scarcity from "../../support/chaos/scarcity.ts"
 
 const chaos = Chaos.forTests()
 
-const title = (text: string, missing: string | undefined): string =>
-  missing === undefined ? text : `${text} (left out: ${missing})`
+/** Why a test is left out, for its title. */
+const why = (missing: string | undefined): string => missing === undefined ? "" : ` (left out: ${missing})`
 
 describe("a node goes on", () => {
   it("when strangers take all files that it may open (E2, EMFILE)", async () => {
@@ -15,11 +15,11 @@ describe("a node goes on", () => {
 
   const [pids, memory] = [scarcity.missing("pids"), scarcity.missing("memory")]
 
-  it.skipIf(pids !== undefined)(title("when no process can be started (E2, EAGAIN)", pids), async () => {
+  it.skipIf(pids !== undefined)(`when no process can be started (E2, EAGAIN)${why(pids)}`, async () => {
     expect(await scarcity.processes(chaos, 2)).toContain("EAGAIN")
   })
 
-  it.skipIf(memory !== undefined)(title("when a job takes all memory there is (E2, ENOMEM)", memory), async () => {
+  it.skipIf(memory !== undefined)(`when a job takes all memory there is (E2, ENOMEM)${why(memory)}`, async () => {
     expect(await scarcity.memory(chaos, 2)).toContain("ENOMEM")
   })
 })

@@ -29,7 +29,9 @@ Networks.suite("every job has one outcome, and none runs twice without need", ["
     console.log(await networks.halfOpen(lan(), { cycles: Scale.of(100), pulseMillis: 2500 }))
   })
 
-  it.each([1, 5, 20].flatMap((loss) => [[50, 10], [200, 50], [500, 100]].map(([delay, jitter]) => [loss, delay!, jitter!])))(
+  it.each(
+    [1, 5, 20].flatMap((loss) => [[50, 10], [200, 50], [500, 100]].map(([delay, jitter]) => [loss, delay!, jitter!]))
+  )(
     "C5: %i %% of packets get lost and all take %i ± %i ms",
     async (lossPercent, delayMillis, jitterMillis) => {
       const scale = { jobs: Scale.of(10_000, 500), lossPercent, delayMillis, jitterMillis, pulseMillis: 10_000 }

@@ -7,5 +7,5 @@ import * as Scale from "../../support/chaos/Scale.ts"
 const chaos = Chaos.forTests()
 
 it("C4: a random connection is reset every 100 ms for about five minutes", async () => {
-  console.log(await resets.storm(chaos, { jobs: Scale.of(100_000), millis: 10, everyMillis: 100 }))
+  console.log(await resets.storm(chaos, { jobs: Scale.of(100_000), millis: 10, every: { millis: 100 } }))
 })

@@ -6,8 +6,8 @@ import * as scarcity from "../../support/chaos/scarcity.ts"
 
 const chaos = Chaos.forTests()
 
-const title = (text: string, missing: string | undefined): string =>
-  missing === undefined ? text : `${text} (left out: ${missing})`
+/** Why a test is left out, for its title. */
+const why = (missing: string | undefined): string => missing === undefined ? "" : ` (left out: ${missing})`
 
 describe("a node goes on", () => {
   it("E2: when strangers take all files that it may open, 100 times", async () => {
@@ -16,11 +16,11 @@ describe("a node goes on", () => {
 
   const [pids, memory] = [scarcity.missing("pids"), scarcity.missing("memory")]
 
-  it.skipIf(pids !== undefined)(title("E2: when no process can be started, 100 times", pids), async () => {
+  it.skipIf(pids !== undefined)(`E2: when no process can be started, 100 times${why(pids)}`, async () => {
     console.log(await scarcity.processes(chaos, Scale.of(100)))
   })
 
-  it.skipIf(memory !== undefined)(title("E2: when a job takes all memory, 100 times", memory), async () => {
+  it.skipIf(memory !== undefined)(`E2: when a job takes all memory, 100 times${why(memory)}`, async () => {
     console.log(await scarcity.memory(chaos, Scale.of(100)))
   })
 })

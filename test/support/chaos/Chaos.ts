@@ -30,8 +30,8 @@ export const forTests = (): Chaos => {
   let directory = ""
   const nodes: Array<ChaosNode.ChaosNode> = []
   const clients: Array<CountedClient.CountedClient> = []
-  /** Increases with every test: what goes on when a test has failed stops. */
-  let test = 0
+  /** What goes on when a test has failed stops. */
+  const tests = { ended: 0 }
 
   const node: Chaos["node"] = async (name, options = {}) => {
     const { args = [], ...rest } = options
@@ -50,13 +50,15 @@ export const forTests = (): Chaos => {
   })
 
   afterEach(async () => {
-    test++
+    tests.ended++
     for (const one of clients.splice(0)) one.signal("SIGKILL")
-    await Promise.all(nodes.splice(0).map(async (one) => {
-      one.signal("SIGCONT")
-      one.signal("SIGTERM")
-      await one.ended()
-    }))
+    await Promise.all(
+      nodes.splice(0).map(async (one) => {
+        one.signal("SIGCONT")
+        one.signal("SIGTERM")
+        await one.ended()
+      })
+    )
     // What a killed daemon leaves is removed by its guardian.
     await vi.waitFor(() => expect(ofDaemons()).toEqual([]), { timeout: 10_000 })
     await untilIdle()
@@ -79,9 +81,9 @@ export const forTests = (): Chaos => {
       return made
     },
     until: async (done, harm) => {
-      const [mine, over] = [test, { is: false }]
+      const [mine, over] = [tests.ended, { is: false }]
       const harming = (async () => {
-        while (!over.is && test === mine) await harm()
+        while (!over.is && tests.ended === mine) await harm()
       })()
       try {
         await Promise.race([done, harming])

@@ -1,10 +1,10 @@
 /** A `dispynode` at a port of its own that can be killed, frozen and started again, as often as a test wants. */
 import { spawn } from "node:child_process"
+import { readFileSync } from "node:fs"
 import * as net from "node:net"
 import * as Built from "../Built.ts"
 import { descendants } from "../DaemonProcess.ts"
 import * as Faults from "./Faults.ts"
-import { readFileSync } from "node:fs"
 
 const program = Built.program("dispynode")
 
@@ -23,7 +23,7 @@ export interface ChaosNode {
   /** When the daemon that runs now has ended. */
   readonly ended: () => Promise<void>
   /** Sends the signal, waits for the end, then for something else, and starts the node again: one fault. */
-  readonly restart: (faults: Faults.Faults, signal: NodeJS.Signals, rest: () => Promise<void>) => Promise<void>
+  readonly restart: (faults: Faults.Faults, signal: NodeJS.Signals, meanwhile: () => Promise<void>) => Promise<void>
 }
 
 /** Ports below those that the kernel gives to connections: a node that is down keeps its own. */
@@ -71,13 +71,18 @@ export const make = async ({ args = [], command = [], env = {}, name, prefix }: 
   const port = await freePort()
   let [log, pid] = ["", 0]
   let ended = Promise.resolve()
-  const [first = process.execPath, ...rest] = [
-    ...command,
-    process.execPath,
-    program,
-    ...["--ip-addr", "127.0.0.1", "--daemon", "--name", name, "--port", String(port), "--dest-path-prefix", prefix],
-    ...args
+  const own = [
+    "--ip-addr",
+    "127.0.0.1",
+    "--daemon",
+    "--name",
+    name,
+    "--port",
+    String(port),
+    "--dest-path-prefix",
+    prefix
   ]
+  const [first = process.execPath, ...rest] = [...command, process.execPath, program, ...own, ...args]
   const start = async (): Promise<void> => {
     const child = spawn(first, rest, { stdio: ["ignore", "pipe", "pipe"], env: { ...process.env, ...env } })
     pid = child.pid!
@@ -109,11 +114,11 @@ export const make = async ({ args = [], command = [], env = {}, name, prefix }: 
     start,
     signal,
     ended: () => ended,
-    restart: async (faults, which, rest) => {
+    restart: async (faults, which, meanwhile) => {
       const fault = Faults.begin(faults, name)
       signal(which)
       await ended
-      await rest()
+      await meanwhile()
       // What its predecessor began it began before this: its guardian has killed it long since.
       Faults.end(fault)
       await start()

@@ -6,6 +6,7 @@ import { createInterface } from "node:readline"
 import type { Readable, Writable } from "node:stream"
 import { fileURLToPath } from "node:url"
 import type { Report, Request, Told } from "../../fixtures/chaos/client.ts"
+import { pause } from "./ChaosNode.ts"
 
 const program = fileURLToPath(new URL("../../fixtures/chaos/client.ts", import.meta.url))
 
@@ -40,12 +41,11 @@ export interface CountedClient {
 }
 
 /** On this machine, in a directory. */
-export const here =
-  (directory: string): Starter => (command, args, env) => {
-    const child = spawn(command, args, { cwd: directory, env: { ...process.env, ...env } })
-    const ended = new Promise<number | null>((resolve) => child.once("close", (status) => resolve(status)))
-    return { stdin: child.stdin, stdout: child.stdout, stderr: child.stderr, ended, kill: (signal) => child.kill(signal) }
-  }
+export const here = (directory: string): Starter => (command, args, env) => {
+  const child = spawn(command, args, { cwd: directory, env: { ...process.env, ...env } })
+  const ended = new Promise<number | null>((resolve) => child.once("close", (status) => resolve(status)))
+  return { stdin: child.stdin, stdout: child.stdout, stderr: child.stderr, ended, kill: (signal) => child.kill(signal) }
+}
 
 /** Starts it and waits until its nodes are ready. It is killed with `signal("SIGKILL")`; who starts it does so at the end. */
 export const start = async (
@@ -116,4 +116,16 @@ export const start = async (
       return JSON.parse(fs.readFileSync(report, "utf8")) as Report
     }
   }
+}
+
+/**
+ * What is between two faults: time, or jobs that end, so that a machine which is busy with other things does not get more
+ * faults for its work.
+ */
+export type Pace = { readonly millis: number } | { readonly jobs: number }
+
+/** Waits for a part of what is between faults. */
+export const pace = async (client: CountedClient, every: Pace, part = 1): Promise<void> => {
+  if ("millis" in every) await pause(every.millis * part)
+  else await client.until(client.done() + every.jobs * part)
 }

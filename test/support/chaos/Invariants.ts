@@ -72,8 +72,9 @@ const problemsOf = (run: Run, executions: ReadonlyMap<number, ReadonlyArray<Ledg
     if (error !== "" && touched === 0) problems.push(`job ${job} ended with ${error}, and no fault had touched it`)
   }
   if (report.sum !== expected) problems.push(`the sum of the results is ${report.sum}, not ${expected}`)
-  const [before, after] = report.openFiles
-  if (after > before) problems.push(`the client had ${before} files open before its cluster and ${after} after it`)
+  if (report.leftFiles.length > 0) {
+    problems.push(`the client has more files open than before: ${report.leftFiles.join("; ")}`)
+  }
   return problems
 }
 

@@ -21,8 +21,10 @@ export const busyCores = async (
 ): Promise<string> => {
   const nodes = await chaos.nodes(2, "--cpus", "2")
   // Of others' programs some are as important as the nodes, and some less.
-  const busy = Array.from({ length: 2 * availableParallelism() }, (_, n) =>
-    spawn("nice", ["-n", String(n % 2 * 10), "sh", "-c", "while :; do :; done"], { stdio: "ignore" }))
+  const busy = Array.from(
+    { length: 2 * availableParallelism() },
+    (_, n) => spawn("nice", ["-n", String(n % 2 * 10), "sh", "-c", "while :; do :; done"], { stdio: "ignore" })
+  )
   try {
     const client = await chaos.client(nodes.map(({ address }) => address), {
       jobs,

@@ -2,9 +2,8 @@
 import { expect } from "vitest"
 import * as Chance from "./Chance.ts"
 import type { Chaos } from "./Chaos.ts"
-import type * as CountedClient from "./CountedClient.ts"
 import type { ChaosNode } from "./ChaosNode.ts"
-import { pause } from "./ChaosNode.ts"
+import * as CountedClient from "./CountedClient.ts"
 import * as Faults from "./Faults.ts"
 import * as Invariants from "./Invariants.ts"
 
@@ -13,17 +12,8 @@ export interface Scale {
   readonly jobs: number
   /** What a job takes, asleep. */
   readonly millis: number
-  /**
-   * What is between faults, in the mean where they come at random: time, or jobs that end, so that a machine which is
-   * busy with other things does not get more faults for its work.
-   */
-  readonly every: { readonly millis: number } | { readonly jobs: number }
-}
-
-/** Waits for a part of what is between faults. */
-const pace = async (client: CountedClient.CountedClient, every: Scale["every"], part = 1): Promise<void> => {
-  if ("millis" in every) await pause(every.millis * part)
-  else await client.until(client.done() + every.jobs * part)
+  /** What is between faults, in the mean where they come at random. */
+  readonly every: CountedClient.Pace
 }
 
 /** B1: a random one of four nodes is killed again and again, and started again after half of the time between. */
@@ -38,8 +28,8 @@ export const killedNodes = async (chaos: Chaos, { every, jobs, millis }: Scale):
   })
   const faults: Faults.Faults = []
   await chaos.until(client.allDone, async () => {
-    await pace(client, every, 0.5)
-    await chance.pick(nodes).restart(faults, "SIGKILL", () => pace(client, every, 0.5))
+    await CountedClient.pace(client, every, 0.5)
+    await chance.pick(nodes).restart(faults, "SIGKILL", () => CountedClient.pace(client, every, 0.5))
   })
   const report = await client.close()
   const figures = Invariants.check({ report, ledger: client.ledger, faults, mayRunAgain: true, seed: chance.seed })
@@ -55,7 +45,7 @@ export const killedSlots = async (chaos: Chaos, { every, jobs, millis }: Scale):
   const client = await chaos.client(nodes.map(({ address }) => address), { jobs, millis, window: 50 })
   const faults: Faults.Faults = []
   await chaos.until(client.allDone, async () => {
-    await pace(client, every)
+    await CountedClient.pace(client, every)
     const slots = chance.pick(nodes).slots()
     if (slots.length === 0) return
     const pid = chance.pick(slots)
@@ -123,12 +113,12 @@ export const mortalNodes = async (
   const live = async (node: ChaosNode, first: typeof modes[number]): Promise<void> => {
     let mode = first
     await chaos.until(client.allDone, async () => {
-      await pace(client, every, chance.exponential(1))
+      await CountedClient.pace(client, every, chance.exponential(1))
       if (begun === mostFaults) return await client.allDone
       begun++
       if (mode === "SIGSTOP") await freeze(node)
       else {
-        await node.restart(faults, mode, () => pace(client, every, 0.1))
+        await node.restart(faults, mode, () => CountedClient.pace(client, every, 0.1))
         await client.nodeIs(node.address, "Initialized", faults.at(-1)!.from)
       }
       mode = chance.pick(modes)
@@ -144,5 +134,9 @@ export const mortalNodes = async (
   const sorted = pulsesToDeath.toSorted((a, b) => a - b)
   const late = sorted.filter((pulses) => pulses > deadPulses).length
   const longest = sorted.at(-1)!.toFixed(2)
-  return Invariants.describe("B6", figures, `${sorted.length} froze, lost after ${longest} pulses at most (${late} late)`)
+  return Invariants.describe(
+    "B6",
+    figures,
+    `${sorted.length} froze, lost after ${longest} pulses at most (${late} late)`
+  )
 }

@@ -10,6 +10,13 @@ import type { ChaosNode } from "./ChaosNode.ts"
 
 const mebibyte = 2 ** 20
 
+/**
+ * Larger than all that is still to be removed of what was written before, so that there is no room for it by chance; and
+ * than a value may be that travels in a message.
+ */
+const largeBytes = 24 * mebibyte
+const diskMebibytes = 160
+
 /** Runs on the node. */
 const write = async (what: "file" | "result" | "sent" | "nothing", bytes: number, argument?: Uint8Array) => {
   const files = process.getBuiltinModule("node:fs")
@@ -45,17 +52,17 @@ const sites: Readonly<Record<string, Site>> = {
   },
   "a large argument": {
     disk: "node",
-    attempt: (cluster) => cluster.run("nothing", 0, new Uint8Array(3 * mebibyte)),
+    attempt: (cluster) => cluster.run("nothing", 0, new Uint8Array(largeBytes)),
     error: "ValueNotTransferred"
   },
   "a large result": {
     disk: "node",
-    attempt: (cluster) => cluster.run("result", 3 * mebibyte),
-    error: "ResultNotSendable"
+    attempt: (cluster) => cluster.run("result", largeBytes),
+    error: "ValueNotTransferred"
   },
   "a job's own file": {
     disk: "node",
-    attempt: (cluster) => cluster.run("file", 3 * mebibyte),
+    attempt: (cluster) => cluster.run("file", largeBytes),
     error: "JobFailed"
   },
   "files of a computation": {
@@ -65,8 +72,7 @@ const sites: Readonly<Record<string, Site>> = {
   },
   "what setup returns": {
     disk: "node",
-    attempt: (_cluster, node) =>
-      opened({ nodes: node.address, setup: () => new Uint8Array(3 * 2 ** 20) }),
+    attempt: (_cluster, node) => opened({ nodes: node.address, setup: () => new Uint8Array(24 * 2 ** 20) }),
     error: "ComputationRefused"
   },
   "a file that a job sends": {
@@ -93,10 +99,11 @@ const fill = (disk: string): () => void => {
 
 /** Makes a disk useless; what it returns gives it back. */
 export const waysToFail = {
-  full: (disk: string) => Effect.sync(() => {
-    const free = fill(disk)
-    return Effect.sync(free)
-  }),
+  full: (disk: string) =>
+    Effect.sync(() => {
+      const free = fill(disk)
+      return Effect.sync(free)
+    }),
   "read-only": (disk: string) => Effect.as(SmallDisk.setReadOnly(disk, true), SmallDisk.setReadOnly(disk, false))
 } as const
 
@@ -113,14 +120,16 @@ export const failing = Effect.fnUntraced(function*(
   way: keyof typeof waysToFail,
   times: number
 ): Effect.fn.Return<Told | undefined, never, Scope.Scope> {
-  const [nodeDisk, clientDisk] = [yield* SmallDisk.make(24), yield* SmallDisk.make(8)]
+  const [nodeDisk, clientDisk] = [yield* SmallDisk.make(diskMebibytes), yield* SmallDisk.make(diskMebibytes)]
   if (nodeDisk === undefined || clientDisk === undefined) return undefined
   const big = join(chaos.directory(), "big")
   const node = yield* Effect.promise(() => chaos.node("n0", { prefix: nodeDisk, args: ["--cpus", "1"] }))
-  yield* Effect.addFinalizer(() => Effect.promise(async () => {
-    node.signal("SIGTERM")
-    await node.ended()
-  }))
+  yield* Effect.addFinalizer(() =>
+    Effect.promise(async () => {
+      node.signal("SIGTERM")
+      await node.ended()
+    })
+  )
   const cluster: Cluster = yield* Effect.acquireRelease(
     Effect.promise(() =>
       createJobCluster(write, {
@@ -133,16 +142,20 @@ export const failing = Effect.fnUntraced(function*(
     (made) => Effect.promise(() => made.close({ timeout: 0, terminate: true }))
   )
   const sent = join(chaos.directory(), "sent")
-  fs.writeFileSync(sent, new Uint8Array(3 * mebibyte))
+  fs.writeFileSync(sent, new Uint8Array(largeBytes))
   yield* Effect.promise(() => cluster.sendFile(sent, node.address))
   const told: Record<string, string> = {}
   for (const [name, { attempt, disk, error }] of Object.entries(sites)) {
+    // While a daemon has files open for writing, its disk cannot be made read-only; see `SpoolDisk.test.ts` for that.
+    if (way === "read-only" && disk === "node") continue
     for (let time = 0; time < times; time++) {
       // Content that the node has already is not sent again.
-      fs.writeFileSync(big, Buffer.alloc(3 * mebibyte, `${name} ${time}`))
+      fs.writeFileSync(big, Buffer.alloc(largeBytes, `${name} ${time}`))
       const directory = disk === "node" ? nodeDisk : clientDisk
       const restore = yield* waysToFail[way](directory)
-      const failed = yield* Effect.promise(() => attempt(cluster, node, big).then(() => undefined, (thrown: unknown) => thrown))
+      const failed = yield* Effect.promise(() =>
+        attempt(cluster, node, big).then(() => undefined, (thrown: unknown) => thrown)
+      )
       told[name] = said(failed)
       expect.soft(failed, `${name}: ${told[name]}`).toMatchObject({ _tag: error })
       expect.soft(told[name], name).toMatch(way === "full" ? /ENOSPC|no space/ : /EROFS|read-only/)

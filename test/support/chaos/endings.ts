@@ -97,5 +97,7 @@ export const end = async (
 export const describe = (row: string, what: string, times: Times): string => {
   const sorted = times.toSorted((a, b) => a - b)
   const [median, longest] = [sorted[sorted.length >> 1]!, sorted.at(-1)!]
-  return `${row}: ${what} ${times.length} times, gone after ${median.toFixed(0)} ms (median), ${longest.toFixed(0)} ms at most`
+  return `${row}: ${what} ${times.length} times, gone after ${median.toFixed(0)} ms (median), ${
+    longest.toFixed(0)
+  } ms at most`
 }

@@ -92,7 +92,9 @@ export const partitions = async (networks: Networks, scale: Partitions): Promise
   }
   const figures = await finish(lan, isLong)
   expect(figures.finished).toBe(jobs)
-  if (!isLong) expect(client.nodes.filter(({ at, status }) => status === "Closed" && at < faults.at(-1)!.from)).toEqual([])
+  if (!isLong) {
+    expect(client.nodes.filter(({ at, status }) => status === "Closed" && at < faults.at(-1)!.from)).toEqual([])
+  }
   const pulses = lostAfter.map((after) => after / pulseMillis)
   if (isLong) expect(Math.min(...pulses)).toBeGreaterThan(4)
   const more = isLong ? `lost after ${Math.max(...pulses).toFixed(2)} pulses at most` : "never lost"
@@ -124,7 +126,11 @@ export const halfOpen = async (
   }
   const figures = await finish({ ...lan, nodes: [node] }, false)
   expect(Math.min(...pulses)).toBeGreaterThan(4)
-  return Invariants.describe("C3", figures, `${cycles} times, lost after ${Math.max(...pulses).toFixed(2)} pulses at most`)
+  return Invariants.describe(
+    "C3",
+    figures,
+    `${cycles} times, lost after ${Math.max(...pulses).toFixed(2)} pulses at most`
+  )
 }
 
 /** C9: the client's machine gets another address under way, and the one before is gone. Nothing is lost, none runs twice. */
@@ -154,7 +160,11 @@ export const movedClient = async (
   const figures = await finish(lan, false)
   expect(figures.finished).toBe(jobs)
   expect(client.nodes.filter(({ status }) => status === "Closed")).toHaveLength(1)
-  return Invariants.describe("C9", figures, `${cycles} moves, jobs again after ${Math.max(...moved).toFixed(1)} s at most`)
+  return Invariants.describe(
+    "C9",
+    figures,
+    `${cycles} moves, jobs again after ${Math.max(...moved).toFixed(1)} s at most`
+  )
 }
 
 /** C5: so many percent of packets get lost, both ways, and all of them take so long. */

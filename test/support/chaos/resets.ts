@@ -3,18 +3,19 @@ import { expect } from "vitest"
 import * as FaultyLink from "../FaultyLink.ts"
 import * as Chance from "./Chance.ts"
 import type { Chaos } from "./Chaos.ts"
-import { pause } from "./ChaosNode.ts"
+import * as CountedClient from "./CountedClient.ts"
 import * as Invariants from "./Invariants.ts"
 
 /** How long, and how hard. */
 export interface Storm {
   readonly jobs: number
   readonly millis: number
-  readonly everyMillis: number
+  /** What is between resets. */
+  readonly every: CountedClient.Pace
 }
 
 /** Runs it; jobs are not allowed to run twice. */
-export const storm = async (chaos: Chaos, { everyMillis, jobs, millis }: Storm): Promise<string> => {
+export const storm = async (chaos: Chaos, { every, jobs, millis }: Storm): Promise<string> => {
   const chance = Chance.make()
   const nodes = await chaos.nodes(2, "--cpus", "2")
   const links = await Promise.all(nodes.map(({ port }) => FaultyLink.start(port)))
@@ -23,7 +24,7 @@ export const storm = async (chaos: Chaos, { everyMillis, jobs, millis }: Storm):
     const from = performance.now()
     let resets = 0
     await chaos.until(client.allDone, async () => {
-      await pause(everyMillis)
+      await CountedClient.pace(client, every)
       if (chance.pick(links).resetOne(chance.next())) resets++
     })
     const seconds = (performance.now() - from) / 1000

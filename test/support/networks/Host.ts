@@ -210,9 +210,9 @@ export const make = (
     cut: async (direction) => {
       for (const [one, table] of [["in", inward], ["out", outward]] as const) {
         if (direction !== "both" && direction !== one) continue
-        const [name, chain, place] = table
-        await rule(`-t ${name} -I ${chain} ${place}`)
-        cuts.push(`-t ${name} -D ${chain} ${place}`)
+        const [hook, chain, where] = table
+        await rule(`-t ${hook} -I ${chain} ${where}`)
+        cuts.push(`-t ${hook} -D ${chain} ${where}`)
       }
     },
     mend: async () => {
