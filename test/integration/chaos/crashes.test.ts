@@ -10,11 +10,11 @@ const chaos = Chaos.forTests()
 
 describe("every job has one outcome, and runs again only where a fault touched it", () => {
   it("while nodes are killed (B1)", async () => {
-    await crashes.killedNodes(chaos, { jobs: 800, millis: 5, every: { jobs: 200 } })
+    await crashes.killedNodes(chaos, { jobs: 400, millis: 100, every: { jobs: 100 } })
   })
 
   it("while slots are killed: their jobs end as crashed, no other does (B2)", async () => {
-    await crashes.killedSlots(chaos, { jobs: 600, millis: 8, every: { jobs: 50 } })
+    await crashes.killedSlots(chaos, { jobs: 240, millis: 100, every: { jobs: 20 } })
   })
 
   it("while nodes exit, are killed, crash and freeze: those that froze are heard no more (B6)", async () => {

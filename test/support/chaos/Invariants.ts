@@ -5,14 +5,14 @@
  */
 import { expect } from "vitest"
 import type { Report, Sample } from "../../fixtures/chaos/client.ts"
+import type { CountedClient } from "./CountedClient.ts"
 import * as Faults from "./Faults.ts"
 import * as Ledger from "./Ledger.ts"
 
 /** What happened. */
 export interface Run {
   readonly report: Report
-  /** File of the ledger. */
-  readonly ledger: string
+  readonly client: Pick<CountedClient, "ledger" | "log">
   readonly faults: Faults.Faults
   /** Whether jobs may be begun again. */
   readonly mayRunAgain: boolean
@@ -81,14 +81,14 @@ const problemsOf = (run: Run, executions: ReadonlyMap<number, ReadonlyArray<Ledg
 /** Holds a run against them. */
 export const check = (run: Run): Figures => {
   const { report } = run
-  const executions = Ledger.read(run.ledger)
+  const executions = Ledger.read(run.client.ledger)
   const problems = problemsOf(run, executions)
   const slopeBytes = report.statuses.length >= enoughJobs ? slopeOf(report.samples) * 100_000 : undefined
   if (slopeBytes !== undefined && slopeBytes > 1e6) {
     problems.push(`the client grows by ${(slopeBytes / 1e6).toFixed(2)} MB per 100,000 jobs`)
   }
   const seed = run.seed === undefined ? "" : ` (CHAOS_SEED=${run.seed})`
-  expect(problems.slice(0, 20), `${problems.length} invariants do not hold${seed}`).toEqual([])
+  expect(problems.slice(0, 20), `${problems.length} invariants do not hold${seed}; the client said: ${run.client.log().slice(-2000)}`).toEqual([])
   const counts = [...executions.values()].map((all) => all.length)
   return {
     jobs: report.statuses.length,

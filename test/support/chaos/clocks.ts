@@ -37,7 +37,7 @@ export const busyCores = async (
     await client.allDone
     const seconds = (Faults.now() - from) / 1000
     const report = await client.close()
-    const figures = Invariants.check({ report, ledger: client.ledger, faults: [], mayRunAgain: false })
+    const figures = Invariants.check({ report, client, faults: [], mayRunAgain: false })
     expect([figures.finished, figures.executions]).toEqual([jobs, jobs])
     expect(client.nodes.filter(({ status }) => status === "Closed")).toHaveLength(nodes.length)
     const gaps = nodes.map(({ address }) => {
@@ -111,7 +111,7 @@ export const jumpingClocks = async (
   }
   await client.allDone
   const report = await client.close()
-  const figures = Invariants.check({ report, ledger: client.ledger, faults: [], mayRunAgain: false, seed: chance.seed })
+  const figures = Invariants.check({ report, client, faults: [], mayRunAgain: false, seed: chance.seed })
   expect([figures.finished, figures.executions]).toEqual([jobs, jobs])
   expect(client.nodes.filter(({ status }) => status === "Closed")).toHaveLength(2)
   expect(seen()).not.toContain("broke")
@@ -129,7 +129,7 @@ export const wrongClocks = async (chaos: Chaos, { jobs }: { readonly jobs: numbe
   const client = await chaos.client([node.address], { jobs, millis: 5, window: 10, options }, clockOf(slow!))
   await client.allDone
   const report = await client.close()
-  const figures = Invariants.check({ report, ledger: client.ledger, faults: [], mayRunAgain: false })
+  const figures = Invariants.check({ report, client, faults: [], mayRunAgain: false })
   expect([figures.finished, figures.executions]).toEqual([jobs, jobs])
   // By the clocks of the client and of the node: they are as far apart as they were set.
   const hours = report.clocks.map(({ started, submitted }) => (started - submitted) / 3_600_000)
@@ -191,7 +191,7 @@ export const sleepers = async (
   }
   await client.allDone
   const report = await client.close()
-  const figures = Invariants.check({ report, ledger: client.ledger, faults, mayRunAgain: true })
+  const figures = Invariants.check({ report, client, faults, mayRunAgain: true })
   expect(figures.finished).toBe(jobs)
   return Invariants.describe("F3", figures, `${cycles} times each, for ${sleepMillis / 1000} s`)
 }

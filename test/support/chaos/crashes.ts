@@ -6,6 +6,7 @@ import type { ChaosNode } from "./ChaosNode.ts"
 import * as CountedClient from "./CountedClient.ts"
 import * as Faults from "./Faults.ts"
 import * as Invariants from "./Invariants.ts"
+import * as Ledger from "./Ledger.ts"
 
 /** How long a row goes on, and how hard. */
 export interface Scale {
@@ -29,10 +30,13 @@ export const killedNodes = async (chaos: Chaos, { every, jobs, millis }: Scale):
   const faults: Faults.Faults = []
   await chaos.until(client.allDone, async () => {
     await CountedClient.pace(client, every, 0.5)
-    await chance.pick(nodes).restart(faults, "SIGKILL", () => CountedClient.pace(client, every, 0.5))
+    // In half of all cases one that surely has something to do.
+    const busy = nodes.find(({ name }) => name === Ledger.latest(client.ledger)?.node)
+    const victim = chance.next() < 0.5 || faults.length === 0 ? busy : undefined
+    await (victim ?? chance.pick(nodes)).restart(faults, "SIGKILL", () => CountedClient.pace(client, every, 0.5))
   })
   const report = await client.close()
-  const figures = Invariants.check({ report, ledger: client.ledger, faults, mayRunAgain: true, seed: chance.seed })
+  const figures = Invariants.check({ report, client, faults, mayRunAgain: true, seed: chance.seed })
   expect(figures.finished).toBe(jobs)
   expect(figures.executions).toBeGreaterThan(jobs)
   return Invariants.describe("B1", figures)
@@ -47,8 +51,10 @@ export const killedSlots = async (chaos: Chaos, { every, jobs, millis }: Scale):
   await chaos.until(client.allDone, async () => {
     await CountedClient.pace(client, every)
     const slots = chance.pick(nodes).slots()
-    if (slots.length === 0) return
-    const pid = chance.pick(slots)
+    const busy = Ledger.latest(client.ledger)?.pid
+    // In half of all cases one that surely has something to do.
+    const victim = chance.next() < 0.5 || slots.length === 0 ? busy : undefined
+    const pid = victim ?? chance.pick(slots)
     const fault = Faults.begin(faults, pid)
     try {
       process.kill(pid, "SIGKILL")
@@ -61,7 +67,7 @@ export const killedSlots = async (chaos: Chaos, { every, jobs, millis }: Scale):
   const report = await client.close()
   const figures = Invariants.check({
     report,
-    ledger: client.ledger,
+    client,
     faults,
     mayRunAgain: false,
     errors: ["JobCrashed"],
@@ -126,7 +132,7 @@ export const mortalNodes = async (
   }
   await Promise.all(nodes.map((node, n) => live(node, modes[n]!)))
   const report = await client.close()
-  const figures = Invariants.check({ report, ledger: client.ledger, faults, mayRunAgain: true, seed: chance.seed })
+  const figures = Invariants.check({ report, client, faults, mayRunAgain: true, seed: chance.seed })
   expect(figures.finished).toBe(jobs)
   // Not before: a node that is slow is not dead. How long after is the machine's matter; the soak looks at it.
   expect(pulsesToDeath.length).toBeGreaterThan(0)

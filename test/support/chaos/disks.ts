@@ -15,6 +15,7 @@ const mebibyte = 2 ** 20
  * than a value may be that travels in a message.
  */
 const largeBytes = 24 * mebibyte
+const ownBytes = 64 * mebibyte
 const diskMebibytes = 160
 
 /** Runs on the node. */
@@ -62,7 +63,7 @@ const sites: Readonly<Record<string, Site>> = {
   },
   "a job's own file": {
     disk: "node",
-    attempt: (cluster) => cluster.run("file", largeBytes),
+    attempt: (cluster) => cluster.run("file", ownBytes),
     error: "JobFailed"
   },
   "files of a computation": {

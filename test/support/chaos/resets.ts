@@ -31,7 +31,7 @@ export const storm = async (chaos: Chaos, { every, jobs, millis }: Storm): Promi
     const report = await client.close()
     const figures = Invariants.check({
       report,
-      ledger: client.ledger,
+      client,
       faults: [],
       mayRunAgain: false,
       seed: chance.seed
