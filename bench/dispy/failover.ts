@@ -5,8 +5,7 @@ import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as Daemon from "../support/Daemon.ts"
-import { type Metrics, pause, type StepOptions } from "../support/Drive.ts"
-import { median } from "../support/Statistics.ts"
+import { type Metrics, pause } from "../support/Drive.ts"
 
 /** Says in a file that it runs, and on which node, and stays until it is told to end. */
 const stay = async (directory: string, id: number): Promise<string> => {
@@ -54,17 +53,7 @@ const failOver = async (signal: "SIGKILL" | "SIGSTOP"): Promise<number> => {
 }
 
 /** Milliseconds for a node that is killed, pulses for one that falls silent. */
-export const measure = async ({ isQuick }: StepOptions): Promise<Metrics> => {
-  const killed: Array<number> = []
-  const silent: Array<number> = []
-  for (let i = 0; i < (isQuick ? 1 : 5); i++) {
-    killed.push(await failOver("SIGKILL"))
-    silent.push(await failOver("SIGSTOP") / pulseMillis)
-  }
-  return {
-    killedMillis: median(killed),
-    killedWorst: Math.max(...killed),
-    silentPulses: median(silent),
-    silentWorst: Math.max(...silent)
-  }
-}
+export const measure = async (): Promise<Metrics> => ({
+  killedMillis: await failOver("SIGKILL"),
+  silentPulses: await failOver("SIGSTOP") / pulseMillis
+})
