@@ -103,7 +103,7 @@ export class ModuleNotFound extends Schema.TaggedError<ModuleNotFound>()("Module
 }) {
   override get message(): string {
     return `there is no module ${this.module}; give new URL("./file.ts", import.meta.url), ` +
-      "or a path from the current directory"
+      "a path from the current directory, or import.meta.resolve(\"name\") for a package"
   }
 }
 

@@ -179,13 +179,20 @@ export const callSetup = async (call: Call, args: ReadonlyArray<unknown>): Promi
   return undefined
 }
 
-const runSetupSlot = async (code: SlotCode, prepare: PrepareSlot, around: Surroundings.Surroundings): Promise<void> => {
+const runSetupSlot = async (
+  code: SlotCode,
+  prepare: PrepareSlot,
+  around: Surroundings.Surroundings,
+  onBegin: () => void
+): Promise<void> => {
   JobGlobal.installOutside(prepare, around.shared)
   try {
     const call = callOf(code, await importCode(code), around)
-    await callSetup(call, setupArgs(prepare.setupArgsPath, around.classes))
+    const args = setupArgs(prepare.setupArgsPath, around.classes)
+    onBegin()
+    await callSetup(call, args)
   } catch (error) {
-    throw new LoadError(`setupSlot failed: ${Stack.describe(error)}`)
+    throw new LoadError(`setupSlot failed: ${Stack.describeWithPlace(error)}`)
   }
 }
 
@@ -196,9 +203,16 @@ const loadAny = async (prepare: PrepareSlot, given: Surroundings.Given | undefin
   return { call: (await import("./Program.ts")).load(prepare, state.globals), around }
 }
 
-/** Loads what `prepare` names and runs `setupSlot`; throws what the user's code threw, or a `LoadError`. */
-export const load = async (prepare: PrepareSlot, state?: Surroundings.Given): Promise<Loaded> => {
+/**
+ * Loads what `prepare` names and runs `setupSlot`, of whose beginning `onSetupSlot` hears; throws what the user's code
+ * threw, or a `LoadError`.
+ */
+export const load = async (
+  prepare: PrepareSlot,
+  onSetupSlot: () => void,
+  state?: Surroundings.Given
+): Promise<Loaded> => {
   const loaded = await loadAny(prepare, state)
-  if (prepare.setupSlot !== null) await runSetupSlot(prepare.setupSlot, prepare, loaded.around)
+  if (prepare.setupSlot !== null) await runSetupSlot(prepare.setupSlot, prepare, loaded.around, onSetupSlot)
   return loaded
 }

@@ -9,6 +9,7 @@ import { syncBuiltinESMExports } from "node:module"
 import { Writable } from "node:stream"
 import { format } from "node:util"
 import * as BoundedOutput from "../domain/wire/BoundedOutput.ts"
+import * as PrintedText from "../domain/wire/PrintedText.ts"
 import * as Channel from "./Channel.ts"
 
 /** A descriptor that jobs print to. */
@@ -38,7 +39,12 @@ export interface Output {
   isNative: boolean
   /** How much of Node was loaded when that was last looked into. */
   modulesSeen: number
+  /** Until the slot is ready: what was printed, for the message that says why it is not. */
+  early: Prints | null
 }
+
+/** Bytes of stdout, and of stderr, that are kept of what is printed before the slot is ready. */
+const earlyBytes = 8 * 1024
 
 /** The output of this slot, before it knows its computation. */
 export const make = (): Output => ({
@@ -46,7 +52,8 @@ export const make = (): Output => ({
   shouldPass: () => false,
   limitBytes: 0,
   isNative: false,
-  modulesSeen: 0
+  modulesSeen: 0,
+  early: makePrints(earlyBytes)
 })
 
 /** Nothing printed yet, of a job that may print so much. */
@@ -58,7 +65,10 @@ export const makePrints = (limitBytes: number): Prints => ({
 const print = (output: Output, descriptor: Descriptor, chunk: string | Uint8Array, encoding?: BufferEncoding): void => {
   const bytes = typeof chunk === "string" ? Buffer.from(chunk, encoding) : chunk
   const printer = output.printer()
-  if (printer === null) return writeAll(descriptor, bytes)
+  if (printer === null) {
+    if (output.early !== null) BoundedOutput.write(descriptor === 1 ? output.early.stdout : output.early.stderr, bytes)
+    return writeAll(descriptor, bytes)
+  }
   const { stderr, stdout } = printer.prints ??= makePrints(output.limitBytes)
   BoundedOutput.write(descriptor === 1 ? stdout : stderr, bytes)
   if (output.shouldPass(printer)) passOn(printer)
@@ -68,8 +78,17 @@ const print = (output: Output, descriptor: Descriptor, chunk: string | Uint8Arra
 export const passOn = ({ jobId, prints }: Printer): void => {
   if (prints === null) return
   const { stderr, stdout } = prints
-  if (!BoundedOutput.isEmpty(stdout)) Channel.sendOutput(jobId, 1, BoundedOutput.take(stdout))
-  if (!BoundedOutput.isEmpty(stderr)) Channel.sendOutput(jobId, 2, BoundedOutput.take(stderr))
+  if (!BoundedOutput.isEmpty(stdout)) Channel.sendOutput(jobId, 1, BoundedOutput.takePart(stdout))
+  if (!BoundedOutput.isEmpty(stderr)) Channel.sendOutput(jobId, 2, BoundedOutput.takePart(stderr))
+}
+
+/** What was printed up to now, to follow the reason why the slot does not get ready. */
+export const takeEarly = (output: Output): string => {
+  if (output.early === null) return ""
+  const [stdout, stderr] = [output.early.stdout, output.early.stderr].map((one) =>
+    new TextDecoder().decode(BoundedOutput.render(BoundedOutput.take(one)))
+  )
+  return PrintedText.after(stdout!, stderr!)
 }
 
 const rawWrite = fs.writeSync

@@ -35,12 +35,17 @@ export const run = async (
 }
 
 /** Runs it in the process of the threads, for as long as it may take; what nobody catches fails it. */
-const runBounded = async (told: LifecycleRun, state?: Surroundings.State): Promise<SetUp> => {
+const runBounded = async (
+  told: LifecycleRun,
+  onBegin: () => void,
+  state?: Surroundings.State
+): Promise<SetUp> => {
   const { promise: failed, reject } = Promise.withResolvers<never>()
   let timer: NodeJS.Timeout | undefined
   const onLoaded = (): void => {
     const late = `it did not end within ${told.timeoutMillis} ms; raise setupTimeout if it needs longer`
     timer = setTimeout(() => reject(new Load.LoadError(late)), told.timeoutMillis)
+    onBegin()
   }
   process.on("uncaughtException", reject)
   try {
@@ -73,18 +78,18 @@ export interface HostState {
   readonly given: Surroundings.Given
 }
 
-/** Runs `setup` in the process of the threads, which share what it leaves. */
-export const runInHost = async (told: LifecycleRun): Promise<HostState> => {
+/** Runs `setup` in the process of the threads, which share what it leaves. `onBegin` is called right before it begins. */
+export const runInHost = async (told: LifecycleRun, onBegin: () => void): Promise<HostState> => {
   try {
-    const done = await runBounded(told)
+    const done = await runBounded(told, onBegin)
     const problem = done.classes === undefined ? problemWith(done) : undefined
     if (problem !== undefined) throw new Load.LoadError(problem)
     return { own: done.state, given: Surroundings.passState(done.state, done.classes) }
   } catch (error) {
-    throw new Load.LoadError(`setup failed: ${Stack.describe(error)}`)
+    throw new Load.LoadError(`setup failed: ${Stack.describeWithPlace(error)}`)
   }
 }
 
 /** Runs `cleanup` there, with what `setup` left; resolves to why it failed, or empty. */
 export const cleanUpInHost = (told: LifecycleRun, state: Surroundings.State): Promise<string> =>
-  runBounded(told, state).then(() => "", Stack.describe)
+  runBounded(told, () => {}, state).then(() => "", Stack.describeWithPlace)

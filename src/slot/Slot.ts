@@ -5,7 +5,7 @@
  */
 import * as net from "node:net"
 import * as v8 from "node:v8"
-import { FromSlot, makeFrameReader, type PrepareSlot, ToSlot } from "../domain/wire/SlotFrames.ts"
+import { FromSlot, makeFrameReader, type PrepareSlot, type SetupStep, ToSlot } from "../domain/wire/SlotFrames.ts"
 import * as Channel from "./Channel.ts"
 import * as Death from "./Death.ts"
 import * as JobLoop from "./JobLoop.ts"
@@ -62,19 +62,24 @@ export const announce = (): void =>
   Channel.sendNumber(FromSlot.ready, Math.round(v8.getHeapStatistics().heap_size_limit / 2 ** 20))
 
 /** Tells the node that it is not, and why. */
-export const refuse = (error: unknown): void => Channel.send(FromSlot.refused, Buffer.from(Stack.describe(error)))
+export const refuse = ({ output }: Slot, error: unknown): void =>
+  Channel.send(FromSlot.refused, Buffer.from(`${Stack.describe(error)}${Output.takeEarly(output)}`))
+
+/** Tells the node what of the computation runs now, before this is ready. */
+export const settingUp = (step: SetupStep): void => Channel.send(FromSlot.settingUp, Buffer.from(step))
 
 /** Loads the computation and takes its jobs from then on; `state` is what `setup` left, where that is in memory. */
 export const serve = async (slot: Slot, told: PrepareSlot, state?: Given): Promise<void> => {
   try {
-    const loaded = await Load.load(told, state)
+    const loaded = await Load.load(told, () => settingUp("setupSlot"), state)
     const { input } = slot
+    slot.output.early = null
     const loop = JobLoop.make(told, loaded, slot.output, (isNeeded) => isNeeded ? input.ref() : input.unref())
     process.on("beforeExit", () => JobLoop.stuck(loop))
     slot.loop = loop
     Death.watch(loop)
     announce()
   } catch (error) {
-    refuse(error)
+    refuse(slot, error)
   }
 }

@@ -31,3 +31,12 @@ export const describe = (thrown: unknown): string => {
     return "something was thrown that cannot be shown"
   }
 }
+
+/** The same with the first place of the user's code where it was thrown, if that is known. */
+export const describeWithPlace = (thrown: unknown): string => {
+  trim(thrown)
+  const line = describe(thrown)
+  const isOfUser = thrown instanceof Error && thrown.name !== "LoadError"
+  const place = isOfUser ? /^ {4}at .*$/m.exec(String(thrown.stack))?.[0].trim() : undefined
+  return place === undefined ? line : `${line} (${place})`
+}

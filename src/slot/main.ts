@@ -23,10 +23,13 @@ const prepare = async (slot: Slot.Slot, told: PrepareSlot): Promise<void> => {
     // Threads cost start-up time: not for the others.
     const [Host, Setup] = await Promise.all([import("./ThreadHost.ts"), import("./Setup.ts")])
     const nothing = { own: noState, given: noState }
-    onHostFrame = Host.make(told.hostSetup === null ? nothing : await Setup.runInHost(told.hostSetup))
+    onHostFrame = Host.make(
+      told.hostSetup === null ? nothing : await Setup.runInHost(told.hostSetup, () => Slot.settingUp("setup"))
+    )
+    slot.output.early = null
     Slot.announce()
   } catch (error) {
-    Slot.refuse(error)
+    Slot.refuse(slot, error)
   }
 }
 

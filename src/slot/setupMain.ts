@@ -27,18 +27,9 @@ const finish = (problem: string): void => {
 
 const told = JSON.parse(fs.readFileSync(process.argv[2]!, "utf8")) as LifecycleRun
 
-const stackOf = (error: unknown): string => {
-  Stack.trim(error)
-  const line = Stack.describe(error)
-  const place = error instanceof Error && error.name !== "LoadError"
-    ? /^ {4}at .*$/m.exec(String(error.stack))?.[0].trim()
-    : undefined
-  return place === undefined ? line : `${line} (${place})`
-}
-
-process.on("uncaughtException", (error) => finish(stackOf(error)))
+process.on("uncaughtException", (error) => finish(Stack.describeWithPlace(error)))
 process.on("beforeExit", () => finish("it awaits a promise that can never settle: nothing is pending in its process"))
 Setup.run(told, () => writeSync(answer, "\n")).then(({ classes, state }) => {
   if (told.role === "setup") writeFileSync(told.statePath, Surroundings.encodeState(state, classes), { mode: 0o600 })
   finish("")
-}).catch((error: unknown) => finish(stackOf(error)))
+}).catch((error: unknown) => finish(Stack.describeWithPlace(error)))

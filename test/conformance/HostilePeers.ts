@@ -24,10 +24,11 @@ import { NodeLink } from "../../src/services/NodeLink.ts"
 import * as Beacons from "../support/Beacons.ts"
 import * as HostileFrames from "../support/HostileFrames.ts"
 import { aListeningNode } from "../support/ListeningNode.ts"
+import * as LoopTime from "../support/LoopTime.ts"
 
 const { inParallel, makeRandom, mutate } = HostileFrames
 
-/** A frame is refused within so long; one that is only cut off, at the deadline. */
+/** A frame is refused within so many milliseconds of this process's own time; the deadline is later. */
 const patience = 1000
 
 const secret: Secret = { _tag: "Secret", tlsKey: new Uint8Array(32).fill(7), datagramKey: new Uint8Array(32).fill(8) }
@@ -48,16 +49,17 @@ const secured = (port: number): Promise<net.Socket> =>
     socket.once("error", reject).once(ready, () => resolve(socket))
   })
 
-/** Sends what is given one after the other, hangs up, and resolves with the milliseconds until the other side has, too. */
-const attack = async (socket: net.Socket, parts: ReadonlyArray<Uint8Array>): Promise<number> => {
+/** A connection, and what is sent on it. */
+type Attack = readonly [socket: net.Socket, parts: ReadonlyArray<Uint8Array>]
+
+/** Sends what is given one after the other, hangs up, and resolves when the other side has, too. */
+const attack = async ([socket, parts]: Attack): Promise<void> => {
   socket.on("error", () => {})
   const closed = new Promise<void>((resolve) => socket.once("close", () => resolve()))
   socket.resume()
-  const start = performance.now()
   for (const part of parts) socket.write(part)
   socket.end()
   await closed
-  return performance.now() - start
 }
 
 /** A node that is still what it was: it greets, gives a lease, and takes it back. */
@@ -71,18 +73,22 @@ const stillServes = (port: number, credentials?: Secret) =>
     credentials === undefined ? (same) => same : Effect.provideService(Credentials.Credentials, credentials)
   )
 
-/** Attacks with messages of a seed, so many at a time; none may hold a connection. */
+/** Attacks with messages of a seed, so many at a time; none may hold a connection: returns the longest that one did. */
 const attackMany = (
   count: number,
   valid: ReadonlyArray<Uint8Array>,
-  run: (bytes: Uint8Array, n: number) => Promise<number>
+  connect: (bytes: Uint8Array, n: number) => Promise<Attack>
 ) =>
   Effect.promise(async () => {
+    using clock = LoopTime.start()
     const random = makeRandom(20_261_124)
     const messages = Array.from({ length: count }, (_, n) => mutate(valid, random, n))
     let slowest = 0
     await inParallel(count, 50, async (n) => {
-      slowest = Math.max(slowest, await run(messages[n]!, n))
+      const connected = await connect(messages[n]!, n)
+      const start = clock.now()
+      await attack(connected)
+      slowest = Math.max(slowest, clock.now() - start)
     })
     return slowest
   })
@@ -95,7 +101,7 @@ const controlFrames = (count: number): void => {
     Effect.gen(function*() {
       const { port } = yield* aListeningNode()
       const valid = [...yield* HostileFrames.validFrames, ...yield* HostileFrames.framesOfNode(port)]
-      const slowest = yield* attackMany(count, valid, async (bytes) => attack(await connectTo(port), [bytes]))
+      const slowest = yield* attackMany(count, valid, async (bytes) => [await connectTo(port), [bytes]])
       expect(slowest).toBeLessThan(patience)
       yield* stillServes(port)
     }).pipe(quiet, Effect.scoped))
@@ -108,8 +114,10 @@ const controlFrames = (count: number): void => {
       const { leaseId } = yield* connection.acquire(lease, "1")
       // Whoever ends the lease or the node by a message that is still one has the right to.
       const own = (yield* HostileFrames.framesWith(leaseId)).slice(0, -2)
-      const slowest = yield* attackMany(count, own, async (bytes, n) =>
-        attack(await connectTo(port), n % 2 === 0 ? [hello!, bytes] : [hello!, acquire!, own[n % own.length]!, bytes]))
+      const slowest = yield* attackMany(count, own, async (bytes, n) => [
+        await connectTo(port),
+        n % 2 === 0 ? [hello!, bytes] : [hello!, acquire!, own[n % own.length]!, bytes]
+      ])
       expect(slowest).toBeLessThan(patience)
       yield* connection.dispatch(leaseId, "", new Uint8Array(0), 0)
       yield* stillServes(port)
@@ -121,15 +129,18 @@ const controlFrames = (count: number): void => {
       const connection = yield* (yield* NodeLink).connect(tcp(port))
       const { leaseId } = yield* connection.acquire(lease, "1")
       const greeting = BulkFrames.greeting(leaseId)
-      const slowest = yield* attackMany(count, [...HostileFrames.bulkFrames, greeting], async (bytes, n) =>
-        attack(await connectTo(port), n % 3 === 0 ? [Uint8Array.of(0), bytes] : [greeting, bytes]))
+      const slowest = yield* attackMany(count, [...HostileFrames.bulkFrames, greeting], async (bytes, n) => [
+        await connectTo(port),
+        n % 3 === 0 ? [Uint8Array.of(0), bytes] : [greeting, bytes]
+      ])
       expect(slowest).toBeLessThan(patience)
       yield* stillServes(port)
     }).pipe(quiet, Effect.scoped, Effect.provide(NodeLinkSocket.layer)))
 }
 
 const securedFrames = (count: number): void => {
-  const node = aListeningNode({ maxFailures: 1_000_000 }, secret)
+  // On a busy machine the handshakes of all who attack at a time may take longer than the deadline has.
+  const node = aListeningNode({ maxFailures: 1_000_000, helloDeadline: "2 minutes" }, secret)
 
   it.live("in place of a handshake, and after its beginning", () =>
     Effect.gen(function*() {
@@ -137,7 +148,7 @@ const securedFrames = (count: number): void => {
       const first = yield* Effect.promise(HostileFrames.clientHello)
       const slowest = yield* attackMany(count, [first], async (bytes, n) => {
         const socket = await connectTo(port)
-        return attack(socket, n % 3 === 0 ? [first, bytes] : [Uint8Array.of(0x16, 3, n % 5), bytes])
+        return [socket, n % 3 === 0 ? [first, bytes] : [Uint8Array.of(0x16, 3, n % 5), bytes]]
       })
       expect(slowest).toBeLessThan(patience)
       yield* stillServes(port, secret)
@@ -147,8 +158,10 @@ const securedFrames = (count: number): void => {
     Effect.gen(function*() {
       const { port } = yield* node
       const valid = yield* HostileFrames.validFrames
-      const slowest = yield* attackMany(count, valid, async (bytes, n) =>
-        attack(await secured(port), n % 2 === 0 ? [bytes] : [valid[0]!, bytes]))
+      const slowest = yield* attackMany(count, valid, async (bytes, n) => [
+        await secured(port),
+        n % 2 === 0 ? [bytes] : [valid[0]!, bytes]
+      ])
       expect(slowest).toBeLessThan(patience)
       yield* stillServes(port, secret)
     }).pipe(quiet, Effect.scoped))
@@ -244,12 +257,13 @@ const clientTests = (count: number): void => {
       let n = 0
       const port = yield* aHostileNode(() => [mutate(valid, random, n++)])
       const link = yield* NodeLink
+      using clock = LoopTime.start()
       let slowest = 0
       yield* Effect.forEach(Array.from({ length: count }), () =>
         Effect.gen(function*() {
-          const start = performance.now()
+          const start = clock.now()
           const exit = yield* Effect.exit(Effect.scoped(link.connect(tcp(port))))
-          slowest = Math.max(slowest, performance.now() - start)
+          slowest = Math.max(slowest, clock.now() - start)
           // A greeting with another bit may still be one.
           if (Exit.isFailure(exit)) expect(String(exit.cause)).toMatch(/NodeUnreachable|VersionMismatch/)
         }), { concurrency: 20, discard: true })

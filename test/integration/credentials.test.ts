@@ -10,6 +10,7 @@ import * as PeerName from "../../src/domain/keys/PeerName.ts"
 import * as CertificateAuthority from "../../src/layers/keys/CertificateAuthority.ts"
 import { createJobCluster } from "../../src/promise.ts"
 import { type Daemon, startDaemon } from "../support/Daemons.ts"
+import { eventually } from "../support/Eventually.ts"
 import { untilIdle } from "../support/Leftovers.ts"
 
 const hasOpenssl = spawnSync("openssl", ["version"]).status === 0
@@ -82,7 +83,7 @@ describe("with a secret", () => {
     const [secured, plain] = [await daemon("--secret-file", secretFile), await daemon()]
     const other = await cluster({ nodes: [secured.address, "local"], cpus: 1, secretFile: otherFile })
     expect(await other.run(1)).toBe(2)
-    await vi.waitFor(() => {
+    await eventually(() => {
       expect(other.status().nodes[0]).toMatchObject({
         state: "missing",
         reason: expect.stringMatching(/secrets differ/)
@@ -90,16 +91,26 @@ describe("with a secret", () => {
     })
     const none = await cluster({ nodes: [secured.address, plain.address] })
     expect(await none.run(2)).toBe(4)
-    await vi.waitFor(() => {
+    await eventually(() => {
       expect(none.status().nodes[0]!.reason).toMatch(/this node wants its secret: give the client the same one/)
     })
     const own = await cluster({ nodes: [plain.address, "local"], cpus: 1, secretFile })
     expect(await own.run(3)).toBe(6)
-    await vi.waitFor(() => {
+    await eventually(() => {
       expect(own.status().nodes[0]!.reason).toMatch(/it has neither a secret nor a certificate: start it with --secret/)
     })
     const right = await cluster({ nodes: secured.address, secretFile })
     expect(await right.run(4)).toBe(8)
+    // And so do the nodes, of each what it is.
+    await eventually(() => {
+      expect(secured.log()).toMatch(
+        /was not let in peer=127\.0\.0\.1:\d+ reason="it has another secret: give both sides/
+      )
+      expect(secured.log()).toContain("it has neither a secret nor a certificate: give it this node's secret")
+      expect(plain.log()).toContain(
+        "it has a secret or a certificate, and this node has neither: give this node the same"
+      )
+    })
   })
 
   it("the secret may be in the environment, and jobs do not see it there", async () => {
@@ -145,14 +156,18 @@ describe("with certificates", () => {
     ]
     const right = await daemon(...ours.node("alpha"))
     const reasonFor = async (options: object, node = right) => {
-      const made = await cluster({ nodes: [node.address, "local"], cpus: 1, ...options })
-      expect(await made.run(1)).toBe(2)
-      await vi.waitFor(() => expect(made.status().nodes[0]!.state).toBe("missing"))
-      return made.status().nodes[0]!.reason
+      const made = await cluster({ nodes: node.address, ...options })
+      await eventually(() => expect(made.status().nodes[0]!.state).toBe("missing"))
+      const { reason } = made.status().nodes[0]!
+      await made.close({ timeout: 0, terminate: true })
+      return reason
     }
     const made = await cluster({ nodes: right.address, ...ours.client })
     expect(await made.run(2)).toBe(4)
     await made.close()
+    // Others do not matter to the rest of a cluster.
+    const others = await cluster({ nodes: [right.address, "local"], cpus: 1, ...theirs.client })
+    expect(await others.run(1)).toBe(2)
     expect(await reasonFor(theirs.client)).toMatch(/its certificate is not one of this cluster's: check cafile/)
     expect(await reasonFor({ ...ours.client, certfile: theirs.client.certfile })).toMatch(
       /the node does not accept this client's certificate: check the node's --cafile/
@@ -162,8 +177,17 @@ describe("with certificates", () => {
     )
     expect(await reasonFor({})).toMatch(/this node wants a certificate/)
     expect(await reasonFor({ secretFile })).toMatch(/one side has a secret, the other a certificate/)
+    for (
+      const said of [
+        "its certificate is not from this cluster's authority: check --cafile here",
+        "its certificate is not one of a client: give it one that",
+        "it has neither a secret nor a certificate: give it a certificate",
+        "it has a secret where this node has a certificate"
+      ]
+    ) await eventually(() => expect(right.log()).toContain(said))
     const beta = await daemon(...ours.node("beta"))
     expect(await reasonFor(ours.client, beta)).toMatch(/its certificate is for another host/)
+    await eventually(() => expect(beta.log()).toContain("it does not accept this node's certificate, and says why"))
     const asNode = await daemon("--certfile", ours.client.certfile, "--cafile", ours.cafile, "--ip-addr", "127.0.0.1")
     expect(await reasonFor(ours.client, asNode)).toMatch(/its certificate is not one of a node/)
   })
@@ -183,7 +207,7 @@ describe("with certificates", () => {
       const made = await cluster({ nodes: node.address, certfile })
       expect(await made.run(3)).toBe(6)
       const stranger = await cluster({ nodes: [node.address, "local"], cpus: 1, certfile: other })
-      await vi.waitFor(() =>
+      await eventually(() =>
         expect(stranger.status().nodes[0]!.reason).toMatch(/not one of this cluster's: check cafile/)
       )
     }
@@ -246,7 +270,7 @@ describe("strangers", () => {
     const strangers = Array.from({ length: 2000 }, () => net.connect(node.port, "127.0.0.1"))
     for (const stranger of strangers) stranger.on("error", () => {}).write(Uint8Array.of(0x16))
     try {
-      await vi.waitFor(() => expect(strangers.filter(({ closed }) => closed).length).toBeGreaterThan(1800), 20_000)
+      await eventually(() => expect(strangers.filter(({ closed }) => closed).length).toBeGreaterThan(1800))
       const made = await cluster({ nodes: node.address, secretFile })
       for (let n = 0; n < 20; n++) expect(await made.run(n)).toBe(n * 2)
       expect(strangers.filter(({ closed }) => !closed).length).toBeGreaterThan(100)

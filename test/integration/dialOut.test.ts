@@ -3,10 +3,11 @@ import { Effect, Result } from "effect"
 import { writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { afterAll, expect, it, vi } from "vitest"
+import { afterAll, expect, it } from "vitest"
 import * as PeerName from "../../src/domain/keys/PeerName.ts"
 import * as CertificateAuthority from "../../src/layers/keys/CertificateAuthority.ts"
 import type { Outcome, Request } from "../fixtures/networks/client.ts"
+import { eventually } from "../support/Eventually.ts"
 import { untilIdle } from "../support/Leftovers.ts"
 import * as Networks from "../support/Networks.ts"
 import type { Host } from "../support/networks/Host.ts"
@@ -102,7 +103,7 @@ Networks.suite("a node behind NAT", ["iptables"], (networks) => {
     // Neither dials out without one nor is heard by those who have none.
     const closed = await alpha!.node(["--scheduler-node", client.ipv4()])
     const open = await beta!.node(["--secret-file", secretFile, "--scheduler-node", client.ipv4()])
-    await vi.waitFor(() => expect(closed.log()).toContain("without a secret, a certificate or --insecure"), 15_000)
+    await eventually(() => expect(closed.log()).toContain("without a secret, a certificate or --insecure"))
     const outcome = await client.client({ options: { nodes: "*", secretFile } })
     expectAll(outcome, "beta")
     expect(await Promise.all([closed.stop(), open.stop()])).toEqual([0, 0])
@@ -114,8 +115,8 @@ Networks.suite("a node behind NAT", ["iptables"], (networks) => {
     const other = write(client, "other", "another secret, as long as that")
     const node = await alpha!.node(["--secret-file", other, "--scheduler-node", client.ipv4()])
     const search = await looking(client, { nodes: "*", secretFile: secretOf(client) }, 1)
-    await vi.waitFor(() => expect(node.log()).toContain("signed with another secret"), 20_000)
-    await vi.waitFor(() => expect(search.log()).toContain("closed a connection that a node wanted to park"), 5000)
+    await eventually(() => expect(node.log()).toContain("signed with another secret"))
+    await eventually(() => expect(search.log()).toContain("closed a connection that a node wanted to park"))
     expect(search.log().split("wanted to park")).toHaveLength(2)
   })
 
@@ -133,7 +134,7 @@ Networks.suite("a node behind NAT", ["iptables"], (networks) => {
     // Another machine's certificate is not enough.
     await beta!.node(args)
     const search = await looking(client, { ...options, nodes: "beta*" }, 1)
-    await vi.waitFor(() => expect(search.log()).toContain("its certificate is for another host"), 30_000)
+    await eventually(() => expect(search.log()).toContain("its certificate is for another host"))
   })
 
   it("is one of several behind the same gateway, in whatever order all start, and again when they do", async () => {
@@ -180,8 +181,8 @@ Networks.suite("a client listens for nodes that dial it", [], (networks) => {
     const at = (protocol: "tcp" | "udp") =>
       client.listening().filter((one) => one.protocol === protocol && one.port === 51347).map(({ address }) => address)
     // It hears announcements from the same time on.
-    if (options.nodes === "*") await vi.waitFor(() => expect(at("udp")).not.toEqual([]), 15_000)
-    await vi.waitFor(() => expect(at("tcp")).toEqual(expectedOf(client)), 15_000)
+    if (options.nodes === "*") await eventually(() => expect(at("udp")).not.toEqual([]))
+    await eventually(() => expect(at("tcp")).toEqual(expectedOf(client)))
     search.kill()
     await search.ended
     expect(client.listening()).toEqual([])

@@ -3,12 +3,13 @@ import { Effect, Result } from "effect"
 import * as fs from "node:fs"
 import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
-import { afterAll, expect, it, vi } from "vitest"
+import { afterAll, expect, it } from "vitest"
 import * as PeerName from "../../src/domain/keys/PeerName.ts"
 import * as CertificateAuthority from "../../src/layers/keys/CertificateAuthority.ts"
 import type { Outcome } from "../fixtures/networks/client.ts"
 import type * as Many from "../fixtures/networks/many.ts"
 import * as Built from "../support/Built.ts"
+import { eventually } from "../support/Eventually.ts"
 import { untilIdle } from "../support/Leftovers.ts"
 import * as ManyNodes from "../support/ManyNodes.ts"
 import * as Networks from "../support/Networks.ts"
@@ -165,9 +166,9 @@ Networks.suite("two clusters on one network", [], (networks) => {
     )
     const waiting = manyJobs(second, { options: { nodes: "*", secretFile }, nodeCount: 2, jobs: 200 })
     for (const one of hosts) {
-      await vi.waitFor(() => {
+      await eventually(() => {
         expect(waiting.log()).toMatch(new RegExp(`going on without node ${one.ipv4()}:51348: .*first`))
-      }, 10_000)
+      })
     }
     expect([...waiting.traces().machines]).toEqual([])
     for (const one of held) one.stdin.end()
@@ -213,6 +214,35 @@ Networks.suite("the sockets", [], (networks) => {
     const alpha = await aHost()
     await started(alpha, [finder, JSON.stringify({ nodes: "*", ipAddr: alpha.ipv4("front") }), "1"])
     expectUdp(alpha, [clientPort], [alpha.ipv4("front"), "10.213.1.255"])
+  })
+
+  it("of a client that names no address hear datagrams on all, and take connections on loopback only", async () => {
+    const alpha = await aHost()
+    await started(alpha, [finder, JSON.stringify({ nodes: "*" }), "1"])
+    const at = (protocol: "tcp" | "udp") =>
+      alpha.listening().filter((one) => one.protocol === protocol && one.port === clientPort).map(({ address }) =>
+        address
+      )
+    await eventually(() => {
+      expect([...new Set(at("udp"))].toSorted()).toEqual(["0.0.0.0", "::"])
+      expect(at("tcp").toSorted()).toEqual(["127.0.0.1", "::1"])
+    })
+    for (const { port, protocol } of alpha.listening()) if (port !== clientPort) expect(protocol).toBe("udp")
+  })
+
+  it("of a node with a secret are for all addresses, and those of one with a certificate, too", async () => {
+    const alpha = await aHost()
+    const node = await alpha.node(["--secret-file", secretFor(alpha, "correct horse battery staple")])
+    const tcp = alpha.listening().filter(({ protocol }) => protocol === "tcp")
+    expect(tcp).toEqual([{ protocol: "tcp", address: "::", port: nodePort }])
+    expect(await node.stop()).toBe(0)
+    const [peer] = [Result.getOrThrow(PeerName.parse("node", "alpha"))]
+    const directory = join(alpha.directory, "keys")
+    await Effect.runPromise(
+      CertificateAuthority.run({ directory, peers: [peer], days: 2, authorityDays: 2, force: false })
+    )
+    await alpha.node(["--certfile", join(directory, "node-alpha.pem"), "--cafile", join(directory, "ca.pem")])
+    expect(alpha.listening().filter(({ protocol }) => protocol === "tcp")).toEqual(tcp)
   })
 
   it("of a node of a client's own are in a directory that only its user can enter", async () => {

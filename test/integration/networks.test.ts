@@ -4,8 +4,9 @@ import { existsSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { text } from "node:stream/consumers"
 import { fileURLToPath } from "node:url"
-import { afterAll, expect, it, onTestFinished, vi } from "vitest"
+import { afterAll, expect, it, onTestFinished } from "vitest"
 import type { Outcome } from "../fixtures/networks/client.ts"
+import { eventually } from "../support/Eventually.ts"
 import { untilIdle } from "../support/Leftovers.ts"
 import * as Networks from "../support/Networks.ts"
 import type { Host, Node } from "../support/networks/Host.ts"
@@ -238,7 +239,7 @@ Networks.suite("over ssh", ["ssh", "sshd"], (networks) => {
     expect(lines.map((line) => line.replace(/alpha|beta/, "HOST"))).toEqual(
       [1, 2, 3, 4].map((job) => `job ${job} ran on HOST`)
     )
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       expect((await client.must("ps", ["-eo", "comm"])).split("\n")).not.toContain("ssh")
     })
   })
@@ -283,9 +284,9 @@ Networks.suite("a node listens", [], (networks) => {
       alpha.listening().filter((one) => one.protocol === protocol && one.port === port).map(({ address }) => address)
     expect(at("tcp")).toEqual(addresses)
     // An interface may take a moment to join a group.
-    await vi.waitFor(() => {
+    await eventually(() => {
       expect([...new Set(at("udp"))].toSorted()).toEqual([...addresses, ...toEverybody].toSorted())
-    }, 15_000)
+    })
     // From the others it sends, where nothing but answers to that comes in.
     for (const { address, protocol } of alpha.listening().filter((one) => one.port !== port)) {
       expect(protocol).toBe("udp")
@@ -315,7 +316,7 @@ Networks.suite("the harness", ["iptables", "tc"], (networks) => {
     })
     expect(carrying(place).length).toBeGreaterThan(1)
     test.kill("SIGKILL")
-    await vi.waitFor(() => expect(carrying(place)).toEqual([]), { timeout: 5000, interval: 10 })
+    await eventually(() => expect(carrying(place)).toEqual([]))
     // Files stay until there are networks again.
     expect(existsSync(place)).toBe(true)
     networks()

@@ -63,7 +63,7 @@ describe("a snippet", () => {
     const { output, title } = snippet
     if (fileOf(snippet) !== undefined) continue
     it(`runs and prints what it says: ${title}`, async () => {
-      const { stderr, stdout } = await run(process.execPath, [`snippet-${i}.ts`], { cwd: project, timeout: 25_000 })
+      const { stderr, stdout } = await run(process.execPath, [`snippet-${i}.ts`], { cwd: project, timeout: 100_000 })
       if (output !== undefined) expect(stdout).toBe(output)
       expect(stderr.replace(/^.*going on without node (alpha\.example|192\.0\.2\.7).*\n/gm, "")).toBe("")
     })

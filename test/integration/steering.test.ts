@@ -274,6 +274,13 @@ describe("leaving and taking nodes", () => {
     await second.open()
     await made.allocateNode(a.address)
     expect(await pinned.result()).toBe("a")
+    // Also by the name that it was deallocated by, at whatever port it is.
+    await made.deallocateNode("b")
+    await made.allocateNode("b")
+    expect(made.status().nodes.map(({ address, state }) => [address, state])).toEqual([
+      [a.address, "ready"],
+      [b.address, "ready"]
+    ])
   })
 
   it("closes a node when its jobs are done, frees it for others, and sends nothing there any more", async () => {
@@ -442,10 +449,12 @@ describe("events", () => {
   it("say that a node is gone and why, and abandon its jobs", async () => {
     const node = await daemon("--name", "n")
     const told: Array<string> = []
+    const reasons: Array<string> = []
     const made = await cluster(until, {
       nodes: node.address,
       clusterStatus: (status, at) => {
         if (status !== "AvailInfo") told.push(`${status} ${at?.state ?? "-"}`)
+        if (status === "Closed") reasons.push(`${at?.state}: ${at?.reason}`)
       }
     })
     const first = gate("first")
@@ -456,6 +465,7 @@ describe("events", () => {
     await vi.waitFor(() => expect(told).toHaveLength(5))
     expect(told.slice(0, 3)).toEqual(["Initialized ready", "Created -", "Running ready"])
     expect(new Set(told.slice(3).map((one) => one.split(" ")[0]))).toEqual(new Set(["Abandoned", "Closed"]))
+    expect(reasons).toEqual([expect.stringMatching(/^missing: \S/)])
   })
 })
 

@@ -12,6 +12,7 @@ import { createJobCluster } from "../../src/promise.ts"
 import * as DaemonClient from "../support/DaemonClient.ts"
 import * as DaemonProcess from "../support/DaemonProcess.ts"
 import * as HostileFrames from "../support/HostileFrames.ts"
+import { besideKills } from "../support/Processes.ts"
 
 const { run, start } = DaemonProcess
 const { awaitFile, connect, marking, startReady, tcp } = DaemonClient
@@ -200,7 +201,7 @@ describe("starting", () => {
       stranger.destroy()
       daemon.child.kill("SIGTERM")
       yield* daemon.ended
-      expect(daemon.stderr.join("\n")).toMatch(/warn .*127\.0\.0\.1.*a client with neither a secret nor a certificate/)
+      expect(daemon.stderr.join("\n")).toMatch(/warn .*127\.0\.0\.1.*it has neither a secret nor a certificate/)
       expect(daemon.stderr.join("\n")).not.toMatch(/any code/)
     }))
 
@@ -271,10 +272,10 @@ describe("ending", () => {
       yield* awaitFile(running)
       const processes = DaemonProcess.descendants(daemon.child.pid!)
       daemon.child.kill("SIGINT")
-      const [millis, ended] = yield* timed(daemon.ended)
+      const [[millis, ended], noise] = yield* besideKills(timed(daemon.ended))
       expect(ended).toEqual({ code: 0, signal: null })
       expect(millis).toBeGreaterThan(290)
-      expect(millis).toBeLessThan(2000)
+      expect(millis).toBeLessThan(2000 + 20 * noise)
       yield* DaemonProcess.allGone(processes)
       expect(DaemonProcess.leftovers(daemon)).toEqual([])
       expect(daemon.stderr.join("\n")).toMatch(/killing jobs that still run jobs=1/)
@@ -292,9 +293,9 @@ describe("ending", () => {
       daemon.child.kill("SIGTERM")
       expect(yield* next).toBe("Leaving")
       daemon.child.kill("SIGTERM")
-      const [millis, ended] = yield* timed(daemon.ended)
+      const [[millis, ended], noise] = yield* besideKills(timed(daemon.ended))
       expect(ended).toEqual({ code: 0, signal: null })
-      expect(millis).toBeLessThan(2000)
+      expect(millis).toBeLessThan(2000 + 20 * noise)
       yield* DaemonProcess.allGone(processes)
       expect(DaemonProcess.leftovers(daemon)).toEqual([])
     }))
@@ -320,8 +321,8 @@ describe("ending", () => {
       yield* awaitFile(running)
       const processes = DaemonProcess.descendants(daemon.child.pid!)
       daemon.child.kill("SIGKILL")
-      const [millis] = yield* timed(DaemonProcess.allGone(processes))
-      expect(millis).toBeLessThan(1000)
+      const [[millis], noise] = yield* besideKills(timed(DaemonProcess.allGone(processes)))
+      expect(millis).toBeLessThan(1000 + 20 * noise)
       expect(DaemonProcess.leftovers(daemon)).toEqual([])
     }))
 })
@@ -411,6 +412,6 @@ describe("under attack", () => {
         expect(after - before).toBeLessThan(4)
         expect(daemon.stderr.filter((line) => line.includes("does not follow the protocol"))).toHaveLength(1)
       }),
-    60_000
+    240_000
   )
 })

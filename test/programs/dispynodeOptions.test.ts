@@ -272,7 +272,8 @@ describe("--msg-timeout", () => {
         net.connect(Number(port), "127.0.0.1").on("error", () => {}).on("close", () => resume(Effect.void))
       })
       expect(performance.now() - since).toBeGreaterThan(150)
-      expect(performance.now() - since).toBeLessThan(3000)
+      // It is 5 s by default.
+      expect(performance.now() - since).toBeLessThan(5000)
     }))
 })
 

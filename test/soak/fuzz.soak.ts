@@ -194,14 +194,20 @@ it.live(
         }
         return bytes.length > 65_536 ? bytes.subarray(0, 65_536) : bytes
       }
-      const tryOne = ({ name, run }: Target, bytes: Uint8Array): void => {
+      const timeOf = ({ name, run }: Target, bytes: Uint8Array): number => {
         const start = performance.now()
         try {
           run(bytes)
         } catch (error) {
           throw new Error(`${name} threw for ${Buffer.from(bytes).toString("hex")}`, { cause: error })
         }
-        slowest = Math.max(slowest, performance.now() - start)
+        return performance.now() - start
+      }
+      const tryOne = (target: Target, bytes: Uint8Array): void => {
+        let millis = timeOf(target, bytes)
+        // What took long because the machine did something else takes less another time.
+        for (let again = 0; millis > 50 && again < 5; again++) millis = Math.min(millis, timeOf(target, bytes))
+        slowest = Math.max(slowest, millis)
         inputs++
       }
       const until = performance.now() + seconds * 1000

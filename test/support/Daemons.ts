@@ -10,6 +10,8 @@ export interface Daemon {
   readonly port: number
   /** For node lists. */
   readonly address: string
+  /** What it has logged so far. */
+  readonly log: () => string
   /** Asks it to end (SIGTERM) and waits until it has. */
   readonly stop: () => Promise<void>
   /** Kills it (SIGKILL) and waits until it is gone. */
@@ -40,6 +42,7 @@ export const startDaemon = async (args: ReadonlyArray<string>): Promise<Daemon> 
     pid: child.pid!,
     port: bound,
     address: `127.0.0.1:${bound}`,
+    log: () => log,
     stop: () => end("SIGTERM"),
     kill: () => end("SIGKILL")
   }

@@ -122,7 +122,8 @@ export const datagrams = (mac: Datagram.Mac | undefined): ReadonlyArray<Uint8Arr
     { _tag: "Announcement", node },
     { _tag: "Goodbye", incarnation: "i" },
     { _tag: "RelayedPing", inReplyTo: nonce, answerAt: [] },
-    { _tag: "RelayedNode", inReplyTo: nonce, host: "10.0.0.2", node }
+    { _tag: "RelayedNode", inReplyTo: nonce, host: "10.0.0.2", node },
+    { _tag: "Unheeded" }
   ]
   return messages.map((message) => Datagram.encode(message, { nonce, sentAtMillis: 1e12 }, mac))
 }

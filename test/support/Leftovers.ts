@@ -1,7 +1,8 @@
 /** Daemons and slots that a test started, and those that lost their parent. */
 import { readdirSync, readFileSync } from "node:fs"
 import { fileURLToPath } from "node:url"
-import { expect, vi } from "vitest"
+import { expect } from "vitest"
+import { eventually } from "./Eventually.ts"
 
 /** Of processes that lost their parent, those of another clone may be somebody else's. */
 const root = fileURLToPath(new URL("../../", import.meta.url))
@@ -36,5 +37,4 @@ export const running = (): ReadonlyArray<OurProcess> => {
 }
 
 /** Waits until every one of them has ended; fails with what is left. */
-export const untilIdle = (): Promise<void> =>
-  vi.waitFor(() => expect(running()).toEqual([]), { timeout: 10_000, interval: 20 })
+export const untilIdle = (): Promise<void> => eventually(() => expect(running()).toEqual([]))

@@ -41,7 +41,7 @@ export const make = async (
     stranger,
     find: async () => {
       const options = JSON.stringify({ nodes: "*", secretFile })
-      const args = ["20", process.execPath, finder, options, String(count)]
+      const args = ["60", process.execPath, finder, options, String(count)]
       const { status, stderr, stdout } = await client.run("timeout", args)
       if (status === outOfTime) return { millis: Infinity, log: stderr }
       if (status !== 0) throw new Error(`the client ended with ${status}: ${stderr}${stdout}`)

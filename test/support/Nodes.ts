@@ -3,14 +3,15 @@ import { readdirSync } from "node:fs"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { afterAll, afterEach, beforeEach, expect, vi } from "vitest"
+import { afterAll, afterEach, beforeEach, expect } from "vitest"
 import { createJobCluster, type PromiseJobCluster } from "../../src/promise.ts"
 import { type Daemon, startDaemon } from "./Daemons.ts"
+import { eventually } from "./Eventually.ts"
 import { untilIdle } from "./Leftovers.ts"
 
 /** Until every listed node has answered: a cluster starts without those that take their time. */
 export const settled = (made: Pick<PromiseJobCluster<never, unknown>, "status">): Promise<void> =>
-  vi.waitFor(() => expect(made.status().nodes.map(({ state }) => state)).not.toContain("connecting"), 10_000)
+  eventually(() => expect(made.status().nodes.map(({ state }) => state)).not.toContain("connecting"))
 
 /** Registers the hooks of a test file; returns what its tests start nodes and clusters with. */
 export const forTests = () => {
@@ -48,7 +49,7 @@ export const forTests = () => {
     await Promise.all(clusters.splice(0).map((one) => one.close({ timeout: 0, terminate: true })))
     await Promise.all(daemons.splice(0).map((one) => one.stop()))
     // What a killed daemon leaves is removed by its guardian.
-    await vi.waitFor(() => expect(ofDaemons()).toEqual([]), { timeout: 5000 })
+    await eventually(() => expect(ofDaemons()).toEqual([]))
     await rm(directory, { recursive: true })
   })
 

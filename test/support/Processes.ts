@@ -1,5 +1,5 @@
 /** What a test has to know of other processes and of files that they make. */
-import { Effect, Schedule } from "effect"
+import { Effect, Fiber, Schedule } from "effect"
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -42,7 +42,7 @@ export const awaitFile = (file: string): Effect.Effect<string> =>
   })
 
 /** How long this machine takes right now to kill a process and to notice: the yardstick for other kills. */
-export const killMillis: Effect.Effect<number> = Effect.callback((resume) => {
+const killMillis: Effect.Effect<number> = Effect.callback((resume) => {
   const child = spawn("sleep", ["60"])
   let since = 0
   child.on("spawn", () => {
@@ -50,7 +50,25 @@ export const killMillis: Effect.Effect<number> = Effect.callback((resume) => {
     child.kill("SIGKILL")
   })
   child.on("exit", () => resume(Effect.succeed(performance.now() - since)))
+  return Effect.sync(() => child.kill("SIGKILL"))
 })
+
+/**
+ * Runs something, and kills processes one after the other beside it: the time that the slowest of these took is the
+ * yardstick for how long kills may take in what ran. What keeps the machine busy delays both.
+ */
+export const besideKills = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<readonly [A, number], E, R> =>
+  Effect.gen(function*() {
+    let slowest = 0
+    const measure = Effect.map(killMillis, (millis) => {
+      slowest = Math.max(slowest, millis)
+    })
+    const beside = yield* Effect.forkChild(Effect.forever(Effect.andThen(measure, Effect.sleep("20 millis"))))
+    const result = yield* effect
+    yield* Fiber.interrupt(beside)
+    yield* measure
+    return [result, slowest] as const
+  })
 
 /** Processes whose environment has this text, by pid. */
 export const carrying = (marker: string): ReadonlyArray<number> =>

@@ -11,6 +11,8 @@
  *                  ◀──      Announcement (start)                  ◀───────────────────      Answer
  *                  ◀──      Goodbye (end)                                            ◀──    Answer
  *                                                                 ◀──    RelayedNode
+ *   Ping           ──▶  of another secret, version or time                  the same of a relay
+ *                  ◀──      Unheeded, as unreadable there as the ping here
  * ```
  * A ping is as long as the longest datagram, and all answers to one that is not
  * signed are together no longer than it: pings with a forged source amplify nothing.
@@ -108,7 +110,9 @@ export const Message = Schema.Union([
     answers: Schema.optionalKey(Answers)
   }),
   /** Of a relay: a node of its network is at this host. */
-  Schema.TaggedStruct("RelayedNode", { inReplyTo: Schema.optionalKey(Nonce), host: Host, node: NodeBeacon })
+  Schema.TaggedStruct("RelayedNode", { inReplyTo: Schema.optionalKey(Nonce), host: Host, node: NodeBeacon }),
+  /** Of a node or relay to a ping that it does not heed: how this is signed and dated tells the other side why. */
+  Schema.TaggedStruct("Unheeded", {})
 ])
 
 /** What a datagram says. */
@@ -215,6 +219,9 @@ export type Refusal =
 export interface Received extends Stamp {
   readonly message: Message
 }
+
+/** Whether a datagram that cannot be read may be a ping: nothing else is as long, so nobody answers an `Unheeded`. */
+export const isPingLong = (bytes: Uint8Array): boolean => bytes.length === maxBytes
 
 /** Equal, in a time that does not tell where the difference is. */
 const isEqual = (a: Uint8Array, b: Uint8Array): boolean => {

@@ -80,6 +80,15 @@ export const meaning: Readonly<Record<Exclude<Dropped, "junk" | "replayed">, str
 
 const isTold = (why: Dropped): why is keyof typeof meaning => why in meaning
 
+/** What it means that a datagram which came back from a node cannot be read, or is none but `Unheeded`. */
+export const explain = (read: Result.Result<Datagram.Received, Dropped>): string | undefined => {
+  if (Result.isFailure(read)) return isTold(read.failure) ? meaning[read.failure] : undefined
+  return read.success.message._tag === "Unheeded" ? meaning.stale : undefined
+}
+
+/** Whether who sent this is told that it is not heeded: a ping of somebody who has dispy, and no attacker's news. */
+export const deservesWord = (bytes: Uint8Array, why: Dropped): boolean => isTold(why) && Datagram.isPingLong(bytes)
+
 /** What was dropped, and whose clocks are wrong, in sentences; empty when all is well. */
 export const describe = (inbox: Inbox): ReadonlyArray<string> => [
   ...[...inbox.dropped].flatMap(([why, { count, last }]) =>

@@ -102,6 +102,8 @@ export type HelloFact =
 export type UdpFact =
   | { readonly _tag: "Answered"; readonly millis: number }
   | { readonly _tag: "Silent" }
+  /** What came back cannot be read here, or says that the node could not read what it got: as a kind of datagrams. */
+  | { readonly _tag: "Unheeded"; readonly meaning: string }
 
 /** What became of a job. */
 export type JobFact =

@@ -1,5 +1,5 @@
 /** What there is to say of a node, from what was tried with it. */
-import type { JobFact, NodeFacts, TcpFact } from "./Facts.ts"
+import type { JobFact, NodeFacts, TcpFact, UdpFact } from "./Facts.ts"
 import { type Finding, ok, problem, warning } from "./Finding.ts"
 
 /** Free space that a node should have: files of computations and values over 1 MiB lie there. */
@@ -127,6 +127,23 @@ const job = (address: string, fact: JobFact | undefined): ReadonlyArray<Finding>
   }
 }
 
+const datagrams = (address: string, udp: UdpFact): Finding => {
+  switch (udp._tag) {
+    case "Answered":
+      return ok("node", `${address} answers datagrams, in ${udp.millis.toFixed(1)} ms`)
+    case "Unheeded": {
+      const [what = "", fix = ""] = udp.meaning.split(": ")
+      return warning("node", `${address} is not found by datagrams, which are ${what} between it and this machine`, fix)
+    }
+    case "Silent":
+      return warning(
+        "node",
+        `${address} does not answer datagrams, so it is only found when it is listed by address`,
+        "open its port for UDP, too, in the firewalls between, or keep it in the list of nodes"
+      )
+  }
+}
+
 /** The findings about a node. */
 export const diagnose = (facts: NodeFacts): ReadonlyArray<Finding> => {
   const { address, tcp, udp } = facts
@@ -136,14 +153,6 @@ export const diagnose = (facts: NodeFacts): ReadonlyArray<Finding> => {
     ...job(address, facts.job)
   ]
   if (udp === undefined) return findings
-  findings.push(
-    udp._tag === "Answered"
-      ? ok("node", `${address} answers datagrams, in ${udp.millis.toFixed(1)} ms`)
-      : warning(
-        "node",
-        `${address} does not answer datagrams, so it is only found when it is listed by address`,
-        "open its port for UDP, too, in the firewalls between, or keep it in the list of nodes"
-      )
-  )
+  findings.push(datagrams(address, udp))
   return findings
 }

@@ -3,6 +3,7 @@
  * Says what becomes of their jobs and of the computations that wait for a slot.
  */
 import * as Entries from "../wire/Entries.ts"
+import * as PrintedText from "../wire/PrintedText.ts"
 import { encodeSlotDeath, type SlotDeath } from "../wire/SlotDeath.ts"
 import * as JobRing from "./JobRing.ts"
 import * as SlotEnding from "./SlotEnding.ts"
@@ -165,6 +166,12 @@ const settle = (
   }
 }
 
+/** Why a slot that died did not get ready. */
+const unready = ({ settingUp }: PoolSlot, { lastStderr, reason }: SlotDeath): string =>
+  settingUp === null
+    ? reason
+    : `${settingUp} failed: the process ended before it was done: ${reason}${PrintedText.after("", lastStderr)}`
+
 /** Settles the jobs of a slot that is gone, and of its threads. */
 export const died = (
   pool: SlotPool,
@@ -175,7 +182,7 @@ export const died = (
 ): void => {
   const { phase, session } = slot
   out.push({ _tag: "Sweep", slot: slot.id, afterMillis: Math.max(0, killAt(slot) - now) })
-  const wasPreparing = [slot, ...slot.threads].some((one) => one.phase === "preparing")
+  const preparing = [slot, ...slot.threads].find((one) => one.phase === "preparing")
   const nothing: SlotEnd = { slot: 0, unclaimed: 0, printed: [] }
   const lost = [lose(pool, slot, event)]
   for (const thread of slot.threads) {
@@ -183,6 +190,9 @@ export const died = (
   }
   settle(pool, slot, lost.filter((one) => one !== undefined), event.death, now, out)
   if (session !== null) {
-    if (wasPreparing) refused(pool, session, event.death.reason, false, now, out)
+    // What `setup` did once is not done again: it would not fare better, and is promised to run once.
+    if (preparing !== undefined) {
+      refused(pool, session, unready(preparing, event.death), preparing.settingUp === "setup", now, out)
+    }
   } else if (phase === "starting" || phase === "blank") failedToStart(pool, event.death.reason, now, out)
 }

@@ -161,9 +161,12 @@ const learn = (session: PoolSession, slot: PoolSlot, durationMicros: number): vo
   if (micros > 2_000) slot.window = 1
 }
 
-/** How long a slot may take to get ready: to load the code, and what the computation does in it first. */
+/** Code that waits ends itself by then, and can say what it printed; one that computes is ended a little later. */
+const setupSlackMillis = 250
+
+/** How long a slot may take for what it does before it is ready: to load the code, or what the computation wants first. */
 const prepareMillis = (pool: SlotPool, slot: PoolSlot): number =>
-  pool.config.prepareMillis + (slot.session?.setupMillis ?? 0)
+  slot.settingUp === null ? pool.config.prepareMillis : (slot.session?.setupMillis ?? 0) + setupSlackMillis
 
 /** When `timed` has something to do for this slot. */
 const deadline = (pool: SlotPool, slot: PoolSlot): number => {
@@ -218,17 +221,12 @@ const timed = (pool: SlotPool, slot: PoolSlot, now: number, out: Array<PoolActio
   }
   if (slot.phase === "preparing") {
     const session = slot.session!
-    const millis = prepareMillis(pool, slot)
     SlotKill.leaveSession(slot)
     SlotKill.discard(slot, "it did not get ready", now, out)
-    return SlotLoss.refused(
-      pool,
-      session,
-      `the code did not load within ${millis} ms`,
-      true,
-      now,
-      out
-    )
+    const reason = slot.settingUp === null
+      ? `the code did not load within ${pool.config.prepareMillis} ms`
+      : `${slot.settingUp} failed: it did not end within ${session.setupMillis} ms; raise setupTimeout if it needs longer`
+    return SlotLoss.refused(pool, session, reason, true, now, out)
   }
   const head = JobRing.at(slot.inflight, 0)
   if (head === undefined) {
@@ -332,6 +330,11 @@ const onSlot = (
       SlotKill.discard(slot, event.reason, now, out)
       return SlotLoss.refused(pool, session, event.reason, true, now, out)
     }
+    case "SlotSettingUp":
+      if (slot.phase !== "preparing") return
+      slot.settingUp = event.step
+      slot.since = now
+      return
     case "SlotReady": {
       if (slot.phase !== "preparing") return
       const session = slot.session!

@@ -1,6 +1,7 @@
 /** What a slot pool is told and what it asks for: the seam between `SlotPool.step` and the layer that carries it out. */
 import type { ExecutorKind } from "../Computation.ts"
 import type { SlotDeath } from "../wire/SlotDeath.ts"
+import type { SetupStep } from "../wire/SlotFrames.ts"
 import type { PoolJob } from "./SlotPoolState.ts"
 
 /** What a job had printed when its slot ended. */
@@ -29,7 +30,7 @@ export type PoolEvent =
     readonly kind: ExecutorKind
     /** Jobs at a time per slot. */
     readonly concurrency: number
-    /** How long its slots may take to get ready, beside loading its code. Default 0. */
+    /** How long `setup` in its host, and `setupSlot` in each slot, may take once the code is loaded. Default 0. */
     readonly setupMillis?: number
   }
   /** The session may use so many cpus from now on; what runs goes on, with 0 the rest is given back. */
@@ -43,6 +44,8 @@ export type PoolEvent =
   | { readonly _tag: "QueueReturned"; readonly session: number }
   /** The slot process runs. */
   | { readonly _tag: "SlotStarted"; readonly slot: number }
+  /** The slot has loaded the code and runs this before it is ready: its time begins. */
+  | { readonly _tag: "SlotSettingUp"; readonly slot: number; readonly step: SetupStep }
   /** The slot has loaded its computation, or as a host is ready for threads. */
   | { readonly _tag: "SlotReady"; readonly slot: number }
   | { readonly _tag: "SlotRefused"; readonly slot: number; readonly reason: string }

@@ -14,6 +14,7 @@
  * many as its computation's `concurrency` says, on one event loop; however many they are, it is one busy slot.
  */
 import type { ExecutorKind } from "../Computation.ts"
+import type { SetupStep } from "../wire/SlotFrames.ts"
 import * as JobRing from "./JobRing.ts"
 import type * as KillPlan from "./KillPlan.ts"
 
@@ -39,7 +40,7 @@ export interface PoolJob {
 export interface PoolSession {
   readonly id: number
   readonly graceMillis: number
-  /** How long the computation's `setupSlot` may take, in addition to loading. */
+  /** How long the computation's `setupSlot`, and its `setup` in a host, may take, in addition to loading. */
   readonly setupMillis: number
   /** Slots that run its jobs at the same time, at most; 0 starts none. */
   cpus: number
@@ -70,6 +71,8 @@ export interface PoolSession {
 export interface PoolSlot {
   readonly id: number
   phase: "starting" | "blank" | "preparing" | "ready" | "hosting" | "dying"
+  /** What it runs before it is ready; null while it loads the code. */
+  settingUp: SetupStep | null
   session: PoolSession | null
   /** The process whose thread it is; null for a process. */
   readonly host: PoolSlot | null
@@ -99,7 +102,7 @@ export interface PoolSlot {
   stopBy: number
   /** Why the node ended it under a job; empty when it did not. */
   fault: string
-  /** In this phase, or without a job, since. */
+  /** In this phase or step of it, or without a job, since. */
   since: number
 }
 
@@ -172,6 +175,7 @@ export const make = (config: PoolConfig): SlotPool => ({
 export const makeSlot = (id: number, now: number): PoolSlot => ({
   id,
   phase: "starting",
+  settingUp: null,
   session: null,
   host: null,
   threads: new Set(),

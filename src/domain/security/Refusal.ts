@@ -100,9 +100,26 @@ export const explainToClient = (error: { readonly code?: unknown; readonly messa
   return clientReasons[plainCode(error.code)]
 }
 
-const otherKey = "a client with another secret"
-const otherKind = "a client with a secret where this node has a certificate, or the other way round"
-const doubtful = "a client that does not accept this node's certificate"
+/** Why a node does not let a client in, and what to do, for whoever reads the node's log. */
+const otherKey = "it has another secret: give both sides the same one"
+const otherKind = "it has a secret where this node has a certificate, or the other way round: give both the same kind"
+
+/** Of a client that hung up when it had seen the node's certificate. */
+export const doubtful =
+  "it does not accept this node's certificate, and says why: make one for the name or address by which it lists this node" +
+  " (dispy keys init), and check that its cafile is the authority of that"
+
+/** Of a client that begins with TLS where the node has no credentials. */
+export const moreThanNeeded =
+  "it has a secret or a certificate, and this node has neither: give this node the same (--secret-file or --certfile)"
+
+/** Of a client that begins without TLS. */
+export const explainNone = (own: Credentials): string =>
+  `it has neither a secret nor a certificate: give it ${own._tag === "Secret" ? "this node's secret" : "a certificate"}`
+
+/** Of an address that has used up its failures. */
+export const explainFailures = (maxFailures: number): string =>
+  `more than ${maxFailures} of its handshakes failed within a minute`
 
 /** Codes of errors that Node's TLS reports to a node. */
 const nodeReasons: Readonly<Record<string, string>> = {
@@ -114,12 +131,22 @@ const nodeReasons: Readonly<Record<string, string>> = {
   ALERT_UNKNOWN_CA: doubtful,
   ALERT_BAD_CERTIFICATE: doubtful,
   ALERT_CERTIFICATE_UNKNOWN: doubtful,
-  ALERT_CERTIFICATE_EXPIRED: `a client to which this node's certificate has ${expired}`
+  ALERT_CERTIFICATE_EXPIRED: `to it this node's certificate has ${expired}`
 }
 
-/** Who it was that a node did not let in, by what its TLS reports. */
+/** Why a node did not let a client in, by what its TLS reports. */
 export const explainToNode = (error: { readonly code?: unknown; readonly message: string }): string =>
-  nodeReasons[plainCode(error.code)] ?? "a TLS handshake that failed"
+  nodeReasons[plainCode(error.code)] ?? "its TLS handshake failed"
+
+/** The same of a client whose certificate the node does not accept. */
+export const explainUnauthorized = (code: string): string =>
+  code === "CERT_HAS_EXPIRED"
+    ? `its certificate has ${expired}`
+    : code === "CERT_NOT_YET_VALID"
+    ? "its certificate is not valid yet: check the clocks of both machines"
+    : code === "INVALID_PURPOSE"
+    ? "its certificate is not one of a client: give it one that dispy keys init --client made"
+    : "its certificate is not from this cluster's authority: check --cafile here, and who made the certificate"
 
 /** What a node says inside of TLS to a client whose certificate it does not accept, by what its TLS reports of that. */
 export const unauthorized = (code: string): string =>

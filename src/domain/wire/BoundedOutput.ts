@@ -25,6 +25,8 @@ export interface BoundedOutput {
   tailWritten: number
   /** Bytes that were missing already when they got here; if there are any, the head takes no more. */
   missing: number
+  /** Whoever takes this output part by part has a whole head already. */
+  isHeadTaken: boolean
 }
 
 const noBytes = new Uint8Array(0)
@@ -37,7 +39,8 @@ export const make = (limitBytes: number): BoundedOutput => ({
   headLength: 0,
   tail: null,
   tailWritten: 0,
-  missing: 0
+  missing: 0,
+  isHeadTaken: false
 })
 
 /** Whether nothing was written. */
@@ -68,7 +71,7 @@ const writeTail = (output: BoundedOutput, bytes: Uint8Array): void => {
 
 /** Takes in more output. */
 export const write = (output: BoundedOutput, bytes: Uint8Array): void => {
-  const isHeadOpen = output.missing === 0 && output.tailWritten === 0
+  const isHeadOpen = output.missing === 0 && output.tailWritten === 0 && !output.isHeadTaken
   const room = isHeadOpen ? Math.min(bytes.length, output.headLimit - output.headLength) : 0
   if (room > 0) {
     growHead(output, output.headLength + room)
@@ -107,6 +110,15 @@ export const take = (output: BoundedOutput): KeptOutput => {
   output.tailWritten = 0
   output.missing = 0
   return { head, tail, cut }
+}
+
+/**
+ * The same for one who appends part after part to an output of the same limit: once a part had a whole head, that needs
+ * no other, and parts are half as large.
+ */
+export const takePart = (output: BoundedOutput): KeptOutput => {
+  if (output.headLength === output.headLimit) output.isHeadTaken = true
+  return take(output)
 }
 
 /** Whether a byte continues a UTF-8 character. */

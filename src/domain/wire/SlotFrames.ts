@@ -6,6 +6,7 @@
  * ```
  * node                                   slot
  *   Prepare (JSON PrepareSlot)  ───────▶  loads the computation
+ *                               ◀───────  SettingUp (text): it begins `setup` (a host of threads) or `setupSlot`
  *                               ◀───────  Ready | Refused (encoded error)
  *   Jobs (job entries)          ───────▶  claims and runs one after another
  *                               ◀───────  Listening (u32 jobId): the job asked for `dispy.signal`
@@ -77,8 +78,13 @@ export const FromSlot = {
   sendFile: 9,
   threadEnded: 10,
   /** Why `cleanup` failed, as text; empty when it did not. */
-  cleanedUp: 11
+  cleanedUp: 11,
+  /** Its code is loaded, and this of what is around the jobs runs now, as text: a `SetupStep`. */
+  settingUp: 12
 } as const
+
+/** What a slot may run before it is ready, once its code is loaded. */
+export type SetupStep = "setup" | "setupSlot"
 
 /** A file that a job sends to its client, as JSON. */
 export interface SendFileRequest {

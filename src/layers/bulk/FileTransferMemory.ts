@@ -22,22 +22,37 @@ const enter = (door: BulkDoor["Service"], stream: Duplex): void => {
   stream.on("data", take)
 }
 
+/** Writes go on when they may; at once by default. */
+export type Pass = (go: () => void) => void
+
 /** As a socket does: who writes may use the bytes again while the other side still has its own of them. */
-const copyWrites = (stream: Duplex): Duplex => {
+const copyWrites = (stream: Duplex, pass: Pass): Duplex => {
   const write = stream._write.bind(stream)
-  stream._write = (chunk, encoding, done) => write(Buffer.from(chunk as Uint8Array), encoding, done)
+  stream._write = (chunk, encoding, done) => {
+    const bytes = Buffer.from(chunk as Uint8Array)
+    pass(() => write(bytes, encoding, done))
+  }
   return stream
+}
+
+const atOnce: Pass = (go) => go()
+
+/** A connection to a node: what the client has of it, and both ends to break it by. */
+export const connect = (
+  door: BulkDoor["Service"],
+  toNode: Pass = atOnce,
+  fromNode: Pass = atOnce
+): { readonly wire: BulkPeer.Wire; readonly ends: readonly [Duplex, Duplex] } => {
+  const [ours, theirs] = duplexPair()
+  enter(door, copyWrites(theirs, fromNode))
+  return { wire: BulkPeer.wireOf(copyWrites(ours, toNode)), ends: [ours, theirs] }
 }
 
 /** Bulk connections to the node in the context, whatever the address. */
 export const layer: Layer.Layer<FileTransfer, never, BulkDoor> = Layer.effect(
   FileTransfer,
-  Effect.map(BulkDoor, (door) => {
-    const dial = (): Promise<BulkPeer.Wire> => {
-      const [ours, theirs] = duplexPair()
-      enter(door, copyWrites(theirs))
-      return Promise.resolve(BulkPeer.wireOf(copyWrites(ours)))
-    }
-    return FileTransfer.of({ open: (_, leaseId) => FileTransferSession.make("memory", leaseId, dial) })
-  })
+  Effect.map(BulkDoor, (door) =>
+    FileTransfer.of({
+      open: (_, leaseId) => FileTransferSession.make("memory", leaseId, () => Promise.resolve(connect(door).wire))
+    }))
 )

@@ -143,7 +143,8 @@ const make = Effect.fnUntraced(function*(options: DiscoveryUdpOptions): Effect.f
         return
       case "Ping":
       case "RelayedPing":
-        // Of other clients and of relays to nodes.
+      case "Unheeded":
+        // Of other clients and of relays to nodes; the last, as it could be read, of a node whose clock is wrong.
         return
     }
   }

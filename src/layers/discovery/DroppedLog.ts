@@ -1,4 +1,7 @@
-/** Tells the owner of a program of datagrams and announcements that are not heeded: seldom, however many there are. */
+/**
+ * Tells the owner of a program of datagrams and announcements that are not heeded, and those who send such pings: seldom,
+ * however many there are.
+ */
 import { Effect } from "effect"
 import * as Inbox from "../../domain/discovery/Inbox.ts"
 import * as RateLimit from "../../domain/RateLimit.ts"
@@ -16,6 +19,19 @@ export const tell = (log: RateLimit.RateLimit, why: Inbox.Dropped, host: string,
       : Effect.logWarning(`ignoring datagrams ${Inbox.meaning[why]}`)
     return said.pipe(Effect.annotateLogs({ host }))
   })
+
+/** Words to senders: three a host and one every five seconds, 50 and ten a second for all. */
+export const makeWords = (): RateLimit.RateLimit =>
+  RateLimit.make({ burst: 3, perSecond: 0.2 }, { burst: 50, perSecond: 10 })
+
+/** Whether the sender of a datagram that was dropped is to hear of it now. */
+export const takeWord = (
+  words: RateLimit.RateLimit,
+  bytes: Uint8Array,
+  why: Inbox.Dropped,
+  host: string,
+  now: number
+): boolean => Inbox.deservesWord(bytes, why) && RateLimit.take(words, host, now)
 
 /** What is wrong with a connection that somebody wants to park here; other reasons are clauses. */
 export type NotParked = Inbox.Dropped | { readonly reason: string }

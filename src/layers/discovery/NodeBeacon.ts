@@ -67,7 +67,7 @@ const serve = Effect.fnUntraced(function*(
   const how = { isMulticast: options.ipv4UdpMulticast }
   const inbox = Inbox.make(Stamps.macOf(options.key))
   const answers = RateLimit.make(...answerRate)
-  const log = DroppedLog.make()
+  const [log, words] = [DroppedLog.make(), DroppedLog.makeWords()]
   const sockets = yield* Sockets.make({ isBackground: false })
   const node = Datagram.nodeBeacon({
     name: config.name,
@@ -152,9 +152,13 @@ const serve = Effect.fnUntraced(function*(
     const { bytes, door, host, port: from } = yield* Queue.take(sockets.packets)
     const now = yield* Clock.currentTimeMillis
     const received = Inbox.take(inbox, bytes, host, now)
-    if (Result.isFailure(received)) return yield* DroppedLog.tell(log, received.failure, host, now)
-    const { message, nonce } = received.success
     const back: Routes.Route = { from: door.answerFrom, host, port: from }
+    if (Result.isFailure(received)) {
+      yield* DroppedLog.tell(log, received.failure, host, now)
+      if (!DroppedLog.takeWord(words, bytes, received.failure, host, now)) return
+      return yield* send({ _tag: "Unheeded" }, [back], port)
+    }
+    const { message, nonce } = received.success
     if (message._tag !== "Ping" && message._tag !== "RelayedPing") return
     const times = message.answers ?? 1
     if (message._tag === "Ping") return yield* answer(nonce, [back], times, bytes.length, now)

@@ -77,7 +77,7 @@ const make = Effect.fnUntraced(function*(options: RelayOptions): Effect.fn.Retur
   const how = { isMulticast: options.ipv4UdpMulticast }
   const inbox = Inbox.make(Stamps.macOf(options.key))
   const pings = RateLimit.make(...pingRate)
-  const log = DroppedLog.make()
+  const [log, words] = [DroppedLog.make(), DroppedLog.makeWords()]
   const sockets = yield* Sockets.make({ isBackground: false })
   /** By nonce of the ping. */
   const asked = new Map<string, Client>()
@@ -142,7 +142,11 @@ const make = Effect.fnUntraced(function*(options: RelayOptions): Effect.fn.Retur
     const { bytes, door, host, port } = yield* Queue.take(sockets.packets)
     const now = yield* Clock.currentTimeMillis
     const received = Inbox.take(inbox, bytes, host, now, (nonce) => asked.has(nonce) || own.has(nonce))
-    if (Result.isFailure(received)) return yield* DroppedLog.tell(log, received.failure, host, now)
+    if (Result.isFailure(received)) {
+      yield* DroppedLog.tell(log, received.failure, host, now)
+      if (door.port !== relayPort || !DroppedLog.takeWord(words, bytes, received.failure, host, now)) return
+      return yield* send({ _tag: "Unheeded" }, [{ from: door.answerFrom, host, port }], relayPort)
+    }
     const { message, nonce } = received.success
     switch (message._tag) {
       case "Ping":
@@ -171,6 +175,7 @@ const make = Effect.fnUntraced(function*(options: RelayOptions): Effect.fn.Retur
         )
       case "RelayedPing":
       case "RelayedNode":
+      case "Unheeded":
         // Relays do not relay for each other.
         return
     }

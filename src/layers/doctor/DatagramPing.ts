@@ -4,6 +4,8 @@ import * as dgram from "node:dgram"
 import type { LookupAddress } from "node:dns"
 import * as dns from "node:dns/promises"
 import * as Datagram from "../../domain/discovery/Datagram.ts"
+import * as Inbox from "../../domain/discovery/Inbox.ts"
+import type { UdpFact } from "../../domain/doctor/Facts.ts"
 import type { NodeAddress } from "../../domain/NodeAddress.ts"
 import * as Stamps from "../discovery/Stamps.ts"
 
@@ -29,28 +31,35 @@ const ask = Effect.fnUntraced(function*(host: LookupAddress, port: number, key: 
   const socket = yield* open(host.family)
   const mac = Stamps.macOf(key)
   const stamp = yield* Stamps.next
-  const answered = yield* Deferred.make<void>()
+  const answered = yield* Deferred.make<string | undefined>()
   socket.on("message", (bytes) => {
-    const message = Result.map(Datagram.decode(bytes, mac), (received) => received.message)
-    if (Result.isFailure(message) || message.success._tag !== "Answer") return
-    if (message.success.inReplyTo === stamp.nonce) Deferred.doneUnsafe(answered, Effect.void)
+    const read = Datagram.decode(bytes, mac)
+    const meaning = Inbox.explain(read)
+    if (meaning !== undefined) return Deferred.doneUnsafe(answered, Effect.succeed(meaning))
+    if (Result.isFailure(read) || read.success.message._tag !== "Answer") return
+    if (read.success.message.inReplyTo === stamp.nonce) Deferred.doneUnsafe(answered, Effect.undefined)
   })
   const ping = Datagram.encode({ _tag: "Ping", answerAt: [] }, stamp, mac)
   const start = yield* Clock.currentTimeNanos
-  yield* send(socket, ping, host.address, port).pipe(
+  const meaning = yield* send(socket, ping, host.address, port).pipe(
     Effect.repeat({ schedule: Schedule.spaced(pingGap), times: pings - 1 }),
     Effect.andThen(Effect.never),
     Effect.raceFirst(Deferred.await(answered))
   )
-  return Duration.nanos((yield* Clock.currentTimeNanos) - start)
+  if (meaning !== undefined) return { _tag: "Unheeded", meaning } as const
+  return {
+    _tag: "Answered",
+    millis: Duration.toMillis(Duration.nanos((yield* Clock.currentTimeNanos) - start))
+  } as const
 })
 
-/** Pings all addresses of a host, with this key under the datagrams if there is one; none when no answer comes. */
+/** Pings all addresses of a host, with this key under the datagrams if there is one, and tells what comes first. */
 export const make =
   (key: Uint8Array | undefined) =>
-  ({ host, port }: Extract<NodeAddress, { readonly _tag: "Tcp" }>): Effect.Effect<Option.Option<Duration.Duration>> =>
+  ({ host, port }: Extract<NodeAddress, { readonly _tag: "Tcp" }>): Effect.Effect<UdpFact> =>
     Effect.tryPromise(() => dns.lookup(host, { all: true })).pipe(
       Effect.flatMap((hosts) => Effect.raceAllFirst(hosts.map((one) => Effect.scoped(ask(one, port, key))))),
       Effect.timeoutOption(patience),
-      Effect.orElseSucceed(() => Option.none<Duration.Duration>())
+      Effect.map(Option.getOrElse((): UdpFact => ({ _tag: "Silent" }))),
+      Effect.orElseSucceed((): UdpFact => ({ _tag: "Silent" }))
     )

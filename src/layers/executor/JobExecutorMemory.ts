@@ -32,6 +32,14 @@ interface MemoryJob {
   startMillis: number
 }
 
+/** Who says when jobs start, and that no more is to happen. */
+export interface Watch {
+  /** Done when the function may be called. */
+  readonly start: (computationId: string, jobId: number) => Effect.Effect<void>
+  /** Whether the machine that this stands for has died: no `cleanup` runs there any more. */
+  readonly isDead: () => boolean
+}
+
 interface Answer {
   readonly outcome: Entries.Outcome
   readonly result: Uint8Array
@@ -145,11 +153,17 @@ interface Turns {
 /** A computation that was not told otherwise has as many cpus as there are. */
 const unlimited = 1_000_000
 
-const open = Effect.fnUntraced(function*(node: string, ipAddr: string, turns: Turns, request: ExecutorRequest) {
+const open = Effect.fnUntraced(function*(
+  node: string,
+  ipAddr: string,
+  turns: Turns,
+  watch: Watch | undefined,
+  request: ExecutorRequest
+) {
   let cpus = request.cpus ?? unlimited
   const own = yield* Semaphore.make(cpus * cpuParts)
   const parts = Math.max(1, Math.floor(cpuParts / Math.max(1, request.computation.concurrency ?? 1)))
-  const loaded = yield* MemoryCode.load(node, ipAddr, request)
+  const loaded = yield* MemoryCode.load(node, ipAddr, request, watch?.isDead)
   const clock = yield* Clock.Clock
   const jobs = new Map<number, MemoryJob>()
   const fibers = yield* FiberMap.make<number>()
@@ -166,15 +180,18 @@ const open = Effect.fnUntraced(function*(node: string, ipAddr: string, turns: Tu
       : Values.encode(value, "provisional result", loaded.around.classes)
     reply(request, job, clock.currentTimeMillisUnsafe(), { outcome: Entries.Outcome.provisional, result })
   }
-  const run = (job: MemoryJob): Effect.Effect<void> =>
-    own.withPermits(parts)(
-      turns.all.withPermits(parts)(Effect.suspend(() => {
-        job.hasStarted = true
-        job.startMillis = clock.currentTimeMillisUnsafe()
-        const answered = answer(loaded, job, emitOf(job), request)
-        return Effect.map(answered, (given) => finish(job, given))
-      }))
-    )
+  const run = (job: MemoryJob): Effect.Effect<void> => {
+    const started = Effect.suspend(() => {
+      job.hasStarted = true
+      job.startMillis = clock.currentTimeMillisUnsafe()
+      const answered = answer(loaded, job, emitOf(job), request)
+      return Effect.map(answered, (given) => finish(job, given))
+    })
+    const watched = watch === undefined
+      ? started
+      : Effect.andThen(Effect.suspend(() => watch.start(request.computation.id, job.id)), started)
+    return own.withPermits(parts)(turns.all.withPermits(parts)(watched))
+  }
   const stop = (job: MemoryJob, outcome: Entries.Outcome): void => {
     finish(job, { outcome, result: Entries.noBytes })
     // The map interrupts the fiber whose place is taken.
@@ -224,7 +241,7 @@ const open = Effect.fnUntraced(function*(node: string, ipAddr: string, turns: Tu
   return session
 })
 
-const make = Effect.gen(function*() {
+const make = Effect.fnUntraced(function*(watch: Watch | undefined) {
   const settings = yield* ExecutorConfig
   const turns: Turns = { cpus: settings.cpus, all: yield* Semaphore.make(settings.cpus * cpuParts), returns: new Set() }
   const fork = yield* FiberSet.makeRuntime()
@@ -235,9 +252,13 @@ const make = Effect.gen(function*() {
       fork(turns.all.resize(cpus * cpuParts))
       if (cpus === 0) { for (const giveBack of turns.returns) giveBack() }
     },
-    open: (request) => open(settings.nodeName, settings.ipAddr, turns, request)
+    open: (request) => open(settings.nodeName, settings.ipAddr, turns, watch, request)
   })
 })
 
 /** Jobs run on this process's event loop. */
-export const layer: Layer.Layer<JobExecutor, never, ExecutorConfig> = Layer.effect(JobExecutor, make)
+export const layer: Layer.Layer<JobExecutor, never, ExecutorConfig> = Layer.effect(JobExecutor, make(undefined))
+
+/** The same, for somebody who says when jobs start. */
+export const layerWatched = (watch: Watch): Layer.Layer<JobExecutor, never, ExecutorConfig> =>
+  Layer.effect(JobExecutor, make(watch))

@@ -82,9 +82,7 @@ const cleanUp = (
   told: LifecycleRun
 ): Effect.Effect<void> =>
   run(env, files, unique, told).pipe(
-    Effect.flatMap((ended) =>
-      warn(name, ended.problem === "" ? "" : `${ended.problem}${LifecycleProcess.outputOf(ended)}`)
-    ),
+    Effect.flatMap((ended) => warn(name, ended.problem === "" ? "" : LifecycleProcess.problemOf(ended))),
     Effect.scoped
   )
 
@@ -128,7 +126,7 @@ export const acquire = (
       const told = order(env, files, "setup", setup, statePath, timeoutMillis)
       const ended = yield* run(env, files, unique, told)
       if (ended.problem !== "") {
-        const reason = `setup failed: ${ended.problem}${LifecycleProcess.outputOf(ended)}`
+        const reason = `setup failed: ${LifecycleProcess.problemOf(ended)}`
         return yield* new ComputationRefused({ node: env.settings.nodeName, computation: computation.name, reason })
       }
     }

@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from "node:child_process"
 import type { Readable } from "node:stream"
 import { fileURLToPath } from "node:url"
 import * as BoundedOutput from "../../domain/wire/BoundedOutput.ts"
+import * as PrintedText from "../../domain/wire/PrintedText.ts"
 import type { Guardian } from "./Guardian.ts"
 import * as ProcessTree from "./ProcessTree.ts"
 
@@ -17,7 +18,6 @@ const program = fileURLToPath(
 
 /** Bytes of stdout, and of stderr, that are kept; of these the end goes into a message. */
 const keptBytes = 64 * 1024
-const shownCharacters = 2_000
 
 /** After its end what it started may hold its descriptors; its output is awaited so long. */
 const drainMillis = 100
@@ -105,12 +105,9 @@ const watch = (
   })
 }
 
-/** What it printed, short enough for a message. */
-export const outputOf = ({ stderr, stdout }: Ended): string =>
-  [["stdout", stdout], ["stderr", stderr]].flatMap(([name, printed]) => {
-    const end = printed!.trimEnd()
-    return end === "" ? [] : [`; ${name}: ${end.length > shownCharacters ? `…${end.slice(-shownCharacters)}` : end}`]
-  }).join("")
+/** Why it failed, and what it printed. */
+export const problemOf = ({ problem, stderr, stdout }: Ended): string =>
+  `${problem}${PrintedText.after(stdout, stderr)}`
 
 /** Runs it to its end; does not fail. */
 export const run = (options: RunOptions): Effect.Effect<Ended, never, Scope.Scope> =>

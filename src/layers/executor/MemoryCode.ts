@@ -75,7 +75,8 @@ const removeGlobals = (names: ReadonlyArray<string>) =>
 const prepare = Effect.fnUntraced(function*(
   nodeName: string,
   ipAddr: string,
-  { computation, setupArgs }: ExecutorRequest
+  { computation, setupArgs }: ExecutorRequest,
+  isDead: () => boolean
 ): Effect.fn.Return<Load.Loaded, string, Scope.Scope> {
   const { code, depends, lifecycle, name } = computation
   const state = { shared: undefined as unknown }
@@ -102,11 +103,10 @@ const prepare = Effect.fnUntraced(function*(
   }
   if (cleanup !== undefined) {
     const run = yield* attempt(() => compile("cleanup", cleanup, around))
-    yield* Effect.addFinalizer(() =>
-      runOnce("cleanup", run, args, timeoutMillis).pipe(
-        Effect.catch((reason) => Effect.logWarning(`of ${name}: ${reason}`))
-      )
+    const cleaned = runOnce("cleanup", run, args, timeoutMillis).pipe(
+      Effect.catch((reason) => Effect.logWarning(`of ${name}: ${reason}`))
     )
+    yield* Effect.addFinalizer(() => Effect.suspend(() => isDead() ? Effect.void : cleaned))
   }
   if (setupSlot !== undefined) {
     const run = yield* attempt(() => compile("setupSlot", setupSlot, around))
@@ -115,10 +115,14 @@ const prepare = Effect.fnUntraced(function*(
   return { call, around: { ...around, shared: state.shared } }
 })
 
-/** The computation, ready to be called. */
+/** The computation, ready to be called; its `cleanup` does not run when `isDead`. */
 export const load = (
   nodeName: string,
   ipAddr: string,
-  request: ExecutorRequest
+  request: ExecutorRequest,
+  isDead: () => boolean = () => false
 ): Effect.Effect<Load.Loaded, ComputationRefused, Scope.Scope> =>
-  Effect.mapError(prepare(nodeName, ipAddr, request), (reason) => refusal(nodeName, request.computation, reason))
+  Effect.mapError(
+    prepare(nodeName, ipAddr, request, isDead),
+    (reason) => refusal(nodeName, request.computation, reason)
+  )

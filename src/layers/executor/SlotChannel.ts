@@ -108,6 +108,10 @@ const onFrame = (slot: SlotChannel, type: number, payload: Uint8Array): void => 
     slot.onEvent({ _tag: "SlotRefused", slot: slot.id, reason: Buffer.from(payload).toString() })
   } else if (type === FromSlot.listening) {
     slot.onEvent({ _tag: "SlotListening", slot: slot.id, jobId: numberIn(payload) })
+  } else if (type === FromSlot.settingUp) {
+    const step = Buffer.from(payload).toString()
+    if (step !== "setup" && step !== "setupSlot") return broken(slot, "it wrote a malformed frame about its setup")
+    slot.onEvent({ _tag: "SlotSettingUp", slot: slot.id, step })
   } else if (type === FromSlot.revoked) slot.onEvent({ _tag: "SlotRevoked", slot: slot.id })
   else if (!slot.onOther(type, payload)) broken(slot, `it wrote a frame of unknown type ${type}`)
 }

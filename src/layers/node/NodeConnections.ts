@@ -25,10 +25,10 @@ const maxHelloBytes = 4096
 /** How long a closed connection may take to send what was written to it. */
 const flushTime = "500 millis"
 
-/** One line per peer in this time, however often it offends. */
+/** The same is said again of a peer after this time, however often it offends. */
 const complaintMillis = 60_000
 
-/** Peers that complaints are remembered of. */
+/** Complaints that are remembered. */
 const maxComplaints = 100
 
 type Limits = Pick<NodeSettings, "helloDeadline" | "silenceLimit" | "maxConnections" | "maxStrangers">
@@ -40,6 +40,8 @@ interface Connection {
   send: (response: RpcMessage.FromServerEncoded) => Effect.Effect<void>
   isGreeted: boolean
   wasHeard: boolean
+  /** This end has closed it. */
+  isDropped: boolean
 }
 
 /** Why a message from a client is refused; undefined when it is not. */
@@ -67,23 +69,32 @@ const framePrefix = (serialization: RpcSerialization.RpcSerialization["Service"]
   return ping.subarray(1, end)
 }
 
-/** Logs what was wrong with a peer, but no more than a line a minute for each and for few. */
-const makeComplain = () => {
+/** Of peers: those that break the protocol are worth a line each, and those that are not let in one for each reason. */
+const makeComplaints = () => {
   const last = new Map<string, number>()
-  return Effect.fnUntraced(function*(peer: string, what: string) {
-    const now = yield* Clock.currentTimeMillis
-    const host = peer.slice(0, peer.lastIndexOf(":"))
-    const before = last.get(host)
-    if (before !== undefined && now - before < complaintMillis) return
+  const isDue = (about: string, now: number): boolean => {
+    const before = last.get(about)
+    if (before !== undefined && now - before < complaintMillis) return false
     if (last.size >= maxComplaints) {
       for (const [other, at] of last) if (now - at >= complaintMillis) last.delete(other)
-      if (last.size >= maxComplaints) return
+      if (last.size >= maxComplaints) return false
     }
-    last.set(host, now)
-    yield* Effect.logWarning("closed a connection that does not follow the protocol").pipe(
-      Effect.annotateLogs({ peer, what })
-    )
-  })
+    last.set(about, now)
+    return true
+  }
+  const hostOf = (peer: string): string => peer.slice(0, peer.lastIndexOf(":"))
+  return {
+    complain: Effect.fnUntraced(function*(peer: string, what: string) {
+      if (!isDue(hostOf(peer), yield* Clock.currentTimeMillis)) return
+      yield* Effect.logWarning("closed a connection that does not follow the protocol").pipe(
+        Effect.annotateLogs({ peer, what })
+      )
+    }),
+    explain: Effect.fnUntraced(function*(peer: string, reason: string) {
+      if (!isDue(`${hostOf(peer)} ${reason}`, yield* Clock.currentTimeMillis)) return
+      yield* Effect.logWarning("a client was not let in").pipe(Effect.annotateLogs({ peer, reason }))
+    })
+  }
 }
 
 /** Ends the connection unless it says Hello in time and something now and then. */
@@ -247,7 +258,7 @@ export const make = Effect.fnUntraced(function*(
     connection.isGreeted = true
     strangers.delete(connection)
   }
-  const complain = makeComplain()
+  const { complain, explain } = makeComplaints()
   let lastId = 0
   let receive!: Receive
 
@@ -297,25 +308,35 @@ export const make = Effect.fnUntraced(function*(
 
   const onSocket = Effect.fnUntraced(function*(accepted: net.Socket) {
     const peer = peerOf(accepted)
-    // Gone at once: a half-closed socket would stay for as long as its peer likes.
-    const refuse = (what: string) => Effect.andThen(Effect.sync(() => accepted.destroy()), complain(peer, what))
     if (connections.size - strangers.size >= limits.maxConnections) {
-      return yield* refuse(`more than ${limits.maxConnections} connections at a time`)
+      accepted.destroy()
+      return yield* complain(peer, `more than ${limits.maxConnections} connections at a time`)
     }
     // Whoever means it has introduced himself in milliseconds; those who only hold a place lose it to the next.
     const [oldest] = strangers
     if (oldest !== undefined && strangers.size >= limits.maxStrangers) {
       strangers.delete(oldest)
+      // Afterwards nobody knows who it was.
+      const itsPeer = peerOf(oldest.socket)
+      oldest.isDropped = true
       oldest.socket.destroy()
-      yield* complain(peerOf(oldest.socket), `more than ${limits.maxStrangers} connections without a Hello`)
+      yield* complain(itsPeer, `more than ${limits.maxStrangers} connections without a Hello`)
     }
     const connection: Connection = {
       id: ++lastId,
       socket: accepted,
       send: () => Effect.void,
       isGreeted: false,
-      wasHeard: true
+      wasHeard: true,
+      isDropped: false
     }
+    // Gone at once: a half-closed socket would stay for as long as its peer likes.
+    const refuse = (what: string) =>
+      Effect.suspend(() => {
+        connection.isDropped = true
+        accepted.destroy()
+        return complain(peer, what)
+      })
     connections.set(connection.id, connection)
     strangers.add(connection)
     yield* Effect.addFinalizer(() => {
@@ -328,7 +349,7 @@ export const make = Effect.fnUntraced(function*(
     const entered = yield* door(accepted)
     if (entered === undefined) return
     if ("_tag" in entered) {
-      yield* complain(peer, entered.what)
+      if (!connection.isDropped) yield* explain(peer, entered.reason)
       return yield* untilClosed(accepted, connection)
     }
     connection.socket = entered

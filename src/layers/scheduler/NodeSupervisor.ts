@@ -51,18 +51,32 @@ export const supervise = (self: Member.Member, env: Environment): Effect.Effect<
     Effect.forever
   )
 
+/** What a member is from now on. */
+interface Standing {
+  readonly state: Member.Member["state"]
+  readonly reason: string
+}
+
+/** Says whether the state is another one than before. */
+const enter = (self: Member.Member, env: Environment, { reason, state }: Standing): boolean => {
+  const isNews = self.state !== state
+  self.state = state
+  self.reason = reason
+  env.changed.openUnsafe()
+  return isNews
+}
+
 const report = (
   self: Member.Member,
   env: Environment,
   state: Member.Member["state"],
   reason: string
 ): Effect.Effect<void> =>
+  Effect.suspend(() => enter(self, env, { state, reason }) ? warn(self, { state, reason }) : Effect.void)
+
+const warn = (self: Member.Member, { reason, state }: Standing): Effect.Effect<void> =>
   Effect.suspend(() => {
-    const isNews = self.state !== state
-    self.state = state
-    self.reason = reason
-    env.changed.openUnsafe()
-    if (!isNews || (state !== "busy" && state !== "missing")) return Effect.void
+    if (state !== "busy" && state !== "missing") return Effect.void
     // Nobody misses a node that was only looked for, or turns out to be a relay.
     const warning = Effect.suspend(() =>
       state === "busy" || self.isListed
@@ -112,9 +126,12 @@ const session = Effect.fnUntraced(function*(self: Member.Member, env: Environmen
     Effect.flip,
     Effect.raceFirst(Effect.as(Deferred.await(released), undefined))
   )
-  leave(self, env, node, end === undefined ? "no computation uses it any more" : reasonOf(end))
-  if (end === undefined) return yield* report(self, env, "idle", "")
-  yield* report(self, env, "missing", self.isLeaving ? self.reason : reasonOf(end))
+  if (end === undefined) {
+    return leave(self, env, node, "no computation uses it any more", { state: "idle", reason: "" })
+  }
+  const missing = { state: "missing", reason: self.isLeaving ? self.reason : reasonOf(end) } as const
+  leave(self, env, node, reasonOf(end), missing)
+  yield* warn(self, missing)
 })
 
 /** Asks a node list, and tells its author of a mistake in there. */
@@ -246,9 +263,17 @@ const join = Effect.fnUntraced(function*(
   return node
 })
 
-const leave = (self: Member.Member, env: Environment, node: ConnectedNode, reason: string): void => {
+const leave = (
+  self: Member.Member,
+  env: Environment,
+  node: ConnectedNode,
+  reason: string,
+  standing?: Standing
+): void => {
   if (self.node !== node) return
   self.node = undefined
+  // First of all: who is told that it is closed sees why.
+  if (standing !== undefined) enter(self, env, standing)
   self.offer = () => {}
   self.release = () => {}
   self.jobsDone += node.jobsDone

@@ -11,16 +11,16 @@ import * as Refusal from "../../domain/security/Refusal.ts"
 import * as SecretCiphers from "./SecretCiphers.ts"
 import * as TlsClient from "./TlsClient.ts"
 
-/** A client that is not let in: who it is, as far as is known. */
+/** A client that is not let in: why, and what to do. */
 export interface Refused {
   readonly _tag: "Refused"
-  readonly what: string
+  readonly reason: string
 }
 
 /** Gives the stream on which a client is served, or why it is not. Ends quietly, as undefined, with the connection. */
 export type Door = (socket: net.Socket) => Effect.Effect<net.Socket | Refused | undefined>
 
-const refused = (what: string): Refused => ({ _tag: "Refused", what })
+const refused = (reason: string): Refused => ({ _tag: "Refused", reason })
 
 const forSecret = ({ tlsKey }: Secret): tls.TlsOptions => ({
   ...TlsClient.secretOptions,
@@ -77,7 +77,7 @@ const plainDoor: Door = (socket) =>
     if (byte === undefined) return undefined
     if (byte !== Refusal.tlsByte) return socket
     turnAway(socket, Refusal.noTls)
-    return refused("a client with a secret or a certificate; this node has neither")
+    return refused(Refusal.moreThanNeeded)
   })
 
 type Outcome = net.Socket | Refused | undefined
@@ -119,8 +119,9 @@ const secureDoor = (credentials: Secret | Certificate, maxFailures: number): Doo
       return handshake.settle(secured)
     }
     fail(handshake)
-    turnAway(secured, Refusal.encode(Refusal.unauthorized(codeOf(secured.authorizationError))))
-    handshake.settle(refused("a client whose certificate is not accepted"))
+    const code = codeOf(secured.authorizationError)
+    turnAway(secured, Refusal.encode(Refusal.unauthorized(code)))
+    handshake.settle(refused(Refusal.explainUnauthorized(code)))
   })
   server.on("tlsClientError", (error, secured) => {
     const handshake = handshakes.get(keyOf(secured))
@@ -139,14 +140,20 @@ const secureDoor = (credentials: Secret | Certificate, maxFailures: number): Doo
       const handshake: Handshake = {
         guesser,
         clock,
-        drop: () => socket.destroy(),
+        drop: () => {
+          handshake.failure ??= refused(Refusal.explainFailures(maxFailures))
+          socket.destroy()
+        },
         failure: undefined,
         settle: (outcome) => {
           end()
           resume(Effect.succeed(outcome))
         }
       }
-      const onClose = (): void => handshake.settle(handshake.failure)
+      // Clients look at certificates before the handshake is over, and hang up without a word for this side.
+      const isDoubtful = credentials._tag === "Certificate"
+      const onClose = (): void =>
+        handshake.settle(handshake.failure ?? (isDoubtful ? refused(Refusal.doubtful) : undefined))
       handshakes.set(key, handshake)
       socket.on("close", onClose)
       server.emit("connection", socket)
@@ -160,11 +167,11 @@ const secureDoor = (credentials: Secret | Certificate, maxFailures: number): Doo
           const guesser = Guesses.guesserOf(socket.remoteAddress ?? "")
           if (Guesses.mayBegin(guesses, guesser, clock.currentTimeMillisUnsafe())) return shake(socket, guesser, clock)
           turnAway(socket, Refusal.tooManyFailures)
-          return Effect.succeed(refused(`more than ${maxFailures} failed handshakes a minute`))
+          return Effect.succeed(refused(Refusal.explainFailures(maxFailures)))
         })
       }
       turnAway(socket, Refusal.encode(Refusal.needsCredentials(credentials)))
-      return Effect.succeed(refused(`a client with neither a secret nor a certificate`))
+      return Effect.succeed(refused(Refusal.explainNone(credentials)))
     })
 }
 

@@ -114,8 +114,8 @@ export interface ClusterOptions {
   /** Whether a job may run again elsewhere when its node is lost while it may have been running. Default false. */
   readonly reentrant?: boolean | undefined
   /**
-   * How often nodes tell what they have to spare (`availInfo`), and this program that it is there, from 100 ms to 1000 s.
-   * A node that says nothing for five of them is lost. Default: as each node does by itself, every 10 seconds.
+   * How often nodes tell what they have to spare (`availInfo`), from 100 ms to 1000 s; a node that is silent for five of
+   * them is lost. Default: as each node does by itself, every 10 seconds.
    */
   readonly pulseInterval?: Duration.Input | undefined
   /** Bytes of stdout, and of stderr, kept per job. Default 1 MiB. */
@@ -134,7 +134,8 @@ export interface ClusterOptions {
    * What the computation takes along: functions and classes, which it then may use by their names; instances, for their
    * classes; modules (`Depends.module`). Arguments and results that are instances of these classes arrive as instances.
    * Paths and `file:` URLs of files and directories, which lie in the working directory of its jobs: what is below the
-   * current directory keeps its path, anything else its last name. Content that a node has already is not sent again.
+   * current directory keeps its path, anything else its last name. Links travel as what they lead to, empty directories
+   * not at all. Content that a node has already is not sent again.
    * Default none.
    */
   readonly depends?: ReadonlyArray<Depend> | undefined

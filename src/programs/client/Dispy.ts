@@ -21,6 +21,7 @@ import * as NodeServer from "../../layers/node/NodeServer.ts"
 import * as RecoverLogFile from "../../layers/recovery/RecoverLogFile.ts"
 import * as SchedulerLocal from "../../layers/scheduler/SchedulerLocal.ts"
 import * as ClusterConfig from "../../services/ClusterConfig.ts"
+import { ClusterNetwork, type Network } from "../../services/ClusterNetwork.ts"
 import * as Credentials from "../../services/Credentials.ts"
 import * as ExecutorConfig from "../../services/ExecutorConfig.ts"
 import * as LocalAddresses from "../../services/LocalAddresses.ts"
@@ -46,25 +47,25 @@ export const client: LinkClient = {
   clientName: `${nameOfUser()}@${hostname()}, process ${process.pid}`
 }
 
-/** The scheduler of a `JobCluster` with checked options; in the background its nodes do not keep the process alive. */
-export const layerChecked = (
-  options: Pick<
-    CheckedOptions,
-    | "nodes"
-    | "localCpus"
-    | "nodePort"
-    | "pulseMillis"
-    | "ipAddr"
-    | "extIpAddr"
-    | "pingMillis"
-    | "ipv4UdpMulticast"
-    | "credentials"
-    | "isInsecure"
-    | "credentialFiles"
-    | "recoverFile"
-  >,
-  isBackground = false
-): Layer.Layer<Scheduler, InvalidOption> =>
+/** What of a cluster's options is for its scheduler. */
+type SchedulerOptions = Pick<
+  CheckedOptions,
+  | "nodes"
+  | "isListed"
+  | "localCpus"
+  | "nodePort"
+  | "pulseMillis"
+  | "ipAddr"
+  | "extIpAddr"
+  | "pingMillis"
+  | "ipv4UdpMulticast"
+  | "credentials"
+  | "isInsecure"
+  | "credentialFiles"
+  | "recoverFile"
+>
+
+const layerReal = (options: SchedulerOptions, isBackground: boolean): Layer.Layer<Scheduler, InvalidOption> =>
   SchedulerLocal.layer.pipe(
     Layer.provide([
       Layer.provide(NodeLinkLasting.layer, isBackground ? NodeLinkSocket.layerBackground : NodeLinkSocket.layer),
@@ -96,6 +97,31 @@ export const layerChecked = (
       })
     ]),
     Layer.provide(Credentials.layer(options.credentials))
+  )
+
+/** The same on the machines of a test, which write no recover files. */
+const layerOn = (network: Network, options: SchedulerOptions): Layer.Layer<Scheduler> =>
+  SchedulerLocal.layer.pipe(
+    Layer.provide([
+      Layer.succeed(NodeLauncher, network.launcher(options.localCpus)),
+      ClusterConfig.layer({
+        client,
+        nodes: options.isListed ? options.nodes : network.nodes(),
+        pulseMillis: options.pulseMillis
+      }),
+      RecoverLogFile.layerNone
+    ]),
+    Layer.provide(Layer.succeedContext(network.services))
+  )
+
+/** The scheduler of a `JobCluster` with checked options; in the background its nodes do not keep the process alive. */
+export const layerChecked = (
+  options: SchedulerOptions,
+  isBackground = false
+): Layer.Layer<Scheduler, InvalidOption> =>
+  Layer.unwrap(
+    Effect.map(ClusterNetwork, (network) =>
+      network === undefined ? layerReal(options, isBackground) : layerOn(network, options))
   )
 
 /**

@@ -58,6 +58,14 @@ export class NodeAllocate {
   setupArgs: ReadonlyArray<unknown>
 
   constructor(host: string, options: NodeAllocateOptions = {}) {
+    // In JavaScript a port may stand there, as in dispy, and would be overlooked.
+    if (typeof options !== "object" || options === null) {
+      throw new InvalidOption({
+        option: "nodes",
+        reason: `the second argument of NodeAllocate(${printed(host)}, ${printed(options)}) is not an object; ` +
+          "write { port, cpus, depends, setupArgs }, each of which may be left out"
+      })
+    }
     this.host = host
     this.port = options.port
     this.cpus = options.cpus ?? 0
@@ -219,12 +227,17 @@ const ruleOf = (entry: unknown, nodePort: number): Result.Result<EntryRule, Inva
     return { ...knowing(undefined), knowing }
   })
 
+/** Whether it is a list rather than a single entry. */
+export const isList = (
+  entries: NodeListEntry | ReadonlyArray<NodeListEntry>
+): entries is ReadonlyArray<NodeListEntry> => Array.isArray(entries)
+
 /** Reads entries: one of them, or a list. */
 export const rulesOf = (
   entries: NodeListEntry | ReadonlyArray<NodeListEntry>,
   nodePort: number
 ): Result.Result<ReadonlyArray<EntryRule>, InvalidOption> => {
-  const listed: ReadonlyArray<unknown> = Array.isArray(entries) ? entries : [entries]
+  const listed: ReadonlyArray<unknown> = isList(entries) ? entries : [entries]
   if (listed.length === 0) return fail("it is empty; list at least one host, or \"local\"")
   return Result.all(listed.map((entry) => ruleOf(entry, nodePort)))
 }

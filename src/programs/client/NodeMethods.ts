@@ -89,6 +89,14 @@ const withNode = <A, E = never>(
 ): Effect.Effect<A, E | NodeMethodError> =>
   Effect.flatMap(Effect.suspend(() => Effect.fromResult(find(core, ref))), ({ address }) => use(address))
 
+const isLeft = ({ state }: DispyNode): boolean => state === "deallocated" || state === "closing" || state === "closed"
+
+/** A node that was deallocated or closed is meant by whatever it was called then, by its own name too. */
+const meant = (core: ClusterCore.ClusterCore, entry: NodeAllocate.NodeListEntry): NodeAllocate.NodeListEntry => {
+  const found = typeof entry === "string" ? NodeList.find(entry, core.nodes()) : undefined
+  return found?._tag === "Found" && isLeft(found.node) ? found.node.address : entry
+}
+
 /** Puts entries before those of the node list, and dials what they name. */
 export const allocate = (
   core: ClusterCore.ClusterCore,
@@ -96,7 +104,9 @@ export const allocate = (
 ): Effect.Effect<void, InvalidOption | ClusterClosed> =>
   Effect.gen(function*() {
     if (core.isStopped()) return yield* new ClusterClosed({ cluster: core.name })
-    const rules = yield* Effect.fromResult(NodeAllocate.rulesOf(entries, core.nodePort))
+    const listed = NodeAllocate.isList(entries) ? entries : [entries]
+    const known = listed.map((entry) => meant(core, entry))
+    const rules = yield* Effect.fromResult(NodeAllocate.rulesOf(known, core.nodePort))
     yield* core.control.allocate(rules.map(({ knowing }) => knowing(core.classes)))
   })
 

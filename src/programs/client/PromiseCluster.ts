@@ -7,6 +7,7 @@ import type { DispyNode } from "../../domain/DispyNode.ts"
 import type { JobError } from "../../domain/JobError.ts"
 import type { Explanation } from "../../domain/scheduler/Explain.ts"
 import type { JobStatus } from "../../domain/scheduler/JobRecord.ts"
+import * as AmbientNetwork from "./AmbientNetwork.ts"
 import type * as ClusterCore from "./ClusterCore.ts"
 import type { ClusterEvent } from "./ClusterEvents.ts"
 import { type ClusterJob, onOutcome } from "./ClusterJob.ts"
@@ -540,7 +541,10 @@ export const createJobCluster = async <const C extends Input>(
   Result.getOrThrow(ClusterOptions.typed("callback", callback, "function"))
   Result.getOrThrow(ClusterOptions.typed("clusterStatus", clusterStatus, "function"))
   Result.getOrThrow(SentenceLog.check(logLevel))
-  const runtime = ManagedRuntime.make(Layer.merge(SentenceLog.layer(logLevel), KeepAlive.layerClock))
+  const ambient = AmbientNetwork.current()
+  const runtime = ManagedRuntime.make(
+    Layer.merge(SentenceLog.layer(logLevel), ambient === undefined ? KeepAlive.layerClock : ambient.layer)
+  )
   const scope = runtime.runSync(Scope.make())
   const release = keepAlive.hold()
   try {
@@ -569,6 +573,7 @@ export const createJobCluster = async <const C extends Input>(
     watchForEnd()
     endSignals.watch()
     openClusters.add(cluster)
+    ambient?.onCluster(cluster)
     status?.start()
     return cluster
   } catch (error) {

@@ -31,7 +31,8 @@ const message: fc.Arbitrary<Datagram.Message> = fc.oneof(
   fc.record({ _tag: fc.constant("Announcement" as const), node }),
   fc.record({ _tag: fc.constant("Goodbye" as const), incarnation: fc.uuid() }),
   fc.record({ _tag: fc.constant("RelayedPing" as const), inReplyTo: nonce, answerAt, answers }),
-  fc.record({ _tag: fc.constant("RelayedNode" as const), inReplyTo: nonce, host, node })
+  fc.record({ _tag: fc.constant("RelayedNode" as const), inReplyTo: nonce, host, node }),
+  fc.constant({ _tag: "Unheeded" as const })
 )
 const stamp = fc.record({ nonce, sentAtMillis: fc.nat({ max: 2 ** 50 }) })
 

@@ -220,6 +220,12 @@ describe("a node", () => {
       severity: "warning",
       message: expect.stringContaining("does not answer datagrams") as string
     })
+    expect(worst(about({ udp: { _tag: "Unheeded", meaning: "signed with another secret: give both the same" } })))
+      .toMatchObject({
+        severity: "warning",
+        message: expect.stringContaining("is not found by datagrams, which are signed with another secret") as string,
+        fix: "give both the same"
+      })
     expect(worst(about({ udp: { _tag: "Answered", millis: 0.3 } })).severity).toBe("ok")
   })
 

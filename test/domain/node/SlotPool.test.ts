@@ -1,5 +1,8 @@
 import * as fc from "fast-check"
 import { describe, expect, it } from "vitest"
+import * as SlotPool from "../../../src/domain/node/SlotPool.ts"
+import type { PoolAction, PoolEvent } from "../../../src/domain/node/SlotPoolEvent.ts"
+import * as SlotPoolState from "../../../src/domain/node/SlotPoolState.ts"
 import {
   encodeReply,
   endEarly,
@@ -339,6 +342,41 @@ describe("sharing", () => {
     Simulated.feed(simulation, { _tag: "SlotRefused", slot: slot.id, reason: "SyntaxError: no" })
     expect([...simulation.refusedSessions]).toEqual([1])
     expect(simulation.pool.sessions.size).toBe(0)
+  })
+
+  it("counts the time of setup from its beginning, and calls what ends it by its name, without another try", () => {
+    const begun = (step: "setup" | "setupSlot") => {
+      const pool = SlotPoolState.make({ cpus: 1, spares: 0, maxInflight: 1, prepareMillis: 1000, epochMillis: 0 })
+      const tell = (event: PoolEvent, now: number) => SlotPool.step(pool, event, now)
+      tell({
+        _tag: "SessionOpened",
+        session: 1,
+        graceMillis: 1,
+        cpus: 1,
+        kind: "process",
+        concurrency: 1,
+        setupMillis: 60_000
+      }, 0)
+      const [slot] = pool.slots.keys()
+      tell({ _tag: "SlotStarted", slot: slot! }, 0)
+      tell({ _tag: "SlotSettingUp", slot: slot!, step }, 900)
+      return { slot: slot!, tell }
+    }
+    const refusal = (actions: ReadonlyArray<PoolAction>) =>
+      actions.flatMap((action) => action._tag === "SessionRefused" ? [action.reason] : [])
+    const late = begun("setup")
+    expect(refusal(late.tell({ _tag: "Timer" }, 60_900))).toEqual([])
+    expect(refusal(late.tell({ _tag: "Timer" }, 61_150))).toEqual([
+      "setup failed: it did not end within 60000 ms; raise setupTimeout if it needs longer"
+    ])
+    const death = { reason: "killed by SIGSEGV", exitCode: null, signal: "SIGSEGV", lastStderr: "no disk\n" }
+    const died = { unclaimed: 0, death, printed: [], threads: [] }
+    const once = begun("setup")
+    expect(refusal(once.tell({ _tag: "SlotDied", slot: once.slot, ...died }, 1000))).toEqual([
+      "setup failed: the process ended before it was done: killed by SIGSEGV; stderr: no disk"
+    ])
+    const again = begun("setupSlot")
+    expect(refusal(again.tell({ _tag: "SlotDied", slot: again.slot, ...died }, 1000))).toEqual([])
   })
 
   it("refuses a computation when no slot process can be started", () => {

@@ -48,9 +48,11 @@ describe("what a TLS library reports", () => {
 
   it("means something to the node, whatever it is", () => {
     const node = (code: string) => Refusal.explainToNode({ code, message: "" })
-    expect(node("ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC")).toBe("a client with another secret")
-    expect(node("ERR_SSL_NO_SHARED_CIPHER")).toMatch(/a client with a secret where this node has a certificate/)
-    expect(node("ECONNRESET")).toBe("a TLS handshake that failed")
+    expect(node("ERR_SSL_DECRYPTION_FAILED_OR_BAD_RECORD_MAC")).toBe(
+      "it has another secret: give both sides the same one"
+    )
+    expect(node("ERR_SSL_NO_SHARED_CIPHER")).toMatch(/it has a secret where this node has a certificate/)
+    expect(node("ECONNRESET")).toBe("its TLS handshake failed")
     expect(Refusal.unauthorized("CERT_HAS_EXPIRED")).toMatch(/has expired/)
     expect(Refusal.unauthorized("DEPTH_ZERO_SELF_SIGNED_CERT")).toMatch(/check the node's --cafile/)
   })

@@ -47,6 +47,24 @@ describe("BoundedOutput", () => {
     }))
   })
 
+  it("is the same when it is taken part by part, of which none after the whole head has a head of its own", () => {
+    fc.assert(fc.property(fc.array(pieces, { maxLength: 6 }), fc.nat(100), (parts, limit) => {
+      const [atOnce, byParts, part] = [limit, limit, limit].map(BoundedOutput.make)
+      let isWhole = false
+      for (const written of parts) {
+        for (const piece of written) {
+          BoundedOutput.write(atOnce!, piece)
+          BoundedOutput.write(part!, piece)
+        }
+        const kept = BoundedOutput.takePart(part!)
+        if (isWhole) expect(kept.head.length).toBe(0)
+        isWhole ||= kept.head.length === Math.ceil(limit / 2)
+        BoundedOutput.append(byParts!, kept)
+      }
+      expect(BoundedOutput.take(byParts!)).toEqual(BoundedOutput.take(atOnce!))
+    }))
+  })
+
   it("says in a note how much was cut, and cuts no character in two", () => {
     expect(rendered(8, ["ab€€", "x".repeat(100), "€€cd"])).toBe("ab\n... dispy: 112 bytes were cut here ...\ncd")
     expect(rendered(8, ["abcdefgh"])).toBe("abcdefgh")

@@ -5,7 +5,7 @@ import { expect } from "vitest"
 import { executorFiles } from "../../support/ExecutorFiles.ts"
 import { openFunction, outcomeOf, valueOf } from "../../support/ExecutorHarness.ts"
 import { layerProcess } from "../../support/ExecutorProcesses.ts"
-import { awaitFile, isRunning, killMillis, whenGone } from "../../support/Processes.ts"
+import { awaitFile, besideKills, isRunning, whenGone } from "../../support/Processes.ts"
 
 const graceMillis = 300
 
@@ -53,13 +53,13 @@ describe.each(Object.entries(endless))("%s", (_name, source) => {
       const file = aFile()
       const [job] = opened.submit([[file]])
       const pids = pidsIn(yield* awaitFile(file))
-      const noise = yield* killMillis
       const since = performance.now()
       opened.cancel([job!])
-      const [reply] = yield* opened.replies([job!])
-      const goneAt = yield* whenGone(pids, 10_000)
+      const [[[reply], goneAt], noise] = yield* besideKills(
+        Effect.all([opened.replies([job!]), whenGone(pids, 30_000)])
+      )
       expect(outcomeOf(reply!)).toBe("cancelled")
-      const limit = graceMillis + 50 + 10 * noise
+      const limit = graceMillis + 50 + 20 * noise
       expect(goneAt - since).toBeLessThan(limit)
       expect(reply!.arrivedAt - since).toBeLessThan(handlesTerm ? limit : limit - graceMillis + 100)
       expect(valueOf(yield* other.run([]))).toBe(otherPid)
@@ -74,16 +74,16 @@ describe.each(Object.entries(endless))("%s", (_name, source) => {
     Effect.gen(function*() {
       const opened = yield* openFunction(source, { graceMillis })
       const file = aFile()
-      const noise = yield* killMillis
       const timeoutMillis = 1000
       const [job] = opened.submit([[file]], { timeoutMillis })
       const pids = pidsIn(yield* awaitFile(file))
-      const [reply] = yield* opened.replies([job!])
-      const goneAt = yield* whenGone(pids, 10_000)
+      const [[[reply], goneAt], noise] = yield* besideKills(
+        Effect.all([opened.replies([job!]), whenGone(pids, 30_000)])
+      )
       expect(outcomeOf(reply!)).toBe("timedOut")
       expect(reply!.durationMicros).toBeGreaterThanOrEqual(timeoutMillis * 1000 - 1)
       const startedAt = reply!.startMillis - performance.timeOrigin
-      expect(goneAt - startedAt).toBeLessThan(timeoutMillis + graceMillis + 50 + 10 * noise)
+      expect(goneAt - startedAt).toBeLessThan(timeoutMillis + graceMillis + 50 + 20 * noise)
     }).pipe(Effect.scoped, Effect.provide(layerProcess({ cpus: 1 }))))
 })
 

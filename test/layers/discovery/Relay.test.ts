@@ -94,6 +94,21 @@ describe("a relay", () => {
       }
     }))
 
+  it.live("says to a client with another secret, or none, that it does not heed it", () =>
+    Effect.gen(function*() {
+      const [nodePort = 0, clientPort = 0, relayPort = 0] = yield* freePorts(3)
+      const key = new Uint8Array(32).fill(1)
+      yield* aRelay({ nodePort, clientPort, relayPort, key })
+      const client = yield* aSocket("127.0.0.1")
+      const heard = yield* Queue.unbounded<Uint8Array>()
+      client.on("message", (bytes) => Queue.offerUnsafe(heard, bytes))
+      yield* ping(client, relayPort)
+      const back = yield* Queue.take(heard)
+      expect(Datagram.decode(back, undefined)).toEqual(Result.fail("signed"))
+      expect(Result.getOrThrow(Datagram.decode(back, Stamps.macOf(key))).message).toEqual({ _tag: "Unheeded" })
+      expect(back.length).toBeLessThan(200)
+    }))
+
   it.live("says which port is taken, and what to do", () =>
     Effect.gen(function*() {
       const [nodePort = 0, clientPort = 0, relayPort = 0] = yield* freePorts(3)

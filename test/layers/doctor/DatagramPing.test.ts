@@ -1,12 +1,13 @@
 /** Asking one host whether it is a node, by datagrams. */
 import { describe, expect, it } from "@effect/vitest"
-import { Effect, Option } from "effect"
+import { Effect } from "effect"
 import * as dgram from "node:dgram"
 import { once } from "node:events"
 import * as Datagram from "../../../src/domain/discovery/Datagram.ts"
 import { packageVersion } from "../../../src/domain/Version.ts"
 import * as Stamps from "../../../src/layers/discovery/Stamps.ts"
 import * as DatagramPing from "../../../src/layers/doctor/DatagramPing.ts"
+import * as Beacons from "../../support/Beacons.ts"
 
 const key = new Uint8Array(32).fill(7)
 
@@ -36,7 +37,7 @@ const answering = Effect.fnUntraced(function*(nodeKey: Uint8Array | undefined, l
 })
 
 const ping = (port: number, clientKey: Uint8Array | undefined, host = "127.0.0.1") =>
-  Effect.map(DatagramPing.make(clientKey)({ _tag: "Tcp", host, port }), Option.isSome)
+  Effect.map(DatagramPing.make(clientKey)({ _tag: "Tcp", host, port }), ({ _tag }) => _tag === "Answered")
 
 describe("DatagramPing", () => {
   it.live("hears a node, by address and by name, with and without a secret", () =>
@@ -61,5 +62,21 @@ describe("DatagramPing", () => {
         ping(1, undefined, "no-such-host.invalid")
       ], { concurrency: "unbounded" })
       expect(answers).toEqual([false, false, false, false])
+    }))
+
+  it.live("tells that a node does not heed it, and what is wrong with the secrets", () =>
+    Effect.gen(function*() {
+      const [port = 0, clientPort = 0] = yield* Beacons.freePorts(2)
+      yield* Beacons.aBeacon({ host: "127.0.0.5", port }, { clientPort, key })
+      const to = { _tag: "Tcp", host: "127.0.0.5", port } as const
+      expect(yield* DatagramPing.make(key)(to)).toMatchObject({ _tag: "Answered" })
+      expect(yield* DatagramPing.make(new Uint8Array(32))(to)).toEqual({
+        _tag: "Unheeded",
+        meaning: "signed with another secret: give everybody the same secret"
+      })
+      expect(yield* DatagramPing.make(undefined)(to)).toEqual({
+        _tag: "Unheeded",
+        meaning: "signed with a secret, and there is none here: give everybody the same secret"
+      })
     }))
 })

@@ -7,6 +7,7 @@ import * as NodeLinkMemory from "../../../src/layers/link/NodeLinkMemory.ts"
 import * as NodeLinkSocket from "../../../src/layers/link/NodeLinkSocket.ts"
 import * as NodeListener from "../../../src/layers/node/NodeListener.ts"
 import * as NodeServer from "../../../src/layers/node/NodeServer.ts"
+import * as FaultsMemory from "../../../src/layers/testing/FaultsMemory.ts"
 import * as ExecutorConfig from "../../../src/services/ExecutorConfig.ts"
 import { NodeEndpoints } from "../../../src/services/NodeEndpoints.ts"
 import type { NodeLink } from "../../../src/services/NodeLink.ts"
@@ -51,4 +52,12 @@ suite({
     const { address, parking } = yield* Effect.provideContext(DialOut.reached, context)
     return { link: NodeLinkSocket.layer.pipe(Layer.provide(parking)), address }
   })
+})
+
+suite({
+  name: "memory, with faults",
+  make: Effect.map(FaultsMemory.make([{ name: "subject", cpus: 2 }]), ({ network }) => ({
+    link: Layer.succeedContext(network.services),
+    address: { _tag: "Tcp", host: "subject", port: 51348 } as const
+  }))
 })

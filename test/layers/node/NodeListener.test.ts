@@ -110,18 +110,18 @@ describe("addresses", () => {
 })
 
 describe("a peer", () => {
-  it.live("that sends what is no frame is disconnected within a second", () =>
+  it.live("that sends what is no frame is disconnected long before its time to introduce itself is over", () =>
     Effect.gen(function*() {
-      const port = portOf(yield* listening())
+      const port = portOf(yield* listening({ helloDeadline: "10 minutes" }))
       for (const text of ["GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "\0\0", "\xFF\xFF\xFF\xFF\xFF\xFF"]) {
         const millis = yield* Effect.promise(() => sendAndAwaitClose(port, Buffer.from(text, "latin1")))
-        expect(millis).toBeLessThan(1000)
+        expect(millis).toBeLessThan(60_000)
       }
     }))
 
   it.live("that announces a frame over the limit is disconnected before it sent it", () =>
     Effect.gen(function*() {
-      const port = portOf(yield* listening())
+      const port = portOf(yield* listening({ helloDeadline: "10 minutes" }))
       const [validHello] = yield* HostileFrames.validFrames
       const length = maxFrameBytes + 1
       const header = [0, 7, 14, 21].map((shift) => (length >> shift & 0x7F) | (shift < 21 ? 0x80 : 0))
@@ -129,7 +129,7 @@ describe("a peer", () => {
       const millis = yield* Effect.promise(() =>
         sendAndAwaitClose(port, new Uint8Array(Buffer.concat([validHello!, new Uint8Array(header)])))
       )
-      expect(millis).toBeLessThan(1000)
+      expect(millis).toBeLessThan(60_000)
       expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1024 * 1024)
     }))
 

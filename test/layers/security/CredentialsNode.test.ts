@@ -4,6 +4,7 @@ import * as fs from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, it } from "vitest"
+import * as X509 from "../../../src/layers/keys/X509.ts"
 import * as CredentialsNode from "../../../src/layers/security/CredentialsNode.ts"
 
 let folder = ""
@@ -57,6 +58,47 @@ describe("a secret", () => {
 })
 
 describe("a certificate", () => {
+  const day = 86_400_000
+
+  /** Certificate and key of a node, valid from and until so many days from now. */
+  const aPeer = async (from: number, until: number): Promise<string> => {
+    const validity = { notBefore: Date.now() + from * day, notAfter: Date.now() + until * day }
+    return await X509.issue(await X509.makeAuthority(validity), {
+      role: "node",
+      name: "a",
+      hostNames: ["a"],
+      ipAddresses: []
+    }, validity)
+  }
+
+  it("that has expired, or is not valid yet, is refused and says since when; so is such an authority", async () => {
+    const [old, early, good] = [await aPeer(-3, -1), await aPeer(1, 3), await aPeer(-1, 3)]
+    expect(problem({ certfile: file("certfile", old) })).toMatch(
+      /^--certfile \S+ cannot be used: its certificate has expired on \d{4}-\d\d-\d\dT\S+Z; make a new one$/
+    )
+    expect(problem({ certfile: file("certfile", early) })).toMatch(/is valid from \d{4}-.* on; check the clock of this/)
+    expect(problem({ certfile: file("certfile", good), cafile: file("cafile", old) })).toMatch(
+      /^--cafile \S+ cannot be used: its certificate has expired on/
+    )
+    expect(problem({ certfile: file("certfile", good) })).toBe("no problem")
+  })
+
+  it("needs its own key, which others must not read; that may be in a file of its own", async () => {
+    const [mine, other] = [await aPeer(-1, 3), await aPeer(-1, 3)]
+    const certificate = mine.slice(mine.indexOf("-----BEGIN CERTIFICATE"), mine.indexOf("-----END CERTIFICATE") + 26)
+    const keyOf = (pem: string): string => /-----BEGIN PRIVATE KEY[^]*END PRIVATE KEY-----\n/.exec(pem)![0]
+    const certfile = file("certfile", certificate, 0o644)
+    expect(problem({ certfile, keyfile: file("keyfile", keyOf(mine)) })).toBe("no problem")
+    expect(problem({ certfile, keyfile: file("keyfile", keyOf(other)) })).toBe(
+      `--keyfile ${join(folder, "keyfile")} cannot be used: its key is not that of the certificate in ${certfile.text}`
+    )
+    expect(problem({ certfile })).toMatch(/no private key in PEM form; name the file that has it with keyfile$/)
+    expect(problem({ certfile, keyfile: file("open", keyOf(mine), 0o640) })).toMatch(
+      /other users may read it \(mode 640/
+    )
+    expect(problem({ certfile: file("certfile", mine, 0o644) })).toMatch(/other users may read it/)
+  })
+
   it("needs its parts, and goes with no secret", () => {
     const certfile = file("certfile", "no certificate")
     expect(problem({ certfile })).toMatch(/it has no certificate in PEM form/)

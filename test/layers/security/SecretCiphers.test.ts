@@ -66,6 +66,6 @@ for (const isBulk of [false, true]) {
       const [error] = yield* Effect.promise(() => once(socket, "close").catch((reason: Error) => [reason]))
       assert.include(Refusal.explainToClient(error as Error), "the secrets differ")
       const told = yield* Deferred.await(outcome)
-      assert.deepStrictEqual(told, { _tag: "Refused", what: "a client with another secret" })
+      assert.deepStrictEqual(told, { _tag: "Refused", reason: "it has another secret: give both sides the same one" })
     }))
 }

@@ -67,6 +67,12 @@ describe("an entry of a node list", () => {
     expect(Values.decodeArgs(setupArgs!, classes)[0]).toBeInstanceOf(Part)
   })
 
+  it("refuses a port in the place of the options, as dispy has it, instead of overlooking it", () => {
+    expect(() => new NodeAllocate.NodeAllocate("alpha", 51400 as never)).toThrow(
+      /the second argument of NodeAllocate\("alpha", 51400\) is not an object; write \{ port, cpus/
+    )
+  })
+
   it("gives each node its own setupArgs and depends, returned or set by allocate", () => {
     class Parts extends NodeAllocate.NodeAllocate {
       override allocate(_cluster: object, ipAddr: string): number {

@@ -2,8 +2,9 @@
 import { mkdtempSync, readdirSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { afterAll, afterEach, beforeEach, expect, vi } from "vitest"
+import { afterAll, afterEach, beforeEach, expect } from "vitest"
 import type { Request } from "../../fixtures/chaos/client.ts"
+import { eventually } from "../Eventually.ts"
 import { untilIdle } from "../Leftovers.ts"
 import * as ChaosNode from "./ChaosNode.ts"
 import * as CountedClient from "./CountedClient.ts"
@@ -60,7 +61,7 @@ export const forTests = (): Chaos => {
       })
     )
     // What a killed daemon leaves is removed by its guardian.
-    await vi.waitFor(() => expect(ofDaemons()).toEqual([]), { timeout: 10_000 })
+    await eventually(() => expect(ofDaemons()).toEqual([]))
     await untilIdle()
     rmSync(directory, { recursive: true })
   })

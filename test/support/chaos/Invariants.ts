@@ -88,7 +88,10 @@ export const check = (run: Run): Figures => {
     problems.push(`the client grows by ${(slopeBytes / 1e6).toFixed(2)} MB per 100,000 jobs`)
   }
   const seed = run.seed === undefined ? "" : ` (CHAOS_SEED=${run.seed})`
-  expect(problems.slice(0, 20), `${problems.length} invariants do not hold${seed}; the client said: ${run.client.log().slice(-2000)}`).toEqual([])
+  expect(
+    problems.slice(0, 20),
+    `${problems.length} invariants do not hold${seed}; the client said: ${run.client.log().slice(-2000)}`
+  ).toEqual([])
   const counts = [...executions.values()].map((all) => all.length)
   return {
     jobs: report.statuses.length,

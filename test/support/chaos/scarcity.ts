@@ -2,8 +2,9 @@
 import * as fs from "node:fs"
 import * as net from "node:net"
 import { join } from "node:path"
-import { expect, vi } from "vitest"
+import { expect } from "vitest"
 import { createJobCluster } from "../../../src/promise.ts"
+import { eventually } from "../Eventually.ts"
 import type { Chaos } from "./Chaos.ts"
 import type { ChaosNode } from "./ChaosNode.ts"
 
@@ -30,14 +31,14 @@ export const files = async (chaos: Chaos, times: number): Promise<string> => {
       const socket = net.connect(node.port, "127.0.0.1")
       return socket.on("error", () => {}).resume()
     })
-    await vi.waitFor(() => expect(open()).toBeGreaterThanOrEqual(maxFiles - 1), { timeout: 20_000 })
+    await eventually(() => expect(open()).toBeGreaterThanOrEqual(maxFiles - 1))
     expect(await cluster.run(time)).toBe(time * 2)
     for (const socket of strangers) socket.destroy()
-    await vi.waitFor(() => expect(open()).toBeLessThan(maxFiles - 8), { timeout: 20_000 })
+    await eventually(() => expect(open()).toBeLessThan(maxFiles - 8))
     await works(node)
     // After the first time all slots there will be are there.
     if (time === 0) before = open()
-    await vi.waitFor(() => expect(open()).toBeLessThanOrEqual(before), { timeout: 20_000 })
+    await eventually(() => expect(open()).toBeLessThanOrEqual(before))
   }
   return `E2 (EMFILE): ${times} times, ${before} files open before and ${open()} after`
 }
@@ -82,7 +83,7 @@ const inCgroup = async <A>(controller: "pids" | "memory", use: (group: Cgroup) =
   try {
     return await use(group)
   } finally {
-    await vi.waitFor(() => group.remove(), { timeout: 20_000 })
+    await eventually(() => group.remove())
   }
 }
 
@@ -110,9 +111,7 @@ export const processes = (chaos: Chaos, times: number): Promise<string> =>
         group.set("pids.max", group.get("pids.current"))
         // More of them than slots that wait.
         const crashes = Array.from({ length: 5 }, crash)
-        await vi.waitFor(() => expect(Number(group.get("pids.events").split(" ")[1])).toBeGreaterThan(time), {
-          timeout: 20_000
-        })
+        await eventually(() => expect(Number(group.get("pids.events").split(" ")[1])).toBeGreaterThan(time))
         group.set("pids.max", "max")
         for (const crashed of await Promise.all(crashes)) expect(crashed).toMatchObject({ _tag: "JobCrashed" })
       }

@@ -1,5 +1,5 @@
 /** Gathers what `dispy doctor` judges, on this machine and from the nodes that are listed. */
-import { Duration, Effect, Option } from "effect"
+import { Effect } from "effect"
 import * as Datagram from "../../../domain/discovery/Datagram.ts"
 import type { Facts, NodeFacts, UdpFact } from "../../../domain/doctor/Facts.ts"
 import * as NodeAddress from "../../../domain/NodeAddress.ts"
@@ -28,8 +28,8 @@ const concurrency = 8
 
 type TcpAddress = Extract<NodeAddress.NodeAddress, { readonly _tag: "Tcp" }>
 
-/** Sends a datagram to a node; none when there is no answer. */
-export type Ping = (address: TcpAddress) => Effect.Effect<Option.Option<Duration.Duration>>
+/** Sends a datagram to a node, and tells what comes back. */
+export type Ping = (address: TcpAddress) => Effect.Effect<UdpFact>
 
 /** What to look at. */
 export interface Wanted {
@@ -41,12 +41,6 @@ export interface Wanted {
   readonly destination: string
   readonly ping: Ping
 }
-
-const udpFact = (ping: Ping, address: TcpAddress): Effect.Effect<UdpFact> =>
-  Effect.map(ping(address), (time) =>
-    Option.isSome(time)
-      ? { _tag: "Answered", millis: Duration.toMillis(time.value) }
-      : { _tag: "Silent" })
 
 const local = Effect.fnUntraced(function*({ credentials }: Wanted, isArmed: boolean): Effect.fn.Return<NodeFacts> {
   const job = isArmed ? yield* NodeTrial.run("local", credentials) : undefined
@@ -60,7 +54,7 @@ const remote = Effect.fnUntraced(function*(
   isArmed: boolean
 ): Effect.fn.Return<NodeFacts, never, NodeLink> {
   const address = NodeAddress.format(entry)
-  const [udp, tcp] = yield* Effect.all([udpFact(ping, entry), NodeProbe.tcp(entry)], { concurrency: 2 })
+  const [udp, tcp] = yield* Effect.all([ping(entry), NodeProbe.tcp(entry)], { concurrency: 2 })
   if (tcp._tag === "NotConnected" || !isArmed) return { address, tcp, hello: undefined, udp, job: undefined }
   const hello = yield* NodeProbe.hello(entry)
   const canRun = hello._tag === "Greeted" && hello.cpus > 0
