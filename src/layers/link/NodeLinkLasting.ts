@@ -17,8 +17,11 @@ import { NodeUnreachable, type NotLeased } from "../../domain/NodeError.ts"
 import type { NodeEvent } from "../../domain/NodeRpcs.ts"
 import { type Lease, type NodeConnection, NodeLink } from "../../services/NodeLink.ts"
 
-/** Ticks per pulse, of silence before a connection is taken as broken, and before the node is taken as dead. */
-const ticks = { perPulse: 2, broken: 5, dead: 11 }
+/**
+ * Ticks per pulse, of silence before a connection is taken as broken, and before the node is taken as dead: after five
+ * pulses and a quarter at most, so that its jobs are elsewhere within five and a half.
+ */
+const ticks = { perPulse: 4, broken: 10, dead: 21 }
 
 /** Times between tries to connect again: they double, from the first to the last, each a random part of it. */
 const [firstWait, lastWait] = [50, 2000]
