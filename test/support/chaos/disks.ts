@@ -11,11 +11,10 @@ import type { ChaosNode } from "./ChaosNode.ts"
 const mebibyte = 2 ** 20
 
 /**
- * Larger than all that is still to be removed of what was written before, so that there is no room for it by chance; and
- * than a value may be that travels in a message.
+ * What is written while there is room; and while there is none: more than all that is still to be removed of what was
+ * written before, so that there is no room for it by chance.
  */
-const largeBytes = 24 * mebibyte
-const ownBytes = 64 * mebibyte
+const [fineBytes, largeBytes] = [20 * mebibyte, 48 * mebibyte]
 const diskMebibytes = 160
 
 /** Runs on the node. */
@@ -34,7 +33,7 @@ type Cluster = PromiseJobCluster<Parameters<typeof write>, Awaited<ReturnType<ty
 /** What is written, and where it cannot be. */
 interface Site {
   readonly disk: "node" | "client"
-  readonly attempt: (cluster: Cluster, node: ChaosNode, big: string) => Promise<unknown>
+  readonly attempt: (cluster: Cluster, node: ChaosNode, big: string, bytes: number) => Promise<unknown>
   /** `_tag` of the error that it ends with while there is no room. */
   readonly error: string
 }
@@ -53,17 +52,17 @@ const sites: Readonly<Record<string, Site>> = {
   },
   "a large argument": {
     disk: "node",
-    attempt: (cluster) => cluster.run("nothing", 0, new Uint8Array(largeBytes)),
+    attempt: (cluster, _node, _big, bytes) => cluster.run("nothing", 0, new Uint8Array(bytes)),
     error: "ValueNotTransferred"
   },
   "a large result": {
     disk: "node",
-    attempt: (cluster) => cluster.run("result", largeBytes),
+    attempt: (cluster, _node, _big, bytes) => cluster.run("result", bytes),
     error: "ValueNotTransferred"
   },
   "a job's own file": {
     disk: "node",
-    attempt: (cluster) => cluster.run("file", ownBytes),
+    attempt: (cluster, _node, _big, bytes) => cluster.run("file", bytes),
     error: "JobFailed"
   },
   "files of a computation": {
@@ -73,7 +72,8 @@ const sites: Readonly<Record<string, Site>> = {
   },
   "what setup returns": {
     disk: "node",
-    attempt: (_cluster, node) => opened({ nodes: node.address, setup: () => new Uint8Array(24 * 2 ** 20) }),
+    attempt: (_cluster, node, _big, bytes) =>
+      opened({ nodes: node.address, setup: (size: number) => new Uint8Array(size), setupArgs: [bytes] }),
     error: "ComputationRefused"
   },
   "a file that a job sends": {
@@ -143,7 +143,7 @@ export const failing = Effect.fnUntraced(function*(
     (made) => Effect.promise(() => made.close({ timeout: 0, terminate: true }))
   )
   const sent = join(chaos.directory(), "sent")
-  fs.writeFileSync(sent, new Uint8Array(largeBytes))
+  fs.writeFileSync(sent, new Uint8Array(fineBytes))
   yield* Effect.promise(() => cluster.sendFile(sent, node.address))
   const told: Record<string, string> = {}
   for (const [name, { attempt, disk, error }] of Object.entries(sites)) {
@@ -151,11 +151,11 @@ export const failing = Effect.fnUntraced(function*(
     if (way === "read-only" && disk === "node") continue
     for (let time = 0; time < times; time++) {
       // Content that the node has already is not sent again.
-      fs.writeFileSync(big, Buffer.alloc(largeBytes, `${name} ${time}`))
+      fs.writeFileSync(big, Buffer.alloc(largeBytes, `${name} ${time} large`))
       const directory = disk === "node" ? nodeDisk : clientDisk
       const restore = yield* waysToFail[way](directory)
       const failed = yield* Effect.promise(() =>
-        attempt(cluster, node, big).then(() => undefined, (thrown: unknown) => thrown)
+        attempt(cluster, node, big, largeBytes).then(() => undefined, (thrown: unknown) => thrown)
       )
       told[name] = said(failed)
       expect.soft(failed, `${name}: ${told[name]}`).toMatchObject({ _tag: error })
@@ -164,7 +164,8 @@ export const failing = Effect.fnUntraced(function*(
       // Small ones need no disk, and the node is as well as before.
       expect(yield* Effect.promise(() => cluster.run("nothing", 0))).toBe(0)
       yield* restore
-      const again = yield* Effect.promise(() => attempt(cluster, node, big).then(() => undefined, said))
+      fs.writeFileSync(big, Buffer.alloc(fineBytes, `${name} ${time}`))
+      const again = yield* Effect.promise(() => attempt(cluster, node, big, fineBytes).then(() => undefined, said))
       expect.soft(again, `${name}, with room again`).toBe(undefined)
     }
   }
