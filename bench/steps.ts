@@ -16,6 +16,7 @@ export const steps = {
   spawn: () => import("./anchors/spawn.ts"),
   tcpEcho: () => import("./anchors/tcpEcho.ts"),
   cpuJobs: () => import("./dispy/cpuJobs.ts"),
+  failover: () => import("./dispy/failover.ts"),
   kill: () => import("./dispy/kill.ts"),
   map: () => import("./dispy/map.ts"),
   mapMemory: () => import("./dispy/mapMemory.ts"),

@@ -268,6 +268,26 @@ const kill: Suite = {
   ]
 }
 
+const failover: Suite = {
+  name: "failover",
+  rounds: 5,
+  steps: ["failover"],
+  figures: [
+    {
+      title: "jobs of a node that is killed run elsewhere",
+      unit: "ms",
+      value: "failover.killedMillis",
+      goal: ["value", "<=", 1000]
+    },
+    {
+      title: "jobs of a node that falls silent run elsewhere",
+      unit: "pulses",
+      value: "failover.silentPulses",
+      goal: ["value", "<=", 5.5]
+    }
+  ]
+}
+
 const values: Suite = {
   name: "values",
   rounds: 3,
@@ -473,5 +493,6 @@ export const suites: ReadonlyArray<Suite> = [
   recover,
   slowLink,
   provisional,
-  kill
+  kill,
+  failover
 ]

@@ -10,7 +10,7 @@ export type MetricPath = `${StepName}.${string}`
 export type Goal = readonly [of: "value" | "ratio", relation: ">=" | "<=", limit: number]
 
 /** Units; what ends in "/s" is better when it is more, everything else when it is less. */
-export type Unit = "/s" | "MiB/s" | "ms" | "µs" | "bytes" | "MiB"
+export type Unit = "/s" | "MiB/s" | "ms" | "µs" | "bytes" | "MiB" | "pulses"
 
 /** What to make of the metrics of a suite. */
 export interface FigureSpec {

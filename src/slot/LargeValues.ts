@@ -40,7 +40,7 @@ export const writeResult = ({ valuesDirectory }: PrepareSlot, job: Execution, re
     fs.writeFileSync(file, result, { mode: 0o600 })
   } catch (error) {
     fs.rmSync(file, { force: true })
-    throw failed("its result cannot be written", error)
+    throw failed(`its result cannot be written to ${file}`, error)
   }
   const size = Buffer.alloc(8)
   size.writeDoubleLE(result.length)

@@ -1,7 +1,11 @@
 /** Daemons and slots that a test started, and those that lost their parent. */
 import { readdirSync, readFileSync } from "node:fs"
+import { fileURLToPath } from "node:url"
 import { expect } from "vitest"
 import { eventually } from "./Eventually.ts"
+
+/** Of processes that lost their parent, those of another clone may be somebody else's. */
+const root = fileURLToPath(new URL("../../", import.meta.url))
 
 interface OurProcess {
   readonly pid: number
@@ -27,7 +31,7 @@ export const running = (): ReadonlyArray<OurProcess> => {
   const isOurs = (one: OurProcess): boolean => {
     let { parent } = one
     while (parent > 1 && parent !== process.pid) parent = parents.get(parent) ?? 0
-    return parent === process.pid || one.parent <= 1
+    return parent === process.pid || (one.parent <= 1 && one.command.includes(root))
   }
   return all.filter((one) => /programs\/dispynode\.[jt]s|slot\/main\.[jt]s/.test(one.command) && isOurs(one))
 }

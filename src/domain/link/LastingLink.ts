@@ -13,10 +13,13 @@
 import type { NodeUnreachable, NotLeased } from "../NodeError.ts"
 
 /** Ticks per pulse. */
-export const ticksPerPulse = 2
+export const ticksPerPulse = 4
 
-/** Ticks of silence before a connection is taken as broken, and before the node is taken as dead. */
-const [brokenAfter, deadAfter] = [5, 11]
+/**
+ * Ticks of silence before a connection is taken as broken, and before the node is taken as dead: after five pulses and a
+ * quarter at most, so that its jobs are elsewhere within five and a half.
+ */
+const [brokenAfter, deadAfter] = [10, 21]
 
 /** Times between tries to connect again, in milliseconds: they double, from the first to the last. */
 const [firstWait, lastWait] = [50, 2000]

@@ -113,7 +113,7 @@ export const acquire = (
       new ComputationRefused({
         node,
         computation: computation.name,
-        reason: `its files cannot be written: ${messageOf(error)}`
+        reason: `its files cannot be written to ${folder}: ${messageOf(error)}`
       })
   })
   // A process that was killed a moment ago may still be writing.

@@ -52,7 +52,9 @@ const run = (
       Effect.as(""),
       Effect.catch((error) => Effect.succeed(String(error.cause)))
     )
-    if (written !== "") return { problem: `its files cannot be written: ${written}`, stdout: "", stderr: "" }
+    if (written !== "") {
+      return { problem: `its files cannot be written to ${files.folder}: ${written}`, stdout: "", stderr: "" }
+    }
     const { environment, prepareMillis, slotOptions } = env.settings
     const ended = yield* LifecycleProcess.run({
       toldPath,

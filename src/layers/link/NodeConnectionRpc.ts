@@ -1,6 +1,7 @@
 /** A node connection over any client of the control protocol. */
 import { Cause, Effect, Predicate, Stream } from "effect"
-import type { RpcClient, RpcClientError, RpcGroup } from "effect/rpc"
+import { type RpcClient, RpcClientError, type RpcGroup } from "effect/rpc"
+import { Socket } from "effect/socket"
 import { NodeUnreachable } from "../../domain/NodeError.ts"
 import type { NodeInfo } from "../../domain/NodeInfo.ts"
 import type { NodeRpcs } from "../../domain/NodeRpcs.ts"
@@ -47,6 +48,25 @@ export const explain = (error: RpcClientError.RpcClientError): string => {
   return cause instanceof Error ? cause.message : error.message
 }
 
+/** A message that is written to a connection which has just been reset is a defect in Effect's client; here it is an error. */
+const brokenWrite = (cause: Cause.Cause<unknown>): RpcClientError.RpcClientError | undefined => {
+  for (const reason of cause.reasons) {
+    if (Cause.isDieReason(reason) && Socket.isSocketError(reason.defect)) {
+      return new RpcClientError.RpcClientError({ reason: reason.defect.reason })
+    }
+  }
+  return undefined
+}
+
+/** Makes a call, which fails when its message cannot be written. */
+export const written = <A, E>(
+  effect: Effect.Effect<A, E | RpcClientError.RpcClientError>
+): Effect.Effect<A, E | RpcClientError.RpcClientError> =>
+  Effect.catchCause(effect, (cause) => {
+    const error = brokenWrite(cause)
+    return error === undefined ? Effect.failCause(cause) : Effect.fail(error)
+  })
+
 /** The connection to the node at `address` (as users write it) and `ipAddr`, greeted with `info`. */
 export const make = (address: string, ipAddr: string, info: NodeInfo, rpc: NodeRpcClient): NodeConnection => {
   const lost = (reason: string) => Effect.fail(new NodeUnreachable({ address, reason }))
@@ -54,7 +74,7 @@ export const make = (address: string, ipAddr: string, info: NodeInfo, rpc: NodeR
   const call = <A, E>(
     effect: Effect.Effect<A, E | RpcClientError.RpcClientError>
   ): Effect.Effect<A, Exclude<E, RpcClientError.RpcClientError> | NodeUnreachable> =>
-    effect.pipe(
+    written(effect).pipe(
       Effect.catchIf(isRpcError, (error) => lost(explain(error))),
       Effect.catchCauseIf(Cause.hasInterruptsOnly, () => lost("the connection was closed"))
     )
@@ -63,6 +83,10 @@ export const make = (address: string, ipAddr: string, info: NodeInfo, rpc: NodeR
     stream: Stream.Stream<A, E | RpcClientError.RpcClientError>
   ): Stream.Stream<A, Exclude<E, RpcClientError.RpcClientError> | NodeUnreachable> =>
     stream.pipe(
+      Stream.catchCause((cause) => {
+        const error = brokenWrite(cause)
+        return error === undefined ? Stream.failCause(cause) : Stream.fail(error)
+      }),
       Stream.catchIf(isRpcError, (error) => Stream.fromEffect(lost(explain(error)))),
       Stream.catchCauseIf(Cause.hasInterruptsOnly, () => Stream.fromEffect(lost("the connection was closed")))
     )

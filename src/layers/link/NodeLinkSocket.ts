@@ -84,7 +84,9 @@ const connect = Effect.fn("NodeLink.connect")(function*(address: NodeAddress.Nod
   const rpc = yield* RpcClient.make(NodeRpcs, { disableTracing: true }).pipe(
     Effect.provideService(RpcClient.Protocol, protocol)
   )
-  const info = yield* rpc.Hello({ protocol: protocolVersion, version: packageVersion }).pipe(
+  const info = yield* NodeConnectionRpc.written(
+    rpc.Hello({ protocol: protocolVersion, version: packageVersion })
+  ).pipe(
     Effect.catchTag(
       "RpcClientError",
       (error) => {

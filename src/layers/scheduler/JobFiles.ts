@@ -59,7 +59,9 @@ export const receive = (
   const problem = refusal === undefined
     ? fetch(node, computation.id, job, offered, jobFiles!).pipe(
       Effect.as(""),
-      Effect.catch((error) => Effect.succeed(`the client could not take it: ${error.reason}`))
+      Effect.catch((error) =>
+        Effect.succeed(`the client could not take it into ${jobFiles!.directory}: ${error.reason}`)
+      )
     )
     : Effect.succeed(refusal)
   return problem.pipe(

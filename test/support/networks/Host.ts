@@ -78,6 +78,10 @@ export interface Host {
   readonly capture: () => Promise<Packets.Capture>
   /** The sockets on which its programs listen now. */
   readonly listening: () => ReadonlyArray<Sockets.ListeningSocket>
+  /** From now on all packets that the host receives, sends, or both, vanish, and nobody is told. */
+  readonly cut: (direction: "both" | "in" | "out") => Promise<void>
+  /** Takes back all cuts. */
+  readonly mend: () => Promise<void>
   /** May be asked for once. */
   readonly impair: (impairment: Impairment) => Promise<void>
 }
@@ -97,6 +101,10 @@ class add dev ${device} parent 1: classid ${lateClass} htb rate 256kbit burst 16
 `
 
 const wildDevices = "eth+"
+
+/** Where packets vanish: table, chain and rule. */
+const inward = ["raw", "PREROUTING", `-i ${wildDevices} -j DROP`] as const
+const outward = ["mangle", "POSTROUTING", `-o ${wildDevices} -j DROP`] as const
 
 /** A host with these devices, in namespaces that are made already. */
 export const make = (
@@ -126,6 +134,9 @@ export const make = (
   const rule = async (text: string): Promise<void> => {
     for (const command of iptables) await namespace.must(command, ["-w", ...text.split(" ")])
   }
+
+  /** Rules that take back those of `cut`. */
+  const cuts: Array<string> = []
 
   const atRandom = (percent: number): string => `-m statistic --mode random --probability ${percent / 100}`
 
@@ -196,6 +207,17 @@ export const make = (
     },
 
     capture: () => Packets.capture(namespace),
+    cut: async (direction) => {
+      for (const [one, table] of [["in", inward], ["out", outward]] as const) {
+        if (direction !== "both" && direction !== one) continue
+        const [hook, chain, where] = table
+        await rule(`-t ${hook} -I ${chain} ${where}`)
+        cuts.push(`-t ${hook} -D ${chain} ${where}`)
+      }
+    },
+    mend: async () => {
+      for (const cut of cuts.splice(0)) await rule(cut)
+    },
     listening: () => Sockets.listeningOf(namespace.pid),
 
     impair: async ({ copies = 0, latePercent = 0, lossPercent = 0, neverFrom = [], udpLossPercent = 0 }) => {
