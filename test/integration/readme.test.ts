@@ -1,4 +1,4 @@
-/** README.md is true: every snippet runs and prints what it says, every table names what there is. */
+/** README.md and the pages for users are true: every snippet runs and prints what it says, every table names what there is. */
 import { execFile } from "node:child_process"
 import { mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
@@ -11,10 +11,11 @@ import * as Dispy from "../../src/promise.ts"
 
 const run = promisify(execFile)
 const root = fileURLToPath(new URL("../..", import.meta.url))
-const readme = await readFile(join(root, "README.md"), "utf8")
+const pages = ["README.md", "docs/guide.md", "docs/programs.md", "docs/reference.md"]
+const texts = await Promise.all(pages.map((page) => readFile(join(root, page), "utf8")))
 
 interface Snippet {
-  /** Where it starts, for people. */
+  /** Where it is, for people. */
   readonly title: string
   readonly code: string
   /** The block of text that follows it, if one does. */
@@ -22,14 +23,14 @@ interface Snippet {
 }
 
 /** TypeScript blocks in order, each with the text block that comes next to it. */
-const snippetsOf = (page: string): ReadonlyArray<Snippet> =>
-  [...page.matchAll(/^```ts\n([\s\S]*?)^```\n(?:\n```text\n([\s\S]*?)^```\n)?/gm)].map(([, code, output], i) => ({
-    title: `${i + 1}, line ${page.slice(0, page.indexOf(code!)).split("\n").length}`,
+const snippetsOf = (page: string, text: string): ReadonlyArray<Snippet> =>
+  [...text.matchAll(/^```ts\n([\s\S]*?)^```\n(?:\n```text\n([\s\S]*?)^```\n)?/gm)].map(([, code, output]) => ({
+    title: `${page}, line ${text.slice(0, text.indexOf(code!)).split("\n").length}`,
     code: code!,
     output
   }))
 
-const snippets = snippetsOf(readme)
+const snippets = pages.flatMap((page, i) => snippetsOf(page, texts[i]!))
 
 /** A snippet that begins with its file's name is there for the others to import. */
 const fileOf = ({ code }: Snippet): string | undefined => /^\/\/ (\S+\.ts)\n/.exec(code)?.[1]
@@ -71,8 +72,8 @@ describe("a snippet", () => {
 
   it("has the right types, also those of the other pages", async () => {
     for (const page of await readdir(join(root, "docs"))) {
-      if (!page.endsWith(".md")) continue
-      for (const [i, { code }] of snippetsOf(await readFile(join(root, "docs", page), "utf8")).entries()) {
+      if (!page.endsWith(".md") || pages.includes(`docs/${page}`)) continue
+      for (const [i, { code }] of snippetsOf(page, await readFile(join(root, "docs", page), "utf8")).entries()) {
         await writeFile(join(project, `${page}-${i}.ts`), code)
       }
     }
@@ -102,7 +103,7 @@ describe("a snippet", () => {
 const firstCells = (text: string): ReadonlyArray<string> =>
   [...text.matchAll(/^\| (.+?) +\|/gm)].map(([, cell]) => cell!).filter((cell) => cell.includes("`"))
 
-const section = (title: string): string => readme.split(`## ${title}\n`)[1]!.split(/^## /m)[0]!
+const section = (title: string): string => texts.join("\n").split(`## ${title}\n`)[1]!.split(/^#{1,2} /m)[0]!
 
 const names = (cells: ReadonlyArray<string>, pattern: RegExp): ReadonlyArray<string> =>
   cells.flatMap((cell) => [...cell.matchAll(pattern)].map(([, name]) => name!))
@@ -118,7 +119,7 @@ describe("a table", () => {
   })
 
   it.each([
-    ["dispynode", "Programs"],
+    ["dispynode", "dispynode"],
     ["dispynetrelay", "Other networks"]
   ])("has the options of %s, all of them", async (program, title) => {
     const { stdout } = await run(process.execPath, [join(root, `dist/programs/${program}.js`), "--help"])
