@@ -44,7 +44,7 @@ export const forTests = (): Chaos => {
 
   /** What daemons have in their directory: a directory of its own for each that runs. */
   const ofDaemons = (): ReadonlyArray<string> =>
-    readdirSync(directory, { recursive: true, encoding: "utf8" }).filter((name) => /\/\d+-\d+/.test(name))
+    readdirSync(directory, { recursive: true, encoding: "utf8" }).filter((name) => /\/node\/\d+-\d+/.test(name))
 
   beforeEach(() => {
     directory = mkdtempSync(join(tmpdir(), "dispy-chaos-"))
