@@ -9,8 +9,9 @@ import { fileURLToPath } from "node:url"
 import { stripVTControlCharacters } from "node:util"
 import { brotliCompressSync, constants } from "node:zlib"
 import { PNG } from "pngjs"
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { startDaemon } from "../support/Daemons.ts"
+import { eventually } from "../support/Eventually.ts"
 import { besideKills } from "../support/Processes.ts"
 
 const root = fileURLToPath(new URL("../..", import.meta.url))
@@ -74,7 +75,7 @@ beforeEach(() => {
 })
 
 afterEach(async () => {
-  await vi.waitFor(() => expect([...processesLeft(), ...filesLeft()]).toEqual([]), { timeout: 5000, interval: 50 })
+  await eventually(() => expect([...processesLeft(), ...filesLeft()]).toEqual([]))
   fs.rmSync(temporary, { recursive: true })
   fs.rmSync(directory, { recursive: true })
 })
@@ -196,7 +197,7 @@ describe("recover", () => {
   it("gets the results of a run that was killed when it is started again", () =>
     withNodes(async (addresses) => {
       const killed = start("recover.ts", addresses)
-      await vi.waitFor(() => expect(killed.stdout()).toContain("0 squared is 0\n"), { timeout: 15_000 })
+      await eventually(() => expect(killed.stdout()).toContain("0 squared is 0\n"))
       killed.child.kill("SIGKILL")
       await killed.ended
       const { status, stderr, stdout } = await run("recover.ts", addresses)
@@ -359,7 +360,7 @@ describe("mandelbrot", () => {
 
   it("ends at Ctrl-C, at once and without a stack trace", async () => {
     const example = start("mandelbrot.ts")
-    await vi.waitFor(() => expect(example.stdout()).toContain("Rendering"), { timeout: 10_000 })
+    await eventually(() => expect(example.stdout()).toContain("Rendering"))
     const since = performance.now()
     // To the example alone: the terminal sends it to the node as well, which leaves it to the example.
     example.child.kill("SIGINT")
@@ -372,8 +373,8 @@ describe("mandelbrot", () => {
 
   it("leaves nothing behind when it is killed", async () => {
     const example = start("mandelbrot.ts")
-    await vi.waitFor(() => expect(example.stdout()).toContain("Rendering"), { timeout: 10_000 })
-    await vi.waitFor(() => expect(processesLeft().length).toBeGreaterThan(2), { timeout: 10_000 })
+    await eventually(() => expect(example.stdout()).toContain("Rendering"))
+    await eventually(() => expect(processesLeft().length).toBeGreaterThan(2))
     example.child.kill("SIGKILL")
     await example.ended
   })
@@ -527,7 +528,7 @@ describe("compress", () => {
       fs.copyFileSync(join(directory, "tree/deep/large.bin"), join(directory, `tree/copy${i}`))
     }
     const example = start("compress.ts", ["tree"])
-    await vi.waitFor(() => expect(processesLeft().length).toBeGreaterThan(3), { timeout: 10_000 })
+    await eventually(() => expect(processesLeft().length).toBeGreaterThan(3))
     example.child.kill("SIGINT")
     const { status, stderr } = await example.ended
     expect([status, stderr.split("\n").at(-2)]).toEqual([130, "interrupted"])

@@ -4,9 +4,10 @@ import * as fs from "node:fs"
 import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest"
 import { createJobCluster, type ReceivedFile } from "../../src/promise.ts"
 import { type Daemon, startDaemon } from "../support/Daemons.ts"
+import { eventually } from "../support/Eventually.ts"
 import { untilIdle } from "../support/Leftovers.ts"
 
 // Functions that jobs run are sent as source, so they must not use anything of this file.
@@ -312,7 +313,7 @@ describe("large values", () => {
       total += result.length
     }
     expect(total).toBe(30_000_000)
-    await vi.waitFor(() => expect(filesIn(prefix).filter((name) => /args-|result-|incoming/.test(name))).toEqual([]))
+    await eventually(() => expect(filesIn(prefix).filter((name) => /args-|result-|incoming/.test(name))).toEqual([]))
   })
 
   it("have one outcome when they are cancelled on their way", async () => {
@@ -397,6 +398,6 @@ describe("memory", () => {
     let sum = 0
     for (const job of jobs) sum += (await job.result()).length
     expect(sum).toBe(400 * 2 ** 20)
-    await vi.waitFor(() => expect(spilled()).toBe(0))
+    await eventually(() => expect(spilled()).toBe(0))
   })
 })

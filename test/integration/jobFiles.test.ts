@@ -4,9 +4,10 @@ import { mkdtemp, rm } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { pathToFileURL } from "node:url"
-import { afterAll, afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { afterAll, afterEach, beforeEach, describe, expect, it } from "vitest"
 import { createJobCluster, Depends, ValueNotTransferred } from "../../src/promise.ts"
 import { type Daemon, startDaemon } from "../support/Daemons.ts"
+import { eventually } from "../support/Eventually.ts"
 import { untilIdle } from "../support/Leftovers.ts"
 
 // Functions that jobs run are sent as source, so they must not use anything of this file.
@@ -121,7 +122,7 @@ describe("files of a job", () => {
     await using cluster = await createJobCluster(readAll, { nodes: daemon.address })
     const first = cluster.with({ depends: [write(join(home, "a", "in.txt"), "a")] }).submit(60_000)
     const second = cluster.with({ depends: [write(join(home, "b", "in.txt"), "b")] }).submit(0)
-    await vi.waitFor(() => expect([first.status, second.status]).toEqual(["Running", "Running"]))
+    await eventually(() => expect([first.status, second.status]).toEqual(["Running", "Running"]))
     const third = cluster.with({ depends: [write(join(home, "c", "in.txt"), "c")] }).submit(0)
     cluster.cancel(second)
     cluster.cancel(first)

@@ -3,8 +3,9 @@ import { existsSync } from "node:fs"
 import { mkdtemp, rm, writeFile } from "node:fs/promises"
 import { tmpdir } from "node:os"
 import { dirname, join } from "node:path"
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest"
+import { afterAll, beforeAll, describe, expect, it } from "vitest"
 import { Computation, createJobCluster, type PromiseJobCluster } from "../../src/promise.ts"
+import { eventually } from "../support/Eventually.ts"
 import { untilIdle } from "../support/Leftovers.ts"
 
 // Functions that jobs run are sent as source, so they must not use anything of this file.
@@ -343,7 +344,7 @@ describe("ending jobs", () => {
     }, async (cluster) => {
       const running = cluster.submit(started)
       const queued = cluster.submit(started)
-      await vi.waitFor(() => expect(existsSync(started)).toBe(true), { timeout: 10_000 })
+      await eventually(() => expect(existsSync(started)).toBe(true))
       expect(cluster.cancel(queued)).toBe(true)
       await expect(queued.result()).rejects.toMatchObject({ _tag: "JobCancelled", node: "" })
       expect(queued.status).toBe("Cancelled")

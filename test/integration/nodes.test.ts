@@ -2,8 +2,9 @@
 import { spawn } from "node:child_process"
 import { existsSync } from "node:fs"
 import { createServer } from "node:net"
-import { describe, expect, it, vi } from "vitest"
+import { describe, expect, it } from "vitest"
 import { createJobCluster } from "../../src/promise.ts"
+import { eventually } from "../support/Eventually.ts"
 import { running, untilIdle } from "../support/Leftovers.ts"
 import * as Nodes from "../support/Nodes.ts"
 
@@ -40,7 +41,7 @@ describe("node lists", () => {
       reason: expect.stringContaining("connection refused") as string
     })
     await daemon("--name", "later", "--port", String(later.port))
-    await vi.waitFor(() => expect(made.status().nodes[1]!.state).toBe("ready"), { timeout: 10_000 })
+    await eventually(() => expect(made.status().nodes[1]!.state).toBe("ready"))
     const names = await Promise.all(Array.from({ length: 4 }, () => made.run(300)))
     expect(names).toContain("later")
   })
@@ -59,7 +60,7 @@ describe("node lists", () => {
     const one = await daemon("--name", "one")
     const made = await cluster(spin, { nodes: [one.address, `localhost:${one.port}`] })
     await made.run(1)
-    await vi.waitFor(() =>
+    await eventually(() =>
       expect(made.status().nodes.map((node) => node.state).toSorted()).toEqual(["missing", "ready"])
     )
     expect(made.status().nodes.find((node) => node.state === "missing")!.reason).toContain("same node")
@@ -123,21 +124,21 @@ describe("ends", () => {
     const node = await daemon()
     const made = await cluster(spin, { nodes: node.address })
     const jobs = [made.submit(600_000), made.submit(600_000), made.submit(1)]
-    await vi.waitFor(() => expect(jobs[0]!.status).toBe("Running"))
+    await eventually(() => expect(jobs[0]!.status).toBe("Running"))
     const before = running().length
     expect(before).toBeGreaterThanOrEqual(3)
     await node.kill()
     await expect(jobs[0]!.result()).rejects.toMatchObject({ _tag: "NodeLost" })
     expect([jobs[0]!.status, jobs[1]!.status, jobs[2]!.status]).toEqual(["Abandoned", "Abandoned", "Created"])
     await untilIdle()
-    await vi.waitFor(() => expect(ofDaemons()).toEqual([]), { timeout: 5000 })
+    await eventually(() => expect(ofDaemons()).toEqual([]))
   })
 
   it("runs the jobs of a killed node elsewhere when they may run twice", async () => {
     const [a, b] = await Promise.all([daemon("--name", "a"), daemon("--name", "b")])
     const made = await cluster(spin, { nodes: [a.address, b.address], reentrant: true })
     const jobs = Array.from({ length: 4 }, () => made.submit(400))
-    await vi.waitFor(() => expect(jobs.every((job) => job.status === "Running")).toBe(true))
+    await eventually(() => expect(jobs.every((job) => job.status === "Running")).toBe(true))
     await a.kill()
     expect(await Promise.all(jobs.map((job) => job.result()))).toEqual(["b", "b", "b", "b"])
   })
@@ -147,7 +148,7 @@ describe("ends", () => {
     const made = await cluster(spin, { nodes: [a.address, b.address] })
     await Nodes.settled(made)
     const jobs = Array.from({ length: 6 }, () => made.submit(300))
-    await vi.waitFor(() => expect(jobs[0]!.status).toBe("Running"))
+    await eventually(() => expect(jobs[0]!.status).toBe("Running"))
     const stopped = a.stop()
     const names = await Promise.all(jobs.map((job) => job.result()))
     await stopped

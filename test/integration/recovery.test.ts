@@ -4,9 +4,10 @@ import * as fs from "node:fs"
 import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
-import { describe, expect, it, onTestFinished, vi } from "vitest"
+import { describe, expect, it, onTestFinished } from "vitest"
 import { type RecoveredJob, recoverJobs } from "../../src/promise.ts"
 import * as CliProcess from "../support/CliProcess.ts"
+import { eventually } from "../support/Eventually.ts"
 import * as Nodes from "../support/Nodes.ts"
 
 const { cluster, daemon, directory } = Nodes.forTests()
@@ -58,7 +59,7 @@ const startMortal = async (
 }
 
 const awaitWritten = (count: number): Promise<void> =>
-  vi.waitFor(() => expect(written().length).toBeGreaterThanOrEqual(count), { timeout: 15_000, interval: 5 })
+  eventually(() => expect(written().length).toBeGreaterThanOrEqual(count))
 
 /** What every job of the program must become. */
 const expectRight = (job: RecoveredJob): void => {
@@ -135,7 +136,7 @@ describe("a program that is killed", () => {
     const mortal = await startMortal([node], { count: 4, millis: 1500, growth: "growing" })
     await mortal.kill()
     // The others run for a second and a half more, at least.
-    await vi.waitFor(() => expect(["job 1\n", "job 2\n"].filter((text) => !kept().includes(text))).toEqual([]), 10_000)
+    await eventually(() => expect(["job 1\n", "job 2\n"].filter((text) => !kept().includes(text))).toEqual([]))
     await node.kill()
     await daemon(...hasty, "--name", "a", "--port", String(node.port))
     const jobs = await recoverJobs(recoverFile(), idle)

@@ -1,8 +1,9 @@
 /** Setup and cleanup as users write them: once per node, with arguments per node, and what happens when a node's fails. */
 import { readFile } from "node:fs/promises"
 import { join } from "node:path"
-import { describe, expect, it, vi } from "vitest"
+import { describe, expect, it } from "vitest"
 import { Computation } from "../../src/promise.ts"
+import { eventually } from "../support/Eventually.ts"
 import * as Nodes from "../support/Nodes.ts"
 
 const { cluster, daemon, directory } = Nodes.forTests()
@@ -41,7 +42,7 @@ describe("setup", () => {
       nodes: [a.address, b.address],
       logLevel: "none"
     })
-    await vi.waitFor(() => expect(made.status().nodes.map((node) => node.state)).toEqual(["ready", "refused"]))
+    await eventually(() => expect(made.status().nodes.map((node) => node.state)).toEqual(["ready", "refused"]))
     expect(made.status().nodes[1]!.reason).toContain("Error: no disk here")
     for (let i = 0; i < 10; i++) expect((await made.run())[0]).toBe("alpha")
   })

@@ -4,6 +4,7 @@ import { writeFile } from "node:fs/promises"
 import { join } from "node:path"
 import { describe, expect, it, vi } from "vitest"
 import { type AvailInfo, type ClusterEvent, type DispyJob, NodeAllocate } from "../../src/promise.ts"
+import { eventually } from "../support/Eventually.ts"
 import * as Nodes from "../support/Nodes.ts"
 
 const { cluster, daemon, directory } = Nodes.forTests()
@@ -31,7 +32,7 @@ const gate = (name: string) => {
   const file = join(directory(), name)
   return {
     file,
-    begun: () => vi.waitFor(() => expect(existsSync(`${file}.begun`)).toBe(true), { timeout: 10_000, interval: 5 }),
+    begun: () => eventually(() => expect(existsSync(`${file}.begun`)).toBe(true)),
     open: () => writeFile(file, "")
   }
 }
@@ -51,13 +52,13 @@ describe("node lists", () => {
     const named = await cluster(spin, { nodes: { host: "render-1*", cpus: 1 }, nodePort: a.port })
     await named.discoverNodes(b.address)
     const ready = () => named.status().nodes.filter((node) => node.state === "ready")
-    await vi.waitFor(() =>
+    await eventually(() =>
       expect(ready().map((node) => [node.name, node.cpus])).toEqual([["render-1", 1], ["render-10", 1]])
     )
     const exact = await cluster(spin, { nodes: { host: "*-1" }, nodePort: a.port })
     await exact.discoverNodes(b.address)
     expect(await exact.run(1)).toBe("render-1")
-    await vi.waitFor(() => expect(exact.status().nodes.map((node) => node.name)).toEqual(["render-1"]))
+    await eventually(() => expect(exact.status().nodes.map((node) => node.name)).toEqual(["render-1"]))
   })
 
   it("find this machine's own dispynode for a pattern, and say what was tried when there is none", async () => {
@@ -71,9 +72,8 @@ describe("node lists", () => {
       const none = await cluster(spin, { nodes: ["192.168.3.*"], nodePort: own.port, logLevel: "warning" })
       const job = none.submit(1)
       expect(job.explain()).toMatchObject({ code: "NoNodes", status: "Created" })
-      await vi.waitFor(
-        () => expect(written.mock.calls.flat().join("")).toContain(`tried 127.0.0.1:${own.port} (connection refused)`),
-        { timeout: 8000 }
+      await eventually(
+        () => expect(written.mock.calls.flat().join("")).toContain(`tried 127.0.0.1:${own.port} (connection refused)`)
       )
       expect(written.mock.calls.flat().join("")).toContain("no node found for 192.168.3.*")
     } finally {
@@ -246,7 +246,7 @@ describe("pinned jobs", () => {
     const [a, b] = await Promise.all([daemon("--cpus", "1"), daemon("--name", "b")])
     const made = await cluster(spin, { nodes: [a.address, b.address], reentrant: true })
     const jobs = [made.submitNode(a.address, 600_000), made.submitNode(a.address, 1)]
-    await vi.waitFor(() => expect(jobs[0]!.status).toBe("Running"))
+    await eventually(() => expect(jobs[0]!.status).toBe("Running"))
     await a.kill()
     for (const job of jobs) await expect(job.result()).rejects.toMatchObject({ _tag: "NodeLost", node: a.address })
     expect(jobs.map((job) => job.status)).toEqual(["Abandoned", "Abandoned"])
@@ -382,7 +382,7 @@ describe("events", () => {
         if (status === "Initialized") made.submitJobIdNode("first", at!, 1)
       }
     })
-    await vi.waitFor(() => expect(told).toContain("Finished n first"))
+    await eventually(() => expect(told).toContain("Finished n first"))
     const bad = made.submitJobId("bad", -1)
     await bad.result().catch(() => {})
     await made.setNodeCpus("n", 0)
@@ -432,7 +432,7 @@ describe("events", () => {
       for await (const event of made.events()) events.push(event)
     })()
     await made.run(1)
-    await vi.waitFor(() => expect(events.filter((event) => event.status === "AvailInfo").length).toBeGreaterThan(1))
+    await eventually(() => expect(events.filter((event) => event.status === "AvailInfo").length).toBeGreaterThan(1))
     const { availInfo, updateTime } = events.findLast((event) => event.status === "AvailInfo")!.node!
     expect([availInfo!.cpu >= 0, availInfo!.memory > 0, updateTime > 0]).toEqual([true, true, true])
     await made.close()
@@ -462,7 +462,7 @@ describe("events", () => {
     await first.begun()
     await node.kill()
     await job.result().catch(() => {})
-    await vi.waitFor(() => expect(told).toHaveLength(5))
+    await eventually(() => expect(told).toHaveLength(5))
     expect(told.slice(0, 3)).toEqual(["Initialized ready", "Created -", "Running ready"])
     expect(new Set(told.slice(3).map((one) => one.split(" ")[0]))).toEqual(new Set(["Abandoned", "Closed"]))
     expect(reasons).toEqual([expect.stringMatching(/^missing: \S/)])

@@ -2,9 +2,10 @@ import { Effect, Exit } from "effect"
 import { appendFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
+import { afterEach, beforeEach, describe, expect, it } from "vitest"
 import { JobCluster } from "../../src/index.ts"
 import type { ClusterEvent } from "../../src/programs/client/ClusterEvents.ts"
+import { eventually } from "../support/Eventually.ts"
 import * as Nodes from "../support/Nodes.ts"
 
 const { cluster, daemon } = Nodes.forTests()
@@ -89,7 +90,7 @@ describe("a job with retries", () => {
   it("says when it is tried again, and can be cancelled meanwhile", async () => {
     const made = await cluster(stubborn, { cpus: 1, retries: { times: 2, delay: "1 hour" } })
     const job = made.submit(file, "throw")
-    await vi.waitFor(() => expect(job.explain().code).toBe("WaitingForRetry"), 20_000)
+    await eventually(() => expect(job.explain().code).toBe("WaitingForRetry"))
     expect(job.explain()).toMatchObject({
       status: "Created",
       text: expect.stringMatching(/attempt 0 threw.*tried again in \d+/s)
@@ -159,7 +160,7 @@ describe("timeouts", () => {
   it("tell apart what was over: the running time, the wait for a node, the time in all", async () => {
     const made = await cluster(stubborn, { cpus: 1 })
     const running = made.submit(file, "hang")
-    await vi.waitFor(() => expect(attemptsMade()).toBe(1), 20_000)
+    await eventually(() => expect(attemptsMade()).toBe(1))
     const waited = made.with({ queueTimeout: 50 }).submit(file, "return")
     await expect(waited.result()).rejects.toMatchObject({ _tag: "JobTimedOut", kind: "queue", timeoutMillis: 50 })
     expect([waited.status, waited.exception?.message]).toEqual(["Cancelled", expect.stringContaining("queueTimeout")])
@@ -200,7 +201,7 @@ describe("a node on which everything fails", () => {
       }
     })()
     const jobs = Array.from({ length: 200 }, (_, n) => made.submit(n))
-    await vi.waitFor(() => expect(told.map(({ status }) => status)).toEqual(["Benched"]), 30_000)
+    await eventually(() => expect(told.map(({ status }) => status)).toEqual(["Benched"]))
     expect(told[0]?.node).toMatchObject({
       address: bad.address,
       state: "benched",

@@ -5,8 +5,9 @@ import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { setTimeout as sleep } from "node:timers/promises"
 import { fileURLToPath } from "node:url"
-import { expect, onTestFinished, vi } from "vitest"
+import { expect, onTestFinished } from "vitest"
 import { type RecoveredJob, recoverJobs } from "../../src/promise.ts"
+import { eventually } from "./Eventually.ts"
 
 const program = fileURLToPath(new URL("../fixtures/integration/durable.ts", import.meta.url))
 
@@ -30,8 +31,7 @@ const numbersTo = (count: number) => Array.from({ length: count }, (_, i) => i +
 
 const ascending = (numbers: Iterable<number>) => [...numbers].toSorted((a, b) => a - b)
 
-const until = (isDone: () => boolean): Promise<void> =>
-  vi.waitFor(() => expect(isDone()).toBe(true), { timeout: 20_000, interval: 5 })
+const until = (isDone: () => boolean): Promise<void> => eventually(() => expect(isDone()).toBe(true))
 
 const expectRight = (job: RecoveredJob): void => {
   expect(job).toMatchObject({ status: "Finished", result: job.number ** 2, id: ["job", job.number] })

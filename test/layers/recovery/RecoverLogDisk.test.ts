@@ -4,13 +4,14 @@ import { Effect, Layer, Logger, Result } from "effect"
 import * as fs from "node:fs"
 import { join } from "node:path"
 import { setImmediate } from "node:timers/promises"
-import { beforeAll, vi } from "vitest"
+import { beforeAll } from "vitest"
 import type * as JobEntries from "../../../src/domain/recovery/JobEntries.ts"
 import * as RecoverFile from "../../../src/domain/recovery/RecoverFile.ts"
 import { noBytes } from "../../../src/domain/wire/Entries.ts"
 import * as Entries from "../../../src/domain/wire/Entries.ts"
 import * as RecoverLogFile from "../../../src/layers/recovery/RecoverLogFile.ts"
 import { type JobJournal, RecoverLog } from "../../../src/services/RecoverLog.ts"
+import { eventually } from "../../support/Eventually.ts"
 import { replyOf } from "../../support/KeptNodes.ts"
 import * as SmallDisk from "../../support/SmallDisk.ts"
 
@@ -125,7 +126,7 @@ describe("jobs of a durable cluster", () => {
         journal.noted(1)
         yield* turns
         yield* Effect.promise(() =>
-          vi.waitFor(() => expect(held.map((name) => fs.existsSync(name))).toEqual([false, true]))
+          eventually(() => expect(held.map((name) => fs.existsSync(name))).toEqual([false, true]))
         )
       }))
       expect(fs.readdirSync(home)).toEqual([])
@@ -187,10 +188,10 @@ describe("a recover file", () => {
           expect(read(file).nodes.size).toBeLessThan(60)
           expect(read(file).problems).toEqual([])
           fs.rmSync(join(home, "other"))
-          yield* Effect.promise(() => vi.waitFor(() => expect(read(file).nodes.size).toBe(60), { timeout: 20_000 }))
+          yield* Effect.promise(() => eventually(() => expect(read(file).nodes.size).toBe(60)))
           expect(read(file)).toMatchObject({ header: { recoverKey: key }, problems: [] })
           const again = `recover file ${file} is written again`
-          yield* Effect.promise(() => vi.waitFor(() => expect(messages.at(-1)).toBe(again), { timeout: 20_000 }))
+          yield* Effect.promise(() => eventually(() => expect(messages.at(-1)).toBe(again)))
           expect(messages).toHaveLength(2)
         }))
         expect(fs.existsSync(file)).toBe(false)

@@ -4,11 +4,11 @@ import { Effect } from "effect"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
-import { vi } from "vitest"
 import * as Entries from "../../../src/domain/wire/Entries.ts"
 import { resultName } from "../../../src/domain/wire/LargeValue.ts"
 import { createJobCluster } from "../../../src/promise.ts"
 import * as Values from "../../../src/slot/Values.ts"
+import { eventually } from "../../support/Eventually.ts"
 import { aListeningNode } from "../../support/ListeningNode.ts"
 import { aReply } from "../../support/ScriptedExecutor.ts"
 
@@ -38,7 +38,7 @@ describe("a node that lies", () => {
         )
         const [one, two] = [cluster.submit("one"), cluster.submit("two")]
         yield* Effect.promise(() =>
-          vi.waitFor(() => expect([...script.computations.values()][0]?.jobs).toHaveLength(2), 10_000)
+          eventually(() => expect([...script.computations.values()][0]?.jobs).toHaveLength(2))
         )
         const { jobs, request } = [...script.computations.values()][0]!
         const [first = 0, second = 0] = jobs

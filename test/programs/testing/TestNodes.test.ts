@@ -4,6 +4,7 @@ import { join } from "node:path"
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest"
 import { createJobCluster, NodeLost } from "../../../src/promise.ts"
 import { createTestCluster, createTestNodes } from "../../../src/testing.ts"
+import { eventually } from "../../support/Eventually.ts"
 
 const quiet = { logLevel: "none" } as const
 
@@ -60,7 +61,7 @@ describe("nodes in memory", () => {
     await using test = await createTestNodes({ nodes: ["alpha", { name: "beta", cpus: 5 }, "db-1", "db-2"] })
     const namesFor = async (nodes: ReadonlyArray<string>) => {
       await using cluster = await test.createJobCluster(square, { nodes, ...quiet })
-      await vi.waitFor(() => expect(cluster.status().nodes.every(({ state }) => state === "ready")).toBe(true))
+      await eventually(() => expect(cluster.status().nodes.every(({ state }) => state === "ready")).toBe(true))
       expect(await cluster.run(3)).toBe(9)
       return cluster.status().nodes.map(({ availCpus, name }) => `${name} ${availCpus}`).toSorted()
     }

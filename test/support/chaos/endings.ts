@@ -1,8 +1,9 @@
 /** Rows B11 and E4: jobs that do not end by themselves, with what they started, when they are cancelled, overdue or orphaned. */
 import * as fs from "node:fs"
 import { join } from "node:path"
-import { expect, vi } from "vitest"
+import { expect } from "vitest"
 import { createJobCluster } from "../../../src/promise.ts"
+import { eventually } from "../Eventually.ts"
 import { isRunning } from "../Processes.ts"
 import type { Chaos } from "./Chaos.ts"
 
@@ -76,7 +77,7 @@ export const end = async (
     const file = join(chaos.directory(), `pids-${time}`)
     const job = cluster.submit(kind, file)
     const ended = job.result().then(() => undefined, (error: unknown) => error)
-    await vi.waitFor(() => expect(fs.existsSync(file)).toBe(true), { timeout: 60_000, interval: 2 })
+    await eventually(() => expect(fs.existsSync(file)).toBe(true))
     const pids = fs.readFileSync(file, "utf8").split(" ").map(Number)
     const from = performance.now()
     if (way === "cancel") job.cancel()
@@ -84,7 +85,7 @@ export const end = async (
       node.signal("SIGKILL")
       await node.ended()
     }
-    await vi.waitFor(() => expect(pids.filter(isRunning)).toEqual([]), { timeout: 60_000, interval: 2 })
+    await eventually(() => expect(pids.filter(isRunning)).toEqual([]))
     took.push(performance.now() - from)
     const tag = { cancel: "JobCancelled", timeout: "JobTimedOut", "node killed": "NodeLost" }[way]
     expect(await ended).toMatchObject({ _tag: tag })
