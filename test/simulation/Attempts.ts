@@ -61,15 +61,14 @@ export const retried = (ledger: Ledger.Ledger, computationId: string, number: nu
   retry(ledger, job, failure)
 }
 
-/** It waits for a node again, because the last one gave it back or was lost; true for the latter. */
-export const requeued = (ledger: Ledger.Ledger, computationId: string, number: number): boolean => {
+/** It waits for a node again, because the last one gave it back or was lost. */
+export const requeued = (ledger: Ledger.Ledger, computationId: string, number: number): void => {
   const job = Ledger.jobOf(ledger, computationId, number)
-  if (job.survived === job.losses) return false
+  if (job.survived === job.losses) return
   job.survived = job.losses
   if (job.isReentrant) World.count(ledger.world, "runs again of reentrant jobs")
   // What may not run again at all is noticed where it does.
   else if (job.terms?.retry !== undefined) retry(ledger, job, "NodeLost")
-  return true
 }
 
 const overdue = (ledger: Ledger.Ledger, job: Ledger.Job, { nodeId }: JobRecord, kind: "queue" | "total"): void => {
@@ -127,7 +126,7 @@ export const ended = (
   const failure = reply === undefined ? undefined : Retry.failureOf(reply.outcome)
   if (failure === undefined || !allows(job, failure)) return
   const { retry: policy, totalMillis } = job.terms!
-  if (job.retries >= policy!.times) return World.count(ledger.world, "jobs whose retries were used up")
+  if (job.retries >= policy!.times) return World.count(ledger.world, "retries used up")
   if (cancelReason === "" && pinnedTo === "" && totalMillis === 0) {
     World.fail(`job ${Ledger.nameOf(computationId, job.number)} ends after ${job.retries} of ${policy!.times} retries`)
   }

@@ -9,6 +9,7 @@ import type { JobRecord, Terms } from "../../src/domain/scheduler/JobRecord.ts"
 import * as Scheduler from "../../src/domain/scheduler/Scheduler.ts"
 import type { Action, Event } from "../../src/domain/scheduler/SchedulerEvent.ts"
 import * as SchedulerState from "../../src/domain/scheduler/SchedulerState.ts"
+import * as Trials from "../../src/domain/scheduler/Trials.ts"
 import { countReplies, encodeJobs, noBytes } from "../../src/domain/wire/Entries.ts"
 import * as Attempts from "./Attempts.ts"
 import * as Disk from "./Disk.ts"
@@ -217,7 +218,9 @@ const perform = (client: Client, action: Action): void => {
       return Attempts.retried(ledger, action.computationId, action.job.number, action.reply)
     case "Requeued": {
       World.count(world, "jobs that wait again", action.jobs.length)
-      for (const { number } of action.jobs) Attempts.requeued(ledger, action.computationId, number)
+      const { computationId, jobs } = action
+      if (jobs.some(Trials.isTried)) noteRetried(client, computationId)
+      for (const { number } of jobs) Attempts.requeued(ledger, computationId, number)
       return
     }
     case "Provisional":
