@@ -27,6 +27,8 @@ export interface Kept {
   /** Its reply. */
   isWritten: boolean
   isSynced: boolean
+  /** Which attempt that is of; 0 for none. */
+  attempt: number
 }
 
 /** See above. */
@@ -183,7 +185,7 @@ export const provisional = (ledger: Ledger, computationId: string, number: numbe
 export const keeps = (ledger: Ledger, computationId: string, number: number, node: string): void => {
   const { kept } = jobOf(ledger, computationId, number)
   if (!kept.has(node)) {
-    kept.set(node, { isListed: false, isListSynced: false, isWritten: false, isSynced: false })
+    kept.set(node, { isListed: false, isListSynced: false, isWritten: false, isSynced: false, attempt: 0 })
   }
 }
 
@@ -214,6 +216,11 @@ export const recovered = (
   job.recovered = how
   if (attempt > 0 && !job.executions.has(attempt)) {
     World.fail(`job ${name} is recovered with a reply and did not run`)
+  }
+  for (const [node, kept] of job.kept) {
+    if (attempt > 0 && kept.isWritten && kept.attempt > attempt) {
+      World.fail(`job ${name} is recovered with attempt ${attempt}, and ${node} has attempt ${kept.attempt} on its disk`)
+    }
   }
   if (how === "lost") {
     for (const [node, { isWritten }] of job.kept) {

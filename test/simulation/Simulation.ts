@@ -80,12 +80,12 @@ const work = (fleet: Fleet.Fleet, client: Client.Client): void => {
   const bursts = Random.int(random, 1, 6)
   let left = bursts
   // Some have so many short jobs that a node which fails all of them is noticed.
-  const isBusy = Random.chance(random, 0.12)
+  const isBusy = Random.chance(random, 0.08)
   const numbers = new Map<string, number>()
   for (let i = 0; i < bursts; i++) {
     World.after(world, process, Random.between(random, 0, faultMillis * 0.8), "submits jobs", () => {
       const computation = Random.pick(random, [...client.computations.values()])
-      const count = isBusy ? Random.int(random, 20, 80) : Random.int(random, 1, 12)
+      const count = isBusy ? Random.int(random, 20, 50) : Random.int(random, 1, 12)
       const jobs: Array<JobRecord> = []
       for (let j = 0; j < count; j++) {
         const number = (numbers.get(computation.id) ?? 0) + 1

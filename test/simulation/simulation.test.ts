@@ -98,6 +98,11 @@ describe.skipIf(asked !== undefined)("a simulation", () => {
     ["a client that does not wake its scheduler", { forgetsTime: true }, /not at rest|after its totalTimeout/],
     ["a client whose time runs too fast", { hurries: true }, /before its time|before that is over|after its totalTimeout/],
     ["a client that tries jobs again once too often", { insists: true }, /is tried again \d+ times, not/],
+    [
+      "a client that does not note that jobs were tried again",
+      { forgetsRetries: true },
+      /is recovered with attempt \d+, and node\d has attempt/
+    ],
     ["a recovery that does not note what it has handed over", { forgetsHandedOver: true }, /is recovered twice/]
   ]
 
