@@ -78,7 +78,9 @@ const overdue = (ledger: Ledger.Ledger, job: Ledger.Job, { nodeId }: JobRecord, 
   if (millis === 0) World.fail(`job ${name} ends by a ${kind}Timeout that it does not have`)
   World.count(ledger.world, nodeId === "" ? `timeout ${kind}` : `timeout ${kind}, of jobs that a node had`)
   const due = job.submittedAt + millis
-  if (now < due - epsilonMillis) World.fail(`job ${name} ends by its ${kind}Timeout ${due - now} ms before that is over`)
+  if (now < due - epsilonMillis) {
+    World.fail(`job ${name} ends by its ${kind}Timeout ${due - now} ms before that is over`)
+  }
   if (kind === "queue" && job.executions.size > 0) World.fail(`job ${name} ran and ends by its queueTimeout`)
 }
 

@@ -219,7 +219,9 @@ export const recovered = (
   }
   for (const [node, kept] of job.kept) {
     if (attempt > 0 && kept.isWritten && kept.attempt > attempt) {
-      World.fail(`job ${name} is recovered with attempt ${attempt}, and ${node} has attempt ${kept.attempt} on its disk`)
+      World.fail(
+        `job ${name} is recovered with attempt ${attempt}, and ${node} has attempt ${kept.attempt} on its disk`
+      )
     }
   }
   if (how === "lost") {

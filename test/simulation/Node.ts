@@ -24,7 +24,10 @@ import * as World from "./World.ts"
 
 /** Starts a daemon. */
 export const start = (
-  options: Pick<Node, "world" | "network" | "ledger" | "process" | "disk" | "cpus" | "zombieMillis" | "flaws" | "takeDown">
+  options: Pick<
+    Node,
+    "world" | "network" | "ledger" | "process" | "disk" | "cpus" | "zombieMillis" | "flaws" | "takeDown"
+  >
 ): Node => {
   const { cpus, ledger, network, process, takeDown, world } = options
   const node: Node = {

@@ -96,7 +96,11 @@ describe.skipIf(asked !== undefined)("a simulation", () => {
     ["a client that does not notice that a node is lost", { ignoresLosses: true }, /is gone and still|not at rest/],
     ["a client that runs all jobs again", { isRash: true }, /runs twice and may not/],
     ["a client that does not wake its scheduler", { forgetsTime: true }, /not at rest|after its totalTimeout/],
-    ["a client whose time runs too fast", { hurries: true }, /before its time|before that is over|after its totalTimeout/],
+    [
+      "a client whose time runs too fast",
+      { hurries: true },
+      /before its time|before that is over|after its totalTimeout/
+    ],
     ["a client that tries jobs again once too often", { insists: true }, /is tried again \d+ times, not/],
     [
       "a client that does not note that jobs were tried again",

@@ -108,30 +108,6 @@ describe("retries", () => {
     expect(invariants(fleet.state)).toEqual([])
   })
 
-  it.each<readonly [string, string, (fleet: ReturnType<typeof opened>, job: JobRecord) => void]>([
-    ["is cancelled while its node gives it back", "", (fleet, job) => {
-      fleet.pass(2000)
-      fleet.send({ _tag: "Cancelled", computationId: "c", jobs: [job], reason: "no" })
-      fleet.answer("a", Outcome.returned)
-    }],
-    ["waits for a node that its cluster leaves", "a", (fleet) => {
-      const how = { reason: "no", isTerminating: false, keepsPinned: false }
-      fleet.send({ _tag: "SeatClosing", computationId: "c", nodeId: "a", ...how })
-    }],
-    ["waits when its cluster is closed", "", (fleet) => {
-      fleet.send({ _tag: "ComputationClosed", computationId: "c", reason: "no" })
-    }]
-  ])("are not forgotten: a job that was tried and %s was not cancelled before it started", (_, pinnedTo, end) => {
-    const fleet = opened()
-    fleet.join("a", 1)
-    const job = aJob(1, pinnedTo, someTerms({ times: 3 }))
-    fleet.submit(job)
-    fleet.answer("a", Outcome.failed)
-    end(fleet, job)
-    expect([job.status, fleet.outcomes.get(job)]).toEqual(["Terminated", ["no"]])
-    expect(invariants(fleet.state)).toEqual([])
-  })
-
   it("of a pinned job wait for its node, and end with it", () => {
     const fleet = opened()
     fleet.join("a", 1)
