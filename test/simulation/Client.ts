@@ -4,12 +4,15 @@
  */
 import * as LastingLink from "../../src/domain/link/LastingLink.ts"
 import type { NodeEvent } from "../../src/domain/NodeRpcs.ts"
-import type { JobRecord } from "../../src/domain/scheduler/JobRecord.ts"
+import * as RecoverFile from "../../src/domain/recovery/RecoverFile.ts"
+import type { JobRecord, Terms } from "../../src/domain/scheduler/JobRecord.ts"
 import * as Scheduler from "../../src/domain/scheduler/Scheduler.ts"
 import type { Action, Event } from "../../src/domain/scheduler/SchedulerEvent.ts"
 import * as SchedulerState from "../../src/domain/scheduler/SchedulerState.ts"
+import * as Trials from "../../src/domain/scheduler/Trials.ts"
 import { countReplies, encodeJobs, noBytes } from "../../src/domain/wire/Entries.ts"
-import type * as Disk from "./Disk.ts"
+import * as Attempts from "./Attempts.ts"
+import * as Disk from "./Disk.ts"
 import * as Lasting from "./Lasting.ts"
 import * as Ledger from "./Ledger.ts"
 import type * as Network from "./Network.ts"
@@ -38,12 +41,21 @@ export interface ClientFlaws extends Lasting.LinkFlaws {
   readonly isRash?: boolean
   /** It does not note what it has recovered. */
   readonly forgetsHandedOver?: boolean
+  /** It does not wake the scheduler. */
+  readonly forgetsTime?: boolean
+  /** It tells the scheduler a time that runs too fast. */
+  readonly hurries?: boolean
+  /** It tries jobs again once more than they may. */
+  readonly insists?: boolean
+  /** It does not write down that there may be replies of several attempts. */
+  readonly forgetsRetries?: boolean
 }
 
 /** A computation and its jobs. */
 export interface Computation {
   readonly id: string
   readonly isReentrant: boolean
+  readonly terms: Terms | undefined
   readonly jobs: Array<JobRecord>
 }
 
@@ -62,6 +74,8 @@ export interface Client {
   readonly nodes: Map<string, Connected>
   readonly computations: Map<string, Computation>
   readonly drained: Map<string, () => void>
+  /** Computations of which it wrote down that jobs were tried again. */
+  readonly retried: Set<string>
   /** Jobs that have no outcome yet. */
   open: number
   /** No more jobs will come. */
@@ -87,6 +101,7 @@ export const make = (
   nodes: new Map(),
   computations: new Map(),
   drained: new Map(),
+  retried: new Set(),
   open: 0,
   hasSubmittedAll: false,
   isClosing: false,
@@ -109,13 +124,27 @@ export const post = (client: Client, event: Event): void => {
   World.soon(client.world, client.process, () => drain(client))
 }
 
+/** Appends to the recover file; false when it cannot be written. */
+export const note = (client: Client, entry: RecoverFile.Entry): boolean =>
+  client.recovery !== undefined &&
+  Disk.append(client.world.random, client.disk, client.recovery.path, RecoverFile.encode(entry))
+
+const noteRetried = (client: Client, computationId: string): void => {
+  if (client.retried.has(computationId) || client.flaws.forgetsRetries === true) return
+  client.retried.add(computationId)
+  note(client, { _tag: "Retried", computationId })
+}
+
+/** What it takes for the time. */
+const timeOf = ({ flaws, world }: Client): number => flaws.hurries === true ? world.now * 1.5 : world.now
+
 const drain = (client: Client): void => {
   client.isWaking = false
   const taken = client.events
   client.events = []
   for (const event of taken) {
     if (event._tag === "NodeLost") noteLosses(client, event.nodeId)
-    for (const action of Scheduler.step(client.state, event, client.world.now)) perform(client, action)
+    for (const action of Scheduler.step(client.state, event, timeOf(client))) perform(client, action)
   }
   for (const node of client.nodes.values()) {
     if (node.received - node.acknowledged >= acknowledgeAfter) send(client, node, "", noBytes)
@@ -151,6 +180,7 @@ const perform = (client: Client, action: Action): void => {
     case "Dispatch": {
       const node = client.nodes.get(action.nodeId)
       if (node === undefined) return
+      for (const job of action.jobs) Attempts.sent(ledger, action.computationId, job)
       const batch = encodeJobs(action.jobs.map(({ args, attempt, flags, number, timeoutMillis }) => ({
         jobId: number,
         attempt,
@@ -175,7 +205,8 @@ const perform = (client: Client, action: Action): void => {
     }
     case "WakeAt": {
       const alarm = ++client.alarm
-      return World.after(world, client.process, Math.max(0, action.millis - world.now), "", () => {
+      if (client.flaws.forgetsTime === true) return
+      return World.after(world, client.process, Math.max(0, action.millis - timeOf(client)), "", () => {
         if (alarm === client.alarm) post(client, { _tag: "TimePassed" })
       })
     }
@@ -183,17 +214,25 @@ const perform = (client: Client, action: Action): void => {
     case "Unbenched":
       return World.count(world, action._tag === "Benched" ? "benched nodes" : "benches lifted", 1)
     case "Retried":
-      return World.count(world, "attempts without a result", 1)
-    case "Requeued":
-      return World.count(world, "jobs that wait again", action.jobs.length)
+      noteRetried(client, action.computationId)
+      return Attempts.retried(ledger, action.computationId, action.job.number, action.reply)
+    case "Requeued": {
+      World.count(world, "jobs that wait again", action.jobs.length)
+      const { computationId, jobs } = action
+      if (jobs.some(Trials.isTried)) noteRetried(client, computationId)
+      for (const { number } of jobs) Attempts.requeued(ledger, computationId, number)
+      return
+    }
     case "Provisional":
       return Ledger.provisional(ledger, action.computationId, action.job.number)
     case "Replied": {
       client.open--
+      Attempts.ended(ledger, action.computationId, action.job, action.reply, client.process)
       return Ledger.ended(ledger, action.computationId, action.job.number, action.job.status, action.reply.attempt)
     }
     case "Ended":
       client.open--
+      Attempts.ended(ledger, action.computationId, action.job, undefined, client.process)
       return Ledger.ended(ledger, action.computationId, action.job.number, action.job.status, 0)
   }
 }

@@ -54,6 +54,17 @@ const faults: Readonly<Record<string, (fleet: Fleet) => boolean>> = {
       lasting(fleet, () => Node.offerCpus(node, node.cpus), 10_000)
     }),
   "kill a slot": (fleet) => to(fleet, fleet.nodes.flatMap(({ node }) => node ?? []), (node) => Slots.kill(node.slots)),
+  "have a machine fail everything": (fleet) =>
+    to(fleet, fleet.nodes, (machine) => {
+      machine.isBad = true
+      World.after(
+        fleet.world,
+        undefined,
+        Random.skewed(fleet.world.random, 1000, 40_000),
+        "",
+        () => machine.isBad = false
+      )
+    }),
   "kill a client": (fleet) =>
     to(
       fleet,
@@ -208,6 +219,7 @@ export const heal = (fleet: Fleet): void => {
   }
   for (const machine of fleet.nodes) {
     machine.disk.isFull = false
+    machine.isBad = false
     if (machine.node !== undefined) Node.offerCpus(machine.node, machine.cpus)
     if (machine.node?.process.isFrozen === true) World.thaw(world, machine.node.process)
     Fleet.startNode(fleet, machine)

@@ -45,6 +45,7 @@ export const addNode = (fleet: Fleet, name: string): void => {
   const machine: NodeMachine = {
     name,
     clockError: Random.int(fleet.world.random, -3_600_000, 3_600_000),
+    isBad: false,
     disk: Disk.make(),
     cpus: Random.pick(fleet.world.random, [1, 1, 2, 3, 4]),
     node: undefined,
@@ -67,8 +68,17 @@ export const startNode = (fleet: Fleet, machine: NodeMachine): void => {
     disk: machine.disk,
     cpus: machine.cpus,
     zombieMillis,
-    flaws
+    flaws,
+    takeDown: () => takeDown(fleet, machine)
   })
+}
+
+/** A job ends the daemon under which it runs; whoever looks after that starts it again. */
+const takeDown = (fleet: Fleet, machine: NodeMachine): void => {
+  const { world } = fleet
+  World.count(world, "daemons that a job ended")
+  killNode(fleet, machine, false)
+  World.after(world, undefined, Random.skewed(world.random, 20, 3000), "", () => startNode(fleet, machine))
 }
 
 /** Ends the daemon of a machine at once. */

@@ -2,12 +2,18 @@
  * What an observer who sees everything knows of every job: where it ran and how often, what its client was told, and what
  * nodes keep of it for a client that is gone. Rules that are about one job are checked here, when something happens to it.
  */
+import type { Terms } from "../../src/domain/scheduler/JobRecord.ts"
+import * as Retry from "../../src/domain/scheduler/Retry.ts"
 import * as World from "./World.ts"
+
+/** How an attempt ends that nothing ends before. */
+export type End = "returns" | "throws" | "exits" | "ends its node"
 
 /** What a job does when it runs. */
 export interface Spec {
   readonly millis: number
-  readonly ends: "returns" | "throws" | "exits"
+  /** How its executions end, in order; the last one stands for all that follow. */
+  readonly ends: readonly [End, ...ReadonlyArray<End>]
   /** It does not end when it is asked to. */
   readonly isStubborn: boolean
   readonly hasProvisional: boolean
@@ -21,6 +27,8 @@ export interface Kept {
   /** Its reply. */
   isWritten: boolean
   isSynced: boolean
+  /** Which attempt that is of; 0 for none. */
+  attempt: number
 }
 
 /** See above. */
@@ -29,11 +37,25 @@ export interface Job {
   readonly number: number
   readonly client: string
   readonly isReentrant: boolean
+  readonly terms: Terms | undefined
   readonly spec: Spec
+  readonly submittedAt: number
+  /** The attempt that was sent last, and the time before which no other one may be. */
+  sent: number
+  notBefore: number
+  /** Attempts that had no result and were followed by another one, and how many of them were crashes. */
+  readonly retried: Set<number>
+  crashes: number
+  /** Retries that are used up, those after the loss of a node included. */
+  retries: number
+  /** Slots that ended under it, other than because it was to end. */
+  downs: number
   /** Attempts that were started. */
   readonly executions: Set<number>
   /** How often a node was lost that may have run it. */
   losses: number
+  /** After how many of those it waited again. */
+  survived: number
   /** What its client was told. */
   outcome: string
   wasCancelledBeforeStart: boolean
@@ -48,22 +70,33 @@ export interface Job {
 export interface Ledger {
   readonly world: World.World
   readonly jobs: Map<string, Job>
+  /** From when on few faults happen, and are mended. */
+  readonly calmAt: number
 }
 
 /** No jobs. */
-export const make = (world: World.World): Ledger => ({ world, jobs: new Map() })
+export const make = (world: World.World, calmAt: number): Ledger => ({ world, jobs: new Map(), calmAt })
 
-const nameOf = (computationId: string, number: number): string => `${computationId}/${number}`
+/** What a job is called. */
+export const nameOf = (computationId: string, number: number): string => `${computationId}/${number}`
 
 /** A job is submitted. */
 export const submitted = (
   ledger: Ledger,
-  job: Pick<Job, "computationId" | "number" | "client" | "isReentrant" | "spec">
+  job: Pick<Job, "computationId" | "number" | "client" | "isReentrant" | "terms" | "spec">
 ): void => {
   ledger.jobs.set(nameOf(job.computationId, job.number), {
     ...job,
+    submittedAt: ledger.world.now,
+    sent: 0,
+    notBefore: 0,
+    retried: new Set(),
+    crashes: 0,
+    retries: 0,
+    downs: 0,
     executions: new Set(),
     losses: 0,
+    survived: 0,
     outcome: "",
     wasCancelledBeforeStart: false,
     provisionals: 0,
@@ -89,13 +122,28 @@ export const started = (
   World.note(ledger.world, `${node} starts job ${name}, attempt ${attempt}`)
   World.count(ledger.world, "executions")
   if (job.executions.has(attempt)) World.fail(`attempt ${attempt} of job ${name} runs twice`)
-  if (job.executions.size > 0 && !job.isReentrant) World.fail(`job ${name} runs twice and may not`)
-  if (job.executions.size > job.losses) World.fail(`job ${name} runs more often than nodes were lost under it`)
+  const before = job.executions.size
+  const retries = job.terms?.retry?.times ?? 0
+  if (before > 0 && !job.isReentrant && retries === 0) World.fail(`job ${name} runs twice and may not`)
+  if (before > job.losses + job.retried.size) {
+    World.fail(`job ${name} runs more often than it failed and nodes were lost under it`)
+  }
+  if (before > retries + (job.isReentrant ? Retry.maxLostNodes - 1 : 0)) {
+    World.fail(`job ${name} runs more often than its retries allow`)
+  }
   job.executions.add(attempt)
   if (job.wasCancelledBeforeStart && job.losses === 0) {
     World.fail(`job ${name} runs after it was told as cancelled before its start`)
   }
   return job
+}
+
+/** How the execution ends that was begun last. */
+export const endOf = ({ executions, spec }: Job): End => spec.ends[Math.min(executions.size, spec.ends.length) - 1]!
+
+/** A slot ended under it. */
+export const tookDown = (ledger: Ledger, computationId: string, number: number): void => {
+  jobOf(ledger, computationId, number).downs++
 }
 
 /** A node was lost that had it. */
@@ -137,7 +185,7 @@ export const provisional = (ledger: Ledger, computationId: string, number: numbe
 export const keeps = (ledger: Ledger, computationId: string, number: number, node: string): void => {
   const { kept } = jobOf(ledger, computationId, number)
   if (!kept.has(node)) {
-    kept.set(node, { isListed: false, isListSynced: false, isWritten: false, isSynced: false })
+    kept.set(node, { isListed: false, isListSynced: false, isWritten: false, isSynced: false, attempt: 0 })
   }
 }
 
@@ -168,6 +216,13 @@ export const recovered = (
   job.recovered = how
   if (attempt > 0 && !job.executions.has(attempt)) {
     World.fail(`job ${name} is recovered with a reply and did not run`)
+  }
+  for (const [node, kept] of job.kept) {
+    if (attempt > 0 && kept.isWritten && kept.attempt > attempt) {
+      World.fail(
+        `job ${name} is recovered with attempt ${attempt}, and ${node} has attempt ${kept.attempt} on its disk`
+      )
+    }
   }
   if (how === "lost") {
     for (const [node, { isWritten }] of job.kept) {

@@ -24,12 +24,15 @@ import * as World from "./World.ts"
 
 /** Starts a daemon. */
 export const start = (
-  options: Pick<Node, "world" | "network" | "ledger" | "process" | "disk" | "cpus" | "zombieMillis" | "flaws">
+  options: Pick<
+    Node,
+    "world" | "network" | "ledger" | "process" | "disk" | "cpus" | "zombieMillis" | "flaws" | "takeDown"
+  >
 ): Node => {
-  const { cpus, ledger, network, process, world } = options
+  const { cpus, ledger, network, process, takeDown, world } = options
   const node: Node = {
     ...options,
-    slots: Slots.make(world, ledger, process, cpus),
+    slots: Slots.make({ world, ledger, process, takeDown }, cpus),
     tenants: new Map(),
     live: new Map(),
     watchers: new Set(),

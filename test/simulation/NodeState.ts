@@ -42,6 +42,8 @@ export interface Node {
   readonly cpus: number
   readonly zombieMillis: number
   readonly flaws: NodeFlaws
+  /** Ends the daemon, as a job may. */
+  readonly takeDown: () => void
   readonly tenants: Map<string, Tenant>
   /** By lease. */
   readonly live: Map<string, Spool.Spool>

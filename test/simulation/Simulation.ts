@@ -2,12 +2,13 @@
  * One simulated run from a seed: machines, clients with jobs, faults for a while, then none, until everything has come to
  * rest. The same seed is the same run, step by step.
  */
-import type { JobRecord } from "../../src/domain/scheduler/JobRecord.ts"
+import type { JobRecord, Terms } from "../../src/domain/scheduler/JobRecord.ts"
 import { aJob } from "../support/SchedulerBuilders.ts"
 import * as Client from "./Client.ts"
 import * as Disk from "./Disk.ts"
 import * as Faults from "./Faults.ts"
 import * as Fleet from "./Fleet.ts"
+import * as Jobs from "./Jobs.ts"
 import * as Ledger from "./Ledger.ts"
 import * as Network from "./Network.ts"
 import * as Random from "./Random.ts"
@@ -37,18 +38,11 @@ const mendMillis = 5000
 /** Steps after which a run is taken as going round in circles. */
 const mostSteps = 400_000
 
-const specOf = (random: Random.Random): Ledger.Spec => ({
-  millis: Random.chance(random, 0.6) ? Random.skewed(random, 1, 200) : Random.skewed(random, 200, 20_000),
-  ends: Random.chance(random, 0.85) ? "returns" : Random.chance(random, 0.7) ? "throws" : "exits",
-  isStubborn: Random.chance(random, 0.2),
-  hasProvisional: Random.chance(random, 0.15)
-})
-
 const addClient = (fleet: Fleet.Fleet, index: number, pulseMillis: number): void => {
   const { flaws, ledger, network, world } = fleet
   const name = `client${index}`
   const disk = Disk.make()
-  const machine: World.Machine = { name, clockError: 0 }
+  const machine: World.Machine = { name, clockError: 0, isBad: false }
   const isRecoverable = Random.chance(world.random, 0.8)
   const client = Client.make({
     world,
@@ -63,12 +57,20 @@ const addClient = (fleet: Fleet.Fleet, index: number, pulseMillis: number): void
   const computations = Random.int(world.random, 1, 2)
   for (let i = 0; i < computations; i++) {
     const id = `${name}-c${i}`
-    client.computations.set(id, { id, isReentrant: Random.chance(world.random, 0.5), jobs: [] })
+    client.computations.set(id, {
+      id,
+      isReentrant: Random.chance(world.random, 0.5),
+      terms: Jobs.termsOf(world.random),
+      jobs: []
+    })
   }
   fleet.clients.push({ ...machine, disk, client, recovering: undefined, recoveries: 0 })
   work(fleet, client)
   Tasks.run(world, client.process, Supervisor.live(client, fleet.nodes.map((node) => node.name)))
 }
+
+const withOneMore = (terms: Terms | undefined): Terms | undefined =>
+  terms?.retry === undefined ? terms : { ...terms, retry: { ...terms.retry, times: terms.retry.times + 1 } }
 
 /** Submits jobs in bursts, cancels some, and changes what may run where. */
 const work = (fleet: Fleet.Fleet, client: Client.Client): void => {
@@ -77,11 +79,13 @@ const work = (fleet: Fleet.Fleet, client: Client.Client): void => {
   const { random } = world
   const bursts = Random.int(random, 1, 6)
   let left = bursts
+  // Some have so many short jobs that a node which fails all of them is noticed.
+  const isBusy = Random.chance(random, 0.08)
   const numbers = new Map<string, number>()
   for (let i = 0; i < bursts; i++) {
     World.after(world, process, Random.between(random, 0, faultMillis * 0.8), "submits jobs", () => {
       const computation = Random.pick(random, [...client.computations.values()])
-      const count = Random.int(random, 1, 12)
+      const count = isBusy ? Random.int(random, 20, 50) : Random.int(random, 1, 12)
       const jobs: Array<JobRecord> = []
       for (let j = 0; j < count; j++) {
         const number = (numbers.get(computation.id) ?? 0) + 1
@@ -89,10 +93,11 @@ const work = (fleet: Fleet.Fleet, client: Client.Client): void => {
         const nodes = [...state.nodes.keys()]
         const isPinned = nodes.length > 0 && Random.chance(random, 0.1)
         const timeoutMillis = Random.chance(random, 0.1) ? Random.int(random, 50, 2000) : 0
-        const job = { ...aJob(number, isPinned ? Random.pick(random, nodes) : ""), timeoutMillis }
-        const spec = specOf(random)
-        const { id: computationId, isReentrant } = computation
-        Ledger.submitted(ledger, { computationId, number, client: process.name, isReentrant, spec })
+        const { id: computationId, isReentrant, terms } = computation
+        const given = client.flaws.insists === true ? withOneMore(terms) : terms
+        const job = { ...aJob(number, isPinned ? Random.pick(random, nodes) : "", given), timeoutMillis }
+        const spec = Jobs.specOf(random, isBusy)
+        Ledger.submitted(ledger, { computationId, number, client: process.name, isReentrant, terms, spec })
         jobs.push(job)
         if (Random.chance(random, 0.1)) cancelLater(client, computationId, job)
       }
@@ -149,7 +154,7 @@ const populate = (world: World.World, flaws: Fleet.Flaws): Fleet.Fleet => {
   const fleet: Fleet.Fleet = {
     world,
     network: Network.make(),
-    ledger: Ledger.make(world),
+    ledger: Ledger.make(world, faultMillis),
     flaws,
     zombieMillis: Random.pick(random, [0, 20_000, 60_000]),
     nodes: [],

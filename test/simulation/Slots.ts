@@ -38,6 +38,8 @@ export interface Slots {
   readonly world: World.World
   readonly ledger: Ledger.Ledger
   readonly process: World.Process
+  /** Ends the daemon. */
+  readonly takeDown: () => void
   readonly pool: SlotPoolState.SlotPool
   readonly slots: Map<number, Slot>
   /** Computations by session. */
@@ -53,15 +55,11 @@ interface Session {
 
 /** Slots of a daemon. */
 export const make = (
-  world: World.World,
-  ledger: Ledger.Ledger,
-  process: World.Process,
+  options: Pick<Slots, "world" | "ledger" | "process" | "takeDown">,
   cpus: number
 ): Slots => {
   const slots: Slots = {
-    world,
-    ledger,
-    process,
+    ...options,
     pool: SlotPoolState.make({ cpus, spares: 1, maxInflight: 16, prepareMillis: 10_000, epochMillis: 1.7e12 }),
     slots: new Map(),
     sessions: new Map(),
@@ -197,7 +195,16 @@ const begin = (self: Slots, slot: Slot): void => {
   slot.running = job
   slot.startedAt = self.world.now
   const turn = ++slot.turn
-  const { spec } = Ledger.started(self.ledger, session.computationId, job.id, job.attempt, self.process.name)
+  const known = Ledger.started(self.ledger, session.computationId, job.id, job.attempt, self.process.name)
+  const { spec } = known
+  if (self.process.machine.isBad) {
+    const millis = Random.between(self.world.random, 1, 5)
+    World.after(self.world, self.process, millis, "", () => {
+      if (slot.turn === turn) finish(self, slot, Entries.Outcome.failed)
+    })
+    return
+  }
+  const ends = Ledger.endOf(known)
   if (spec.hasProvisional) {
     World.after(self.world, self.process, spec.millis / 2, "", () => {
       if (slot.turn === turn && slot.isAlive) reply(self, slot, job, Entries.Outcome.provisional)
@@ -205,8 +212,9 @@ const begin = (self: Slots, slot: Slot): void => {
   }
   World.after(self.world, self.process, spec.millis, "", () => {
     if (slot.turn !== turn || !slot.isAlive) return
-    if (spec.ends === "exits") return die(self, slot, "exit")
-    finish(self, slot, spec.ends === "returns" ? Entries.Outcome.succeeded : Entries.Outcome.failed)
+    if (ends === "exits") return die(self, slot, "exit")
+    if (ends === "ends its node") return self.takeDown()
+    finish(self, slot, ends === "returns" ? Entries.Outcome.succeeded : Entries.Outcome.failed)
   })
 }
 
@@ -244,6 +252,12 @@ const finish = (self: Slots, slot: Slot, outcome: Entries.Outcome): void => {
 const die = (self: Slots, slot: Slot, how: string): void => {
   if (!self.slots.delete(slot.id)) return
   slot.isAlive = false
+  const computationId = self.sessions.get(slot.session)?.computationId
+  // Other ends are what the pool asked for, and nothing that the job did.
+  const isOwn = how === "exit" || how === "SIGSEGV"
+  if (isOwn && slot.running !== undefined && computationId !== undefined) {
+    Ledger.tookDown(self.ledger, computationId, slot.running.id)
+  }
   feed(self, {
     _tag: "SlotDied",
     slot: slot.id,

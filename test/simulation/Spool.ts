@@ -7,7 +7,7 @@ import * as Records from "../../src/domain/journal/Records.ts"
 import * as KeptRecords from "../../src/domain/node/KeptRecords.ts"
 import type { KeptEvent } from "../../src/domain/NodeRpcs.ts"
 import { concat } from "../../src/domain/wire/Bytes.ts"
-import { entryJobId, entrySize, Outcome, replyOutcome, viewOf } from "../../src/domain/wire/Entries.ts"
+import { entryAttempt, entryJobId, entrySize, Outcome, replyOutcome, viewOf } from "../../src/domain/wire/Entries.ts"
 import * as Disk from "./Disk.ts"
 import * as Ledger from "./Ledger.ts"
 import * as Random from "./Random.ts"
@@ -15,8 +15,8 @@ import * as World from "./World.ts"
 
 interface Item {
   readonly bytes: Uint8Array
-  /** Jobs whose outcome it has. */
-  readonly jobs: ReadonlyArray<Ledger.Job>
+  /** Jobs whose outcome it has, and of which attempt. */
+  readonly jobs: ReadonlyArray<{ readonly job: Ledger.Job; readonly attempt: number }>
 }
 
 /** See above. */
@@ -46,7 +46,7 @@ const tell = (spool: Spool): void => {
   for (const watcher of spool.watchers) watcher()
 }
 
-const add = (spool: Spool, record: Records.JournalRecord, jobs: ReadonlyArray<Ledger.Job> = []): void => {
+const add = (spool: Spool, record: Records.JournalRecord, jobs: Item["jobs"] = []): void => {
   spool.pending.push({ bytes: Records.encode(record), jobs })
   tell(spool)
   schedule(spool, 0)
@@ -90,13 +90,13 @@ export const addReplies = (spool: Spool, computationId: string, batch: Uint8Arra
   const number = spool.numbers.get(computationId)
   if (number === undefined || spool.gone !== "" || spool.kept.isEnded) return
   KeptRecords.replied(spool.kept, number, batch)
-  const jobs: Array<Ledger.Job> = []
+  const jobs: Array<Item["jobs"][number]> = []
   const view = viewOf(batch)
   for (let offset = 0; offset < batch.length; offset += entrySize(view, offset)) {
     const outcome = replyOutcome(view, offset)
     if (outcome === Outcome.provisional) continue
     const job = noteKept(spool, computationId, entryJobId(view, offset))
-    if (outcome !== Outcome.returned) jobs.push(job)
+    if (outcome !== Outcome.returned) jobs.push({ job, attempt: entryAttempt(view, offset) })
   }
   add(spool, KeptRecords.replies(number, batch), jobs)
 }
@@ -122,8 +122,10 @@ const flush = (spool: Spool): boolean => {
   if (spool.written === 0) { for (const job of spool.keeps) entryOf(spool, job).isListed = true }
   for (const { bytes, jobs: written } of items) {
     spool.written += bytes.length
-    for (const job of written) entryOf(spool, job).isWritten = true
-    spool.unsynced.push(...written)
+    for (const { attempt, job } of written) {
+      Object.assign(entryOf(spool, job), { isWritten: true, isSynced: false, attempt })
+      spool.unsynced.push(job)
+    }
   }
   spool.pending = []
   tell(spool)

@@ -2,7 +2,6 @@
 import { NodeUnreachable } from "../../src/domain/NodeError.ts"
 import * as RecoverFile from "../../src/domain/recovery/RecoverFile.ts"
 import * as Client from "./Client.ts"
-import * as Disk from "./Disk.ts"
 import * as Lasting from "./Lasting.ts"
 import * as Random from "./Random.ts"
 import * as Rpc from "./Rpc.ts"
@@ -46,11 +45,6 @@ const giveUp = function*(client: Client.Client, member: Member, connection: Rpc.
   yield* Tasks.wait(timed(client, Rpc.call(connection, "ReleaseLease", { leaseId })))
 }
 
-/** Appends to the recover file; false when it cannot be written. */
-export const note = (client: Client.Client, entry: RecoverFile.Entry): boolean =>
-  client.recovery !== undefined &&
-  Disk.append(client.world.random, client.disk, client.recovery.path, RecoverFile.encode(entry))
-
 const session = function*(client: Client.Client, member: Member): Tasks.Task<void> {
   const { address } = member
   const { flaws, network, process, pulseMillis, recovery, world } = client
@@ -67,7 +61,7 @@ const session = function*(client: Client.Client, member: Member): Tasks.Task<voi
       recoverKey: recovery?.key
     }))
   if (acquired === undefined || !acquired.ok) return Rpc.close(connection)
-  note(client, { _tag: "Node", host: address, port, name: address })
+  Client.note(client, { _tag: "Node", host: address, port, name: address })
   const leaseId = acquired.value as string
   const lasting = Lasting.make(
     { world, network, process, clientId: process.name, leaseId, flaws },
@@ -170,7 +164,7 @@ const release = function*(client: Client.Client, member: Member, lasting: Lastin
 export const live = function*(client: Client.Client, addresses: ReadonlyArray<string>): Tasks.Task<void> {
   const { process, recovery, world } = client
   if (recovery !== undefined) {
-    note(client, {
+    Client.note(client, {
       _tag: "Header",
       version: RecoverFile.version,
       recoverKey: recovery.key,
@@ -187,7 +181,7 @@ export const live = function*(client: Client.Client, addresses: ReadonlyArray<st
       computationId: id,
       isReentrant: isReentrant || client.flaws.isRash === true
     })
-    note(client, { _tag: "Computation", id, name: id, mayRunTwice: isReentrant })
+    Client.note(client, { _tag: "Computation", id, name: id, mayRunTwice: isReentrant })
   }
   let supervisors = addresses.length
   const ended = Tasks.signal<void>()

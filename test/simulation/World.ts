@@ -13,6 +13,8 @@ export interface Process {
   isAlive: boolean
   /** Stopped: what happens to it waits. */
   isFrozen: boolean
+  /** When it last went on after it was stopped. */
+  thawedAt: number
   readonly waiting: Array<() => void>
   /** What its end does besides. */
   readonly onEnd: Set<() => void>
@@ -23,6 +25,8 @@ export interface Machine {
   readonly name: string
   /** What its wall clock is wrong by, in milliseconds. */
   clockError: number
+  /** Whatever is started there fails at once, as without room on its disk. */
+  isBad: boolean
 }
 
 interface Entry {
@@ -187,6 +191,7 @@ export const start = (world: World, name: string, machine: Machine): Process => 
     machine,
     isAlive: true,
     isFrozen: false,
+    thawedAt: 0,
     waiting: [],
     onEnd: new Set()
   }
@@ -210,5 +215,6 @@ export const freeze = (process: Process): void => {
 /** Lets a process go on, with what has come meanwhile, in order. */
 export const thaw = (world: World, process: Process): void => {
   process.isFrozen = false
+  process.thawedAt = world.now
   for (const run of process.waiting.splice(0)) after(world, process, 0, "", run)
 }

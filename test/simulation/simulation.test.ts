@@ -20,12 +20,35 @@ const timeout = 180_000
 /** Seeds within which something that is wrong on purpose must be noticed. */
 const most = 400
 
+/** What must have happened in some seed, so that the rules about it are not idle. */
+const occurring = [
+  "retry after JobCrashed",
+  "retry after JobFailed",
+  "retry after JobTimedOut",
+  "retry after NodeLost",
+  "retries used up",
+  "runs again of reentrant jobs",
+  "jobs that lost ten nodes",
+  "poisoned by slots",
+  "poisoned by slots and nodes",
+  "benched nodes",
+  "benches lifted",
+  "timeout queue",
+  "timeout total",
+  "timeout total, of jobs that a node had"
+]
+
 describe("simulated clusters", () => {
   const total = Seeds.summary()
 
   it.for(blocks)("keep their promises whatever fails: $count seeds from $from on", { timeout }, ({ count, from }) => {
     const failure = Seeds.run(total, from, count, command)
     if (failure !== undefined) expect.fail(failure)
+  })
+
+  it.skipIf(asked !== undefined)("try, poison, bench and time out jobs in all ways there are, in these seeds", () => {
+    const missing = occurring.filter((what) => !total.counts.has(what))
+    expect([total.seeds, missing]).toEqual([seeds, []])
   })
 
   afterAll(() => console.log(Seeds.describe(total)))
@@ -72,6 +95,18 @@ describe.skipIf(asked !== undefined)("a simulation", () => {
     ],
     ["a client that does not notice that a node is lost", { ignoresLosses: true }, /is gone and still|not at rest/],
     ["a client that runs all jobs again", { isRash: true }, /runs twice and may not/],
+    ["a client that does not wake its scheduler", { forgetsTime: true }, /not at rest|after its totalTimeout/],
+    [
+      "a client whose time runs too fast",
+      { hurries: true },
+      /before its time|before that is over|after its totalTimeout/
+    ],
+    ["a client that tries jobs again once too often", { insists: true }, /is tried again \d+ times, not/],
+    [
+      "a client that does not note that jobs were tried again",
+      { forgetsRetries: true },
+      /is recovered with attempt \d+, and node\d has attempt/
+    ],
     ["a recovery that does not note what it has handed over", { forgetsHandedOver: true }, /is recovered twice/]
   ]
 

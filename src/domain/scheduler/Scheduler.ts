@@ -255,9 +255,6 @@ const pin = (
   if (seat !== undefined) Seats.fill(seat, actions)
 }
 
-/** Whether the job was executed at least in part, before it was to be tried again. */
-const isTried = ({ trials }: JobRecord): boolean => trials !== undefined && trials.history.length > 0
-
 const cancel = (
   computation: ComputationState,
   jobs: ReadonlyArray<JobRecord>,
@@ -270,7 +267,7 @@ const cancel = (
     job.cancelReason = reason
     if (job.status === "Created") {
       Seats.unqueue(computation, job)
-      Seats.end(computation.id, job, isTried(job) ? "Terminated" : "Cancelled", reason, actions)
+      Seats.end(computation.id, job, "Cancelled", reason, actions)
     } else {
       if (job.trials !== undefined) Trials.arm(computation.id, job)
       const numbers = onNodes.get(job.nodeId)
@@ -326,7 +323,7 @@ const takeReplies = (
     }
     job.status = reply.outcome === Outcome.succeeded ? "Finished" : "Terminated"
     if (reply.outcome === Outcome.cancelled) {
-      if (isUnstarted && !isTried(job)) job.status = "Cancelled"
+      if (isUnstarted && !Trials.isTried(job)) job.status = "Cancelled"
       if (job.cancelReason === "") job.cancelReason = seat.closing
     }
     if (job.trials !== undefined) Trials.arm(computation.id, job)

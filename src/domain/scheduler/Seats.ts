@@ -10,7 +10,7 @@ import { canTake, type ComputationState, type NodeState, pinnedTo, type Seat, us
 import * as SeatHeap from "./SeatHeap.ts"
 import * as Trials from "./Trials.ts"
 
-/** Ends a job without a reply of a node. */
+/** Ends a job without a reply of a node. One that was tried was not cancelled before it started. */
 export const end = (
   computationId: string,
   job: JobRecord,
@@ -18,7 +18,7 @@ export const end = (
   reason: string,
   actions: Array<Action>
 ): void => {
-  job.status = status
+  job.status = status === "Cancelled" && Trials.isTried(job) ? "Terminated" : status
   if (job.trials !== undefined) Trials.arm(computationId, job)
   actions.push({ _tag: "Ended", computationId, job, reason })
 }

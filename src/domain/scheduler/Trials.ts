@@ -70,6 +70,9 @@ export const begin = (
   arm(computationId, job)
 }
 
+/** Whether the job was executed at least in part, before it was to be tried again. */
+export const isTried = ({ trials }: JobRecord): boolean => trials !== undefined && trials.history.length > 0
+
 /** Remembers an attempt; the oldest that is no evidence goes when there are many. */
 const note = (trials: Trials, attempt: FailedAttempt): void => {
   const { history } = trials

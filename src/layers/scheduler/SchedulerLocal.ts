@@ -6,6 +6,7 @@ import * as IpAddress from "../../domain/IpAddress.ts"
 import type { CannotStart, ComputationRefused } from "../../domain/NodeError.ts"
 import * as NodeList from "../../domain/NodeList.ts"
 import * as JobQueue from "../../domain/scheduler/JobQueue.ts"
+import * as Trials from "../../domain/scheduler/Trials.ts"
 import { ClusterConfig } from "../../services/ClusterConfig.ts"
 import { Discovery, type FoundRelay } from "../../services/Discovery.ts"
 import { FileTransfer } from "../../services/FileTransfer.ts"
@@ -199,7 +200,12 @@ const make = Effect.gen(function*() {
       recoverLog.retried(computation.id)
       asked.onRetried(job, reply)
     }
-    if (journal === undefined) return { journal, request: { ...asked, onRetried } }
+    // The lost node may have a reply as well, or tell that there will be none.
+    const onRequeued: SchedulerRequest["onRequeued"] = (jobs) => {
+      if (jobs.some(Trials.isTried)) recoverLog.retried(computation.id)
+      asked.onRequeued(jobs)
+    }
+    if (journal === undefined) return { journal, request: { ...asked, onRetried, onRequeued } }
     journals.set(computation.id, journal)
     yield* Effect.addFinalizer(() => Effect.sync(() => journals.delete(computation.id)))
     const request: SchedulerRequest = {
@@ -211,7 +217,7 @@ const make = Effect.gen(function*() {
       },
       onRequeued: (jobs) => {
         journal.returned(jobs.map(({ number }) => number))
-        asked.onRequeued(jobs)
+        onRequeued(jobs)
       }
     }
     return { journal, request }

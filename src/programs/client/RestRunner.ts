@@ -89,6 +89,12 @@ const sourcesOf = (
   return Result.succeed(sources)
 }
 
+/** Whether a job that ended without a reply could have run: it had not started, or waited for another attempt. */
+const isUndone = ({ attempt, status, trials }: RestedJob): boolean =>
+  status === "Cancelled" ||
+  (status === "Terminated" && trials?.isPoisoned === false && trials.overdue === "" &&
+    trials.history.at(-1)?.attempt === attempt)
+
 const endedBy = (job: RestedJob, outcome: Outcome): ReplyFields => ({
   jobId: job.number,
   attempt: job.attempt,
@@ -173,7 +179,7 @@ export const make = (env: Environment) =>
         onEnd: (record, reason) => {
           const job = record as RestedJob
           opened.jobs.delete(job)
-          if (job.status === "Cancelled" && isLeaving) return leave(job.rest)
+          if (isLeaving && isUndone(job)) return leave(job.rest)
           const node = session.addressOf(job.nodeId)
           if (job.status === "Abandoned") return tell(job, node, { reply: undefined, lost: reason })
           tell(job, node, { reply: endedBy(job, Outcome.cancelled), lost: "" })
