@@ -76,7 +76,8 @@ describe.skipIf(asked !== undefined)("a simulation", () => {
     expect(text).toMatch(/\d\.\d{3} {2}node\d#\d is leased to client2/)
   })
 
-  const wrong: ReadonlyArray<readonly [string, Flaws, RegExp]> = [
+  /** The seed to begin with, near one that noticed it, where those are rare. */
+  const wrong: ReadonlyArray<readonly [string, Flaws, RegExp, from?: number]> = [
     ["a node that takes a dispatch twice", { takesTwice: true }, /runs twice/],
     ["a node that forgets replies which are not acknowledged", { forgetsSent: true }, /left out|not at rest/],
     ["a node that two clients have at a time", { hasNoLeases: true }, /is leased to client\d and client\d/],
@@ -105,12 +106,13 @@ describe.skipIf(asked !== undefined)("a simulation", () => {
     [
       "a client that does not note that jobs were tried again",
       { forgetsRetries: true },
-      /is recovered with attempt \d+, and node\d has attempt/
+      /is recovered with attempt \d+, and node\d has attempt/,
+      250
     ],
-    ["a recovery that does not note what it has handed over", { forgetsHandedOver: true }, /is recovered twice/]
+    ["a recovery that does not note what it has handed over", { forgetsHandedOver: true }, /is recovered twice/, 380]
   ]
 
-  it.for(wrong)("notices %s", { timeout }, ([, flaws, says]) => {
-    expect(Seeds.notice(flaws, most)?.violation).toMatch(says)
+  it.for(wrong)("notices %s", { timeout }, ([, flaws, says, from]) => {
+    expect(Seeds.notice(flaws, most, from)?.violation).toMatch(says)
   })
 })
