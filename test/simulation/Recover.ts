@@ -1,10 +1,10 @@
 /** How a simulated node keeps what it has for a client that is gone, and gives it to whoever has the key: as `layers/node/Orphanage.ts` and `Recovery.ts` do. */
 import { Duration } from "effect"
-import * as KeptRecords from "../../src/domain/node/KeptRecords.ts"
 import * as Leases from "../../src/domain/node/Leases.ts"
 import * as Outbox from "../../src/domain/node/Outbox.ts"
 import { NothingKept } from "../../src/domain/NodeError.ts"
 import * as LeaseSession from "../../src/layers/node/LeaseSession.ts"
+import * as Orphanage from "../../src/layers/node/Orphanage.ts"
 import * as Disk from "./Disk.ts"
 import type { Node, Tenant } from "./NodeState.ts"
 import * as NodeState from "./NodeState.ts"
@@ -22,18 +22,11 @@ export const keep = (node: Node, tenant: Tenant): void => {
   const session = tenant.session!
   const { clientName, keyHash, leaseId, outbox } = session
   const replies = Outbox.unacknowledged(outbox)
-  const spool = Spool.make({ world, ledger, process, disk, path: Spool.pathOf(keyHash!, leaseId) }, leaseId, {
-    clientName,
-    computations: [...session.computations].flatMap(([computationId, { closed, name }]) => {
-      if (closed !== undefined) return []
-      const { running, waiting } = LeaseSession.jobs(session, computationId)
-      return [{
-        computationId,
-        name,
-        unreplied: KeptRecords.unrepliedOf(computationId, [...running, ...waiting], replies)
-      }]
-    })
-  })
+  const spool = Spool.make(
+    { world, ledger, process, disk, path: Spool.pathOf(keyHash!, leaseId) },
+    leaseId,
+    Orphanage.leaseOf(session, replies)
+  )
   live.set(leaseId, spool)
   World.count(world, "orphaned leases")
   World.note(world, `${process.name} keeps what it has for ${clientName}: ${Spool.jobs(spool)} jobs without a reply`)

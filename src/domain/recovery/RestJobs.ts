@@ -10,6 +10,7 @@
  *   └──────▶ its node keeps nothing (any more), ended with the program, or is given up ──▶ lost; runs if it may run twice
  * ```
  */
+import { noBytes, Outcome, type ReplyFields } from "../wire/Entries.ts"
 import type { QueuedJob } from "./JobEntries.ts"
 import * as KeptJobs from "./KeptJobs.ts"
 import type { RecoverFile } from "./RecoverFile.ts"
@@ -78,6 +79,21 @@ export const lostJob = (computationId: string, { number, sent }: QueuedJob, lost
   lost,
   provisional: [],
   files: []
+})
+
+/** The reply of a job that is ended before it ran. */
+export const cancelledReply = (
+  { attempt, number }: { readonly number: number; readonly attempt: number }
+): ReplyFields => ({
+  jobId: number,
+  attempt,
+  outcome: Outcome.cancelled,
+  flags: 0,
+  startMillis: 0,
+  durationMicros: 0,
+  result: noBytes,
+  stdout: noBytes,
+  stderr: noBytes
 })
 
 /** Why a job is lost; undefined where it is sure that it never started, "" while that may still be told. */

@@ -117,7 +117,8 @@ const keeperOf = (
   backlogBytes: () => spool.pendingBytes
 })
 
-interface Told {
+/** A reply that may have to be told again. */
+export interface Told {
   readonly computationId: string
   readonly batch: Uint8Array
 }
@@ -129,7 +130,7 @@ const undelivered = ({ large, outbox }: LeaseSession.LeaseSession): ReadonlyArra
 ]
 
 /** What a client that is gone had here: what is being closed, on its word, is none of it. */
-const leaseOf = (session: LeaseSession.LeaseSession, replies: ReadonlyArray<Told>): KeptRecords.Lease => ({
+export const leaseOf = (session: LeaseSession.LeaseSession, replies: ReadonlyArray<Told>): KeptRecords.Lease => ({
   clientName: session.clientName,
   computations: [...session.computations].flatMap(([computationId, { closed, name }]) => {
     if (closed !== undefined) return []

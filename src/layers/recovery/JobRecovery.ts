@@ -16,7 +16,6 @@ import { describeUnfinished } from "../../domain/RecoverError.ts"
 import * as KeptJobs from "../../domain/recovery/KeptJobs.ts"
 import * as RecoverFile from "../../domain/recovery/RecoverFile.ts"
 import * as RestJobs from "../../domain/recovery/RestJobs.ts"
-import { noBytes, Outcome } from "../../domain/wire/Entries.ts"
 import { FileTransfer } from "../../services/FileTransfer.ts"
 import { NodeLink } from "../../services/NodeLink.ts"
 import * as KeptEvents from "./KeptEvents.ts"
@@ -108,17 +107,7 @@ const offer = (self: Self, settled: KeptJobs.Settled): void => {
 const cancelled = ({ computationId, job }: RestJobs.RestJob): KeptJobs.KeptJob => ({
   ...RestJobs.lostJob(computationId, job, ""),
   node: "",
-  reply: {
-    jobId: job.number,
-    attempt: 0,
-    outcome: Outcome.cancelled,
-    flags: 0,
-    startMillis: 0,
-    durationMicros: 0,
-    result: noBytes,
-    stdout: noBytes,
-    stderr: noBytes
-  }
+  reply: RestJobs.cancelledReply({ number: job.number, attempt: 0 })
 })
 
 const runAll = (self: Self, jobs: ReadonlyArray<RestJobs.RestJob>): void => {

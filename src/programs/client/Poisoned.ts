@@ -28,11 +28,17 @@ export const keep = (
   job: ClusterJob,
   { isJournaled, isOwn }: { readonly isOwn: boolean; readonly isJournaled: boolean }
 ): void => {
-  const isKept = job.trials?.isPoisoned === true && isOwn
+  let isKept = job.trials?.isPoisoned === true && isOwn
   if (isJournaled) {
     // The file with large arguments goes when the journal has noted the outcome.
-    if (!isKept) job.args = noBytes
-    else if (job.held !== undefined) job.args = fs.readFileSync(job.held.path)
+    if (isKept && job.held !== undefined) {
+      try {
+        job.args = fs.readFileSync(job.held.path)
+      } catch {
+        // Somebody removed it: the job's outcome is told all the same, and `resubmit` refuses it.
+        isKept = false
+      }
+    }
     job.held = undefined
   }
   if (isKept) {

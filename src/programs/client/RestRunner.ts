@@ -9,11 +9,10 @@ import * as path from "node:path"
 import type { LocalFiles } from "../../domain/Computation.ts"
 import type { KeptJob } from "../../domain/recovery/KeptJobs.ts"
 import type * as RecoverFile from "../../domain/recovery/RecoverFile.ts"
-import type { RestJob } from "../../domain/recovery/RestJobs.ts"
+import * as RestJobs from "../../domain/recovery/RestJobs.ts"
 import { hasEnded } from "../../domain/scheduler/JobRecord.ts"
 import * as Trials from "../../domain/scheduler/Trials.ts"
 import { messageOf } from "../../domain/Thrown.ts"
-import { noBytes, Outcome, type ReplyFields } from "../../domain/wire/Entries.ts"
 import type { Runner, RunnerListener } from "../../layers/recovery/JobRecovery.ts"
 import * as QueueJournal from "../../layers/recovery/QueueJournal.ts"
 import type { Claim } from "../../layers/recovery/RecoverFileDisk.ts"
@@ -23,11 +22,11 @@ import * as Depends from "./Depends.ts"
 
 /** A job that runs here, with what comes of it. */
 class RestedJob extends ClusterJob {
-  readonly rest: RestJob
+  readonly rest: RestJobs.RestJob
   readonly provisionalResults: Array<Uint8Array> = []
   readonly receivedFiles: Array<string> = []
 
-  constructor(rest: RestJob, pinnedTo: string) {
+  constructor(rest: RestJobs.RestJob, pinnedTo: string) {
     const { args, details, flags, number, timeoutMillis } = rest.job
     super(number, args, flags, { timeoutMillis, memoryKiB: details?.memoryKiB ?? 0 }, undefined, pinnedTo)
     this.rest = rest
@@ -40,9 +39,9 @@ class RestedJob extends ClusterJob {
 interface Opened {
   readonly jobs: Set<RestedJob>
   /** Jobs that wait until it is open. */
-  waiting: Array<RestJob>
+  waiting: Array<RestJobs.RestJob>
   /** Jobs that wait for the only node where they may run. */
-  pinned: Array<RestJob>
+  pinned: Array<RestJobs.RestJob>
   session: SchedulerSession | undefined
   problem: string
 }
@@ -95,18 +94,6 @@ const isUndone = ({ attempt, status, trials }: RestedJob): boolean =>
   (status === "Terminated" && trials?.isPoisoned === false && trials.overdue === "" &&
     trials.history.at(-1)?.attempt === attempt)
 
-const endedBy = (job: RestedJob, outcome: Outcome): ReplyFields => ({
-  jobId: job.number,
-  attempt: job.attempt,
-  outcome,
-  flags: 0,
-  startMillis: 0,
-  durationMicros: 0,
-  result: noBytes,
-  stdout: noBytes,
-  stderr: noBytes
-})
-
 /** Makes the runner; what it runs ends with the scope. */
 export const make = (env: Environment) =>
   Effect.fnUntraced(function*(listener: RunnerListener): Effect.fn.Return<Runner, never, Scope.Scope> {
@@ -127,7 +114,7 @@ export const make = (env: Environment) =>
       if (--pending === 0) isIdle.openUnsafe()
     }
 
-    const leave = (rest: RestJob): void => {
+    const leave = (rest: RestJobs.RestJob): void => {
       listener.left(rest)
       done()
     }
@@ -182,7 +169,7 @@ export const make = (env: Environment) =>
           if (isLeaving && isUndone(job)) return leave(job.rest)
           const node = session.addressOf(job.nodeId)
           if (job.status === "Abandoned") return tell(job, node, { reply: undefined, lost: reason })
-          tell(job, node, { reply: endedBy(job, Outcome.cancelled), lost: "" })
+          tell(job, node, { reply: RestJobs.cancelledReply(job), lost: "" })
         },
         onDispatched: () => {},
         onRetried: (record) => {
@@ -202,7 +189,7 @@ export const make = (env: Environment) =>
 
     let isLeaving = false
 
-    const submit = (opened: Opened, session: SchedulerSession, rest: RestJob): void => {
+    const submit = (opened: Opened, session: SchedulerSession, rest: RestJobs.RestJob): void => {
       const pinned = rest.job.details?.pinnedTo
       const pinnedTo = pinned === undefined ? "" : session.control.idOf(pinned)
       if (pinnedTo === undefined) return void opened.pinned.push(rest)
